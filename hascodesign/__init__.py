@@ -1,0 +1,3 @@
+"""Fault-aware co-design of quantised networks and FPGA PE arrays."""
+
+__version__ = "0.1.0"

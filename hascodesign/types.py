@@ -1,0 +1,430 @@
+"""The frozen records that travel down the flow, with shapes and units on each field."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+Dataflow = Literal["os", "ws"]
+Site = Literal["wmem", "weight", "act", "product", "psum", "acc"]
+Kind = Literal["sa0", "sa1", "flip", "transient", "dead"]
+Scalar = str | int | float | bool
+
+
+def frozen(values: Any, dtype: Any = np.int64) -> NDArray[Any]:
+    """Copy of ``values`` as a C-contiguous array that cannot be written to."""
+    array = np.array(values, dtype=dtype, order="C")
+    array.setflags(write=False)
+    return array
+
+
+# ---------------------------------------------------------------------------------------- array
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """The PE array: its size and the width of each of its words."""
+
+    pe: int  # P, processing elements
+    simd: int  # S, multipliers in each PE
+    weight_bits: int  # WB, bits, two's complement
+    act_bits: int  # AB, bits, signedness per layer
+    acc_bits: int  # CB, bits, two's complement, wraps
+    dataflow: Dataflow = "os"
+    wmem_depth: int = 0  # words of each weight bank; 0 = as many as the network takes
+
+    @property
+    def product_bits(self) -> int:
+        """PB, bits of one product: WB + AB + 1, two's complement."""
+        return self.weight_bits + self.act_bits + 1
+
+    def site_bits(self, site: Site) -> int:
+        """Bits that a fault at ``site`` can sit on."""
+        return {
+            "wmem": self.weight_bits,
+            "weight": self.weight_bits,
+            "act": self.act_bits,
+            "product": self.product_bits,
+            "psum": self.acc_bits,
+            "acc": self.acc_bits,
+        }[site]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One entry of a fault profile; fields that its kind and site do not take are None."""
+
+    pe: int
+    kind: Kind
+    site: Site | None = None  # None only for kind "dead"
+    simd: int | None = None  # None for psum in `os`, for acc and for dead
+    bit: int | None = None  # 0 = least significant; None for dead and for transient with `bits`
+    address: int | None = None  # word of the weight bank, site wmem only
+    p: float | None = None  # probability at each use, kind transient only
+    bits: tuple[int, int] | None = None  # [lo, hi] both included, kind transient only
+
+
+@dataclass(frozen=True, slots=True)
+class FaultProfile:
+    """The faults of one array."""
+
+    array: ArraySpec
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0  # seeds the transient draws
+    source: str = ""  # where the profile comes from
+    conditions: Mapping[str, Scalar] = field(default_factory=dict)  # voltage, temperature, ...
+
+
+# -------------------------------------------------------------------------------------- network
+
+
+@dataclass(frozen=True, slots=True)
+class InputQuant:
+    """Quantiser of the network's input: code = clamp(round_half_even(x / scale), low, high)."""
+
+    scale: float
+    bits: int
+    signed: bool
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Geometry of a convolution; K runs (ky, kx, channel), channel fastest."""
+
+    in_shape: tuple[int, int, int]  # (height, width, channels)
+    kernel: tuple[int, int]  # (ky, kx)
+    stride: tuple[int, int]
+    padding: tuple[int, int]  # rows and columns of code 0 on each side
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """(height, width) of the output map."""
+        (h, w, _), (ky, kx) = self.in_shape, self.kernel
+        return (
+            (h + 2 * self.padding[0] - ky) // self.stride[0] + 1,
+            (w + 2 * self.padding[1] - kx) // self.stride[1] + 1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """code = lowest + number of thresholds passed by v = ACC + bias, per output channel.
+
+    A channel passes threshold t where v >= t, or where ``descending`` v <= t. Thresholds stand in
+    the order in which they are passed: ascending where not descending, else descending.
+    """
+
+    values: IntArray  # [R, L]
+    descending: BoolArray  # [R]
+    lowest: int  # code where no threshold is passed
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """code = clamp(round_half_even(v / 2^shift), low, high) of v = ACC + bias, all integer."""
+
+    shift: int  # bits, 0 or more
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplyLayer:
+    """One layer on the array: W [R, K] and what turns ACC [R, N] into codes."""
+
+    name: str  # identifier: letters, digits and _, unique in the network
+    index: int  # layer_index, counts multiply layers from 0
+    weights: IntArray  # [R, K] codes
+    bias: IntArray  # [R] in units of the accumulator
+    weight_bits: int  # bits of the weight codes as trained, at most the array's
+    in_bits: int  # bits of the activation codes as trained, at most the array's
+    in_signed: bool
+    conv: Conv | None  # None = dense
+    output: Thresholds | Shift | None  # None = last layer, logits
+    out_bits: int  # bits of the output codes; 0 for the last layer
+    out_signed: bool
+
+    @property
+    def rows(self) -> int:
+        """R, output channels."""
+        return int(self.weights.shape[0])
+
+    @property
+    def depth(self) -> int:
+        """K, products summed for one output."""
+        return int(self.weights.shape[1])
+
+    @property
+    def positions(self) -> int:
+        """Columns of X per image: output positions."""
+        return 1 if self.conv is None else self.conv.out_size[0] * self.conv.out_size[1]
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Maximum over windows of a feature map of codes; no padding."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    in_shape: tuple[int, int, int]  # (height, width, channels)
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the pooled map."""
+        h, w, c = self.in_shape
+        return (
+            (h - self.kernel[0]) // self.stride[0] + 1,
+            (w - self.kernel[1]) // self.stride[1] + 1,
+            c,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerNetwork:
+    """A quantised network as integers only; feature maps are [images, height, width, channels]."""
+
+    name: str
+    input: InputQuant
+    in_shape: tuple[int, int, int]  # (height, width, channels) of one image's codes
+    stages: tuple[MultiplyLayer | MaxPool, ...]  # ends with the layer whose output is None
+    logit_scale: float  # logit as a real number = logit_scale * (ACC + bias)
+
+    @property
+    def layers(self) -> tuple[MultiplyLayer, ...]:
+        """The multiply layers, in order of their index."""
+        return tuple(s for s in self.stages if isinstance(s, MultiplyLayer))
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return sum(layer.weights.size + layer.bias.size for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return sum(layer.weights.size * layer.positions for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images and their labels."""
+
+    images: NDArray[np.float32]  # [n, channels, height, width] as the Brevitas model takes them
+    labels: IntArray  # [n]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Data cut once, by a fixed rule: calibration for every choice, held-out for every result."""
+
+    name: str
+    calibration: Split
+    heldout: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """Brevitas (float64) held against the integer graph on the whole held-out set."""
+
+    layers: tuple[str, ...]
+    differences: tuple[
+        int, ...
+    ]  # per layer: codes (last: logits) that differ
+    compared: tuple[int, ...]  # per layer: codes compared
+    logit_residual: float  # max |logit / scale - integer|, below 1e-6
+    brevitas_correct: int  # held-out images that Brevitas classifies correctly
+
+    @property
+    def total(self) -> int:
+        """All differences together; must be 0."""
+        return sum(self.differences)
+
+
+# ------------------------------------------------------------------------------------- schedule
+
+
+@dataclass(frozen=True, slots=True)
+class RowMap:
+    """Which row each PE computes in each pass of one layer."""
+
+    name: str
+    rows: int  # R
+    slots: IntArray  # [passes, P] row, or -1 for idle; every row stands exactly once
+
+    @property
+    def passes(self) -> int:
+        """Passes over the array that the layer takes."""
+        return int(self.slots.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One row map per multiply layer."""
+
+    array: ArraySpec
+    layers: tuple[RowMap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What one way of choosing the map gives on calibration data."""
+
+    name: str
+    schedule: Schedule
+    loss: float  # mean cross-entropy, nats
+    accuracy: float  # 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What the search found, and how."""
+
+    schedule: Schedule
+    algorithm: str
+    evaluations: int  # candidate schedules judged through the whole faulty network
+    seconds: float
+    loss: float  # calibration loss of the schedule, nats
+    bound: float  # lower bound of the separable cost (the assignment's optimum), nats
+    gap: float  # separable cost of the schedule less the bound, nats
+    history: tuple[float, ...]  # best calibration loss after each generation
+    baselines: tuple[Baseline, ...]  # identity, random maps ("random_00".."random_19"), assignment
+    notes: tuple[str, ...] = ()  # one sentence each: all PEs alike, win below noise, stopped early
+
+
+# --------------------------------------------------------------------------------- build outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Rom:
+    """One memory: what each word is, and the words themselves."""
+
+    name: str  # file stem
+    content: str  # weights | row_map | bias | descending | thresholds | ...
+    width: int  # bits of a word
+    words: tuple[int, ...]  # signed or unsigned; masked to `width` where written
+    order: str  # what the address counts, most significant first, e.g. "layer, pass, step"
+    layer: str | None = None  # None = all layers
+    idle: int | None = None  # code of an idle slot, row maps only
+
+    @property
+    def depth(self) -> int:
+        """Words."""
+        return len(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """Every file of the build as bytes, nothing on disk yet."""
+
+    files: Mapping[str, bytes]  # POSIX path relative to the output folder -> content
+
+    @property
+    def digest(self) -> str:
+        """sha256 over paths and contents in path order."""
+        total = hashlib.sha256()
+        for path in sorted(self.files):
+            for part in (path.encode(), self.files[path]):
+                total.update(len(part).to_bytes(8, "little"))
+                total.update(part)
+        return total.hexdigest()
+
+    def under(self, folder: str) -> dict[str, bytes]:
+        """Files below ``folder``, keyed by the path inside it."""
+        prefix = folder.rstrip("/") + "/"
+        return {p[len(prefix) :]: b for p, b in self.files.items() if p.startswith(prefix)}
+
+    @staticmethod
+    def merge(plans: Iterable[BuildPlan]) -> BuildPlan:
+        """One plan of several; a path that two of them hold is an error of ours."""
+        files: dict[str, bytes] = {}
+        for plan in plans:
+            twice = files.keys() & plan.files.keys()
+            if twice:
+                raise ValueError(f"two parts of the build write {sorted(twice)[0]}")
+            files.update(plan.files)
+        return BuildPlan(files)
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One integer that the simulated RTL and the engine disagree on."""
+
+    run: str  # "healthy" or "faulty"
+    layer: str
+    row: int
+    column: int
+    pe: int
+    what: str  # "acc" or "code"
+    expected: int
+    got: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerVerification:
+    """One layer of one simulated run."""
+
+    run: str  # "healthy" or "faulty"
+    name: str
+    columns: int  # N simulated
+    outputs: int  # integers compared: accumulators and codes
+    mismatches: int
+    cycles: int  # clock cycles from the first beat in to the last result out
+    ideal_cycles: int  # passes * T * N
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaultCoverage:
+    """Whether the verified columns touched one fault."""
+
+    entry: int  # place in the profile's faults
+    exercised: bool  # some value at the site differed from the value with this fault healthy
+    changed_accumulator: bool  # some accumulator differs from the run without this fault
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the simulation of the plan's RTL showed."""
+
+    simulator: str
+    layers: tuple[LayerVerification, ...]
+    coverage: tuple[FaultCoverage, ...]
+    first: tuple[Mismatch, ...]  # the first five
+    seconds: float
+
+    @property
+    def mismatches(self) -> int:
+        """All mismatches together; must be 0."""
+        return sum(layer.mismatches for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the array takes of a board, from synthesis."""
+
+    tool: str  # program and version
+    used: Mapping[str, int]  # LUT, FF, BRAM36, URAM, DSP
+    available: Mapping[str, int]
+    guideline: Mapping[str, float]  # percent that still closes timing
+    weights: Mapping[str, str]  # per layer: "on chip" or "external"
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)  # synth/: log and statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A share of correctly classified images, with its confidence interval."""
+
+    value: float  # percent
+    n: int  # images
+    ci95: tuple[float, float]  # percent, Wilson score interval
