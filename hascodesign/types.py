@@ -428,3 +428,24 @@ class Accuracy:
     value: float  # percent
     n: int  # images
     ci95: tuple[float, float]  # percent, Wilson score interval
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One FPGA board: its part and what the part holds."""
+
+    name: str
+    part: str  # Vivado part number
+    board_part: str | None  # Vivado board_part, None where none is published
+    family: Literal["xc7", "xcup"]  # yosys synth_xilinx -family
+    lut: int
+    ff: int
+    bram36: int  # blocks of 36 kbit
+    uram: int  # blocks of 288 kbit
+    dsp: int
+    axi_hp_bits: int  # width of one AXI high-performance port
+    clock_mhz: float  # default clock of the generated project
+
+
+MULTIPLIERS = ("dsp", "lut")
+Multipliers = Literal["dsp", "lut"]
