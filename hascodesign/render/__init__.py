@@ -1,0 +1,1 @@
+"""Every file of the build as bytes in memory; nothing here touches the disk."""
