@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import t as student_t
@@ -15,12 +14,12 @@ from hascodesign.types import Accuracy
 Z95 = 1.959963984540054
 
 
-def wilson(correct: float, n: int) -> tuple[float, float]:
+def wilson(correct: int, n: int) -> tuple[float, float]:
     """95 % Wilson score interval of a proportion, in percent.
 
     Parameters
     ----------
-    correct : successes, 0..n; a fraction where it is itself a mean.
+    correct : successes, 0..n.
     n : trials, at least 1.
 
     Returns
@@ -65,7 +64,7 @@ def mean_accuracy(correct: Sequence[int], n: int) -> Accuracy:
     """
     shares = [100 * count / n for count in correct]
     low, high = mean_interval(shares)
-    return Accuracy(sum(shares) / len(shares), n, (low, high))
+    return Accuracy(sum(shares) / len(shares), n, (max(low, 0.0), min(high, 100.0)))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -76,13 +75,3 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = float(student_t.ppf(0.975, len(values) - 1)) * spread
     return mean - half, mean + half
-
-
-def mean_accuracy(correct: Sequence[int], n: int) -> Accuracy:
-    """Mean share over several classifiers judged on the same ``n`` images.
-
-    The interval is that of one classifier of the mean share: the images are shared, so more
-    classifiers are not more images.
-    """
-    mean = math.fsum(correct) / len(correct)
-    return Accuracy(100 * mean / n, n, wilson(mean, n))

@@ -44,10 +44,11 @@ def test_accuracy_holds_the_percentage() -> None:
     assert (got.value, got.n, got.ci95) == (97.5, 360, wilson(351, 360))
 
 
-def test_mean_over_maps_keeps_the_images_as_its_sample() -> None:
-    got = mean_accuracy([180, 181, 200], 360)
-    assert got.value == pytest.approx(100 * 187 / 360)
-    assert got.n == 360
-    assert got.ci95 == wilson(187, 360)
-    fraction = mean_accuracy([180, 181], 360)
-    assert wilson(180, 360)[0] < fraction.ci95[0] < wilson(181, 360)[0]
+def test_mean_over_maps_has_a_t_interval_within_the_scale() -> None:
+    got = mean_accuracy([180, 186, 195], 360)
+    assert (got.value, got.n) == (pytest.approx(100 * 187 / 360), 360)
+    # t(0.975, 2) = 4.302653, standard deviation of 180, 186, 195 = sqrt(57)
+    half = 4.302653 * math.sqrt(57 / 3) * 100 / 360
+    assert got.ci95 == pytest.approx((got.value - half, got.value + half), abs=1e-4)
+    assert mean_accuracy([360, 350], 360).ci95[1] == 100.0
+    assert mean_accuracy([90], 360).ci95 == (25.0, 25.0)
