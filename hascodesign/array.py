@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign.errors import ConfigError
 from hascodesign.types import (
     ArraySpec,
     BoolArray,
@@ -196,3 +197,30 @@ def mix(
     v = v ^ (v >> np.uint64(15))
     v = (v * np.uint64(0x846CA68B)) & mask
     return v ^ (v >> np.uint64(16))
+
+
+# ------------------------------------------------------------------------------------------ checks
+
+
+def check_widths(network: IntegerNetwork, array: ArraySpec) -> None:
+    """Refuse a network whose words are wider than the array's, or whose sums do not fit.
+
+    Raises
+    ------
+    ConfigError
+        A layer with wider weights or activations, or one whose healthy accumulator can wrap.
+    """
+    for layer in network.layers:
+        _fits(layer.name, "weights", layer.weight_bits, array.weight_bits, "--weight-bits")
+        # an unsigned code of b bits needs b bits: signedness is the layer's, not the array's
+        _fits(layer.name, "activations", layer.in_bits, array.act_bits, "--act-bits")
+        largest = 1 << (layer.in_bits - 1 if layer.in_signed else layer.in_bits)
+        worst = int(np.abs(layer.weights).sum(axis=1).max(initial=0)) * largest
+        _fits(layer.name, "sums", worst.bit_length() + 1, array.acc_bits, "--acc-bits")
+
+
+def _fits(name: str, what: str, needed: int, held: int, option: str) -> None:
+    if needed > held:
+        raise ConfigError(
+            f"layer {name}: {what} need {needed} bits, the array has {held}; see {option}"
+        )

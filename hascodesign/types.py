@@ -237,9 +237,7 @@ class Equivalence:
     """Brevitas (float64) held against the integer graph on the whole held-out set."""
 
     layers: tuple[str, ...]
-    differences: tuple[
-        int, ...
-    ]  # per layer: codes (last: logits) that differ
+    differences: tuple[int, ...]  # per layer: codes (last: logits) that differ
     compared: tuple[int, ...]  # per layer: codes compared
     logit_residual: float  # max |logit / scale - integer|, below 1e-6
     brevitas_correct: int  # held-out images that Brevitas classifies correctly

@@ -1,0 +1,44 @@
+# make flow | test | synth | lint | bench | clean
+# Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
+
+BOARD  ?= pynq-z2
+OUT    ?= build/$(BOARD)
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: flow test test-fast synth lint bench clean tools setup
+.DEFAULT_GOAL := flow
+
+flow: setup
+	$(BIN)/hascodesign flow --board $(BOARD) --out $(OUT)
+
+synth: setup
+	@test -f $(OUT)/synth/synth.ys || $(BIN)/hascodesign flow --board $(BOARD) --out $(OUT)
+	$(MAKE) -C $(OUT)/synth
+
+test: setup lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/hascodesign bench
+
+setup: tools $(READY)
+
+tools:
+	@sh flows/install_tools.sh
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch hatchling editables
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist sim/sim_build
