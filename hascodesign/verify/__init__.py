@@ -1,0 +1,1 @@
+"""Simulate the Verilog of a build and hold it to the fault model."""

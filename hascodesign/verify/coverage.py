@@ -1,0 +1,251 @@
+"""Which faults a set of columns exercises, computed from the array's arithmetic on the faulty PEs.
+
+A use counts where its result is read out: an idle slot still meets the faults of its PE, but its
+accumulator is discarded, so nothing that happens there can be verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hascodesign import array
+from hascodesign.array import SiteMasks
+from hascodesign.errors import ConfigError
+from hascodesign.types import (
+    BoolArray,
+    Fault,
+    FaultCoverage,
+    FaultProfile,
+    IntArray,
+    MultiplyLayer,
+    RowMap,
+)
+
+BLOCK = 4_000_000  # partial sums held at once
+
+
+@dataclass(frozen=True, slots=True)
+class Excitation:
+    """What each fault does at each column of one layer."""
+
+    exercised: BoolArray  # [faults, N] some value at the site differs from the one without it
+    changed: BoolArray  # [faults, N] some accumulator differs from the run without it
+
+    def at(self, columns: IntArray) -> Excitation:
+        """The same at some of the columns only."""
+        return Excitation(self.exercised[:, columns], self.changed[:, columns])
+
+
+@dataclass(frozen=True, slots=True)
+class _Pe:
+    """Masks of one PE; the last axis of those with lanes is the multiplier."""
+
+    wmem: SiteMasks  # [passes, T, S]
+    weight: SiteMasks  # [S]
+    act: SiteMasks  # [S]
+    product: SiteMasks  # [S]
+    psum: SiteMasks  # []
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one PE is given: its words and the activations of every column."""
+
+    words: IntArray  # [passes, T, S]
+    read: BoolArray  # [passes] whether a result of this pass is read out
+    acts: IntArray  # [T, N, S]
+    signed: bool
+
+
+def excitation(
+    profile: FaultProfile,
+    layer: MultiplyLayer,
+    row_map: RowMap,
+    activations: IntArray,
+    wmem_base: int = 0,
+) -> Excitation:
+    """What each fault of a profile does at each column of one layer.
+
+    Parameters
+    ----------
+    profile : a checked profile of permanent faults on an output-stationary array.
+    layer : the layer.
+    row_map : its rows on the PEs.
+    activations : X [K, N] codes that the faulty network feeds the layer.
+    wmem_base : first word of the layer in every weight bank.
+
+    Returns
+    -------
+    Excitation with one row per entry of ``profile.faults``.
+
+    Raises
+    ------
+    ConfigError
+        The profile holds a kind or a dataflow that has no exact coverage here.
+    """
+    _refuse_unknown(profile)
+    order = array.k_order(layer.depth, profile.array.simd)
+    words = array.stored_weights(layer.weights, order, row_map.slots)
+    acts = array.step_activations(activations, order).transpose(0, 2, 1)
+    shape = (len(profile.faults), activations.shape[1])
+    found = Excitation(np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_))
+    for pe in sorted({fault.pe for fault in profile.faults}):
+        read = row_map.slots[:, pe] >= 0
+        if not read.any():
+            continue
+        for part in _blocks(words[pe].size // profile.array.simd, acts.shape[1]):
+            work = _Work(words[pe], read, acts[:, part], layer.in_signed)
+            _excite_pe(profile, pe, work, wmem_base, found, part)
+    return found
+
+
+def coverage(layers: Sequence[Excitation]) -> tuple[FaultCoverage, ...]:
+    """Coverage of every fault over the verified columns of all layers."""
+    exercised = np.any([layer.exercised.any(axis=1) for layer in layers], axis=0)
+    changed = np.any([layer.changed.any(axis=1) for layer in layers], axis=0)
+    return tuple(
+        FaultCoverage(entry, bool(e), bool(c))
+        for entry, (e, c) in enumerate(zip(exercised, changed, strict=True))
+    )
+
+
+def _refuse_unknown(profile: FaultProfile) -> None:
+    if profile.array.dataflow != "os":
+        raise ConfigError(f"verify: the dataflow must be os, not {profile.array.dataflow}")
+    for entry, fault in enumerate(profile.faults):
+        if fault.kind == "transient":
+            raise ConfigError(f"verify: fault {entry} must be permanent, not transient")
+
+
+def _blocks(partial_sums: int, columns: int) -> Iterator[slice]:
+    step = max(1, BLOCK // max(1, partial_sums))
+    return (slice(start, start + step) for start in range(0, columns, step))
+
+
+def _excite_pe(
+    profile: FaultProfile,
+    pe: int,
+    work: _Work,
+    wmem_base: int,
+    found: Excitation,
+    part: slice,
+) -> None:
+    base = wmem_base, work.words.shape[:2]
+    faulty = _masks(profile, pe, *base)
+    acc = _accumulate(faulty, work)
+    for entry, fault in enumerate(profile.faults):
+        if fault.pe != pe:
+            continue
+        rest = profile.faults[:entry] + profile.faults[entry + 1 :]
+        without = _masks(replace(profile, faults=rest), pe, *base)
+        found.exercised[entry, part] = _site_differs(fault, faulty, without, work)
+        differs = acc != _accumulate(without, work)
+        found.changed[entry, part] = differs[work.read].any(axis=0)
+
+
+def _masks(profile: FaultProfile, pe: int, wmem_base: int, shape: tuple[int, ...]) -> _Pe:
+    passes, steps = shape
+    here = replace(profile, faults=tuple(f for f in profile.faults if f.pe == pe))
+    words = wmem_base + passes * steps
+    outside = tuple(f for f in here.faults if f.address is None or f.address < words)
+    wmem = array.site_masks(replace(here, faults=outside), "wmem", words)
+    lanes = profile.array.simd
+
+    def bank(mask: IntArray) -> IntArray:
+        return mask[pe, :, wmem_base:].T.reshape(passes, steps, lanes)
+
+    return _Pe(
+        SiteMasks(wmem.bits, bank(wmem.and_), bank(wmem.or_), bank(wmem.xor)),
+        _slice(array.site_masks(here, "weight"), pe),
+        _slice(array.site_masks(here, "act"), pe),
+        _slice(array.site_masks(here, "product"), pe),
+        _slice(array.site_masks(here, "psum"), pe),
+    )
+
+
+def _slice(masks: SiteMasks, index: int) -> SiteMasks:
+    return SiteMasks(
+        masks.bits,
+        np.asarray(masks.and_[index]),
+        np.asarray(masks.or_[index]),
+        np.asarray(masks.xor[index]),
+    )
+
+
+def _operands(pe: _Pe, work: _Work) -> tuple[IntArray, IntArray]:
+    """Weights [T, passes, S] and activations [T, N, S] at the multipliers."""
+    weights = pe.weight.apply(pe.wmem.apply(work.words))
+    return weights.transpose(1, 0, 2), pe.act.apply(work.acts, work.signed)
+
+
+def _step_sums(pe: _Pe, work: _Work) -> IntArray:
+    """Sum of the multipliers' products at every step, [T, passes, N]."""
+    weights, acts = _operands(pe, work)
+    # float64 is exact: S products of at most 16 bits stay far below 2^53
+    real = weights.astype(np.float64) @ acts.transpose(0, 2, 1).astype(np.float64)
+    sums = real.astype(np.int64)
+    for lane in np.flatnonzero(pe.product.active):
+        product = _products(weights, acts, int(lane))
+        sums += _slice(pe.product, int(lane)).apply(product) - product
+    return sums
+
+
+def _products(weights: IntArray, acts: IntArray, lane: int) -> IntArray:
+    """Products of one multiplier before its fault, [T, passes, N]."""
+    return weights[:, :, None, lane] * acts[:, None, :, lane]
+
+
+def _accumulate(pe: _Pe, work: _Work) -> IntArray:
+    """Accumulators of one PE, [passes, N]."""
+    sums = _step_sums(pe, work)
+    if not pe.psum.active.any():
+        return array.wrap(sums.sum(axis=0), pe.psum.bits)
+    acc = np.zeros(sums.shape[1:], dtype=np.int64)
+    for step in sums:
+        acc = pe.psum.apply(acc + step)
+    return acc
+
+
+def _site_differs(fault: Fault, faulty: _Pe, without: _Pe, work: _Work) -> BoolArray:
+    """Per column, whether a value at the fault's site is another without it, [N]."""
+    read = work.read
+    count = work.acts.shape[1]
+    if fault.site == "wmem":
+        differs = faulty.wmem.apply(work.words) != without.wmem.apply(work.words)
+        return np.full(count, differs[read].any())
+    if fault.site == "weight":
+        words = faulty.wmem.apply(work.words)
+        differs = faulty.weight.apply(words) != without.weight.apply(words)
+        return np.full(count, differs[read].any())
+    if fault.site == "act":
+        signed = work.signed
+        differs = faulty.act.apply(work.acts, signed) != without.act.apply(work.acts, signed)
+        return differs.any(axis=(0, 2))
+    if fault.site == "psum":
+        return _psum_differs(faulty, without, work)
+    return _product_differs(faulty, without, work)
+
+
+def _product_differs(faulty: _Pe, without: _Pe, work: _Work) -> BoolArray:
+    weights, acts = _operands(faulty, work)
+    found = np.zeros(acts.shape[1], dtype=np.bool_)
+    for lane in np.flatnonzero(faulty.product.active):
+        product = _products(weights, acts, int(lane))[:, work.read]
+        with_it = _slice(faulty.product, int(lane)).apply(product)
+        differs = with_it != _slice(without.product, int(lane)).apply(product)
+        found |= differs.any(axis=(0, 1))
+    return found
+
+
+def _psum_differs(faulty: _Pe, without: _Pe, work: _Work) -> BoolArray:
+    sums = _step_sums(faulty, work)[:, work.read]
+    acc = np.zeros(sums.shape[1:], dtype=np.int64)
+    found = np.zeros(sums.shape[2], dtype=np.bool_)
+    for step in sums:
+        fed = acc + step
+        acc = faulty.psum.apply(fed)
+        found |= (acc != without.psum.apply(fed)).any(axis=0)
+    return found
