@@ -1,0 +1,52 @@
+"""Exact accumulators of a faulty array, fast: BLAS where it is exact, a kernel where it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.slots import pe_faults
+from hascodesign.types import FaultProfile, IntArray, MultiplyLayer, RowMap
+
+
+def accumulate(
+    profile: FaultProfile,
+    layer: MultiplyLayer,
+    row_map: RowMap,
+    activations: NDArray[Any],
+    *,
+    layer_index: int | None = None,
+    wmem_base: int,
+    columns: IntArray | None = None,
+    order: IntArray | None = None,
+) -> IntArray:
+    """ACC of one layer on the faulty array; same integers as ``reference.accumulate``.
+
+    Parameters
+    ----------
+    profile : a profile that has been checked.
+    layer : the layer; its weights [R, K].
+    row_map : which row each PE computes in each pass.
+    activations : X [K, N] codes.
+    layer_index : word of the transient draw; the layer's own index where None.
+    wmem_base : first word of this layer in every weight bank.
+    columns : [N] column counters of the transient draw; 0..N-1 where None.
+    order : [T, S] K index per step and multiplier, -1 for padding; the default order where None.
+
+    Returns
+    -------
+    [R, N] accumulators in natural row order.
+    """
+    index = layer.index if layer_index is None else layer_index
+    on_array = LayerOnArray(
+        profile, pe_faults(profile), layer, passes=row_map.passes, base=wmem_base,
+        layer_index=index, order=order,
+    )  # fmt: skip
+    classes = on_array.classes_of(row_map)
+    counters = np.arange(activations.shape[1]) if columns is None else columns
+    codes = np.ascontiguousarray(np.asarray(activations).astype(np.int64) & 0xFF, dtype=np.uint8)
+    rows = np.arange(layer.rows)
+    return on_array.accumulate(rows, classes, codes, counters).astype(np.int64)
