@@ -1,0 +1,250 @@
+"""Fault profiles as JSON and CSV files, lossless both ways, the same bytes for the same profile."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hascodesign.errors import FaultProfileError
+from hascodesign.faults import table
+from hascodesign.faults.profile import (
+    ARRAY_FIELDS,
+    FIELDS,
+    check,
+    check_array,
+    check_count,
+    one_of,
+    shown,
+)
+from hascodesign.types import ArraySpec, Fault, FaultProfile
+
+VERSION = 1
+MAX_BYTES = 128 << 20
+_HEAD = ("version", "array", "seed", "source", "conditions", "faults")
+_HUGE = 10**40  # stands for every longer integer, which no field takes
+
+
+def read(path: Path, words: int | None = None) -> FaultProfile:
+    """Profile in a ``.json`` or ``.csv`` file, checked.
+
+    Parameters
+    ----------
+    path : the file.
+    words : words that the network takes in each weight bank, where known.
+
+    Raises
+    ------
+    FaultProfileError
+        One line naming the file and, where one entry is at fault, its number from 0.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix not in (".json", ".csv"):
+            raise FaultProfileError(f"the name must end in .json or .csv, not {shown(path.suffix)}")
+        return parse(read_bytes(path), suffix[1:], words)
+    except FaultProfileError as error:
+        raise FaultProfileError(f"{_printable(path)}: {error}") from None
+
+
+def parse(data: bytes, form: str, words: int | None = None) -> FaultProfile:
+    """Profile in the bytes of a file of form ``json`` or ``csv``, checked."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FaultProfileError(
+            f"the text must be UTF-8, not byte 0x{data[error.start]:02x} at offset {error.start}"
+        ) from None
+    if not text.strip():
+        raise FaultProfileError("a profile must stand in the file, which is empty")
+    document = table.document(text) if form == "csv" else _json_document(text)
+    return check(_profile(document), words)
+
+
+def write_json(profile: FaultProfile) -> bytes:
+    """Bytes of the JSON file, one entry per line."""
+    check(profile)
+    head = {
+        "version": VERSION,
+        "array": array_object(profile.array),
+        "seed": profile.seed,
+        "source": profile.source,
+        "conditions": dict(sorted(profile.conditions.items())),
+    }
+    lines = [f"  {json.dumps(key)}: {_compact(value)}," for key, value in head.items()]
+    entries = ",\n".join("    " + _compact(fault_object(fault)) for fault in profile.faults)
+    lines.append('  "faults": [' + (f"\n{entries}\n  ]" if entries else "]"))
+    return ("{\n" + "\n".join(lines) + "\n}\n").encode()
+
+
+def write_csv(profile: FaultProfile) -> bytes:
+    """Bytes of the CSV file: scalars in leading ``# key: value`` lines, a header, the entries."""
+    check(profile)
+    head: dict[str, Any] = {"version": VERSION}
+    head |= {f"array.{k}": v for k, v in array_object(profile.array).items()}
+    head |= {"seed": profile.seed, "source": profile.source}
+    head |= {f"conditions.{k}": v for k, v in sorted(profile.conditions.items())}
+    return table.text(head, [fault_object(fault) for fault in profile.faults]).encode()
+
+
+def write(profile: FaultProfile, form: str) -> bytes:
+    """Bytes of the file of form ``json`` or ``csv``."""
+    writers = {"json": write_json, "csv": write_csv}
+    if form not in writers:
+        raise FaultProfileError(f"the format must be {one_of(tuple(writers))}, not {shown(form)}")
+    return writers[form](profile)
+
+
+def array_object(array: ArraySpec) -> dict[str, Any]:
+    """The array's fields in the order of the files."""
+    return {name: getattr(array, name) for name in ARRAY_FIELDS}
+
+
+def fault_object(fault: Fault) -> dict[str, Any]:
+    """The fields that an entry has, in the order of the files."""
+    values = {name: getattr(fault, name) for name in FIELDS}
+    if fault.p is not None:
+        values["p"] = float(fault.p)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_bytes(path: Path) -> bytes:
+    """Bytes of a file of at most ``MAX_BYTES``; an unreadable one is the user's error."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise FaultProfileError(f"the file must be readable: {reason or 'bad name'}") from None
+    if len(data) > MAX_BYTES:
+        raise FaultProfileError(f"the file must be at most {MAX_BYTES} bytes, not more")
+    return data
+
+
+# ----------------------------------------------------------------------------- reading a document
+
+
+class _Twice(dict[str, Any]):
+    """An object of a JSON file with a key that stands twice."""
+
+    key: str = ""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    twice = _Twice(values)
+    twice.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+    return twice
+
+
+def _integer(text: str) -> int:
+    return int(text) if len(text) <= 40 else _HUGE  # int() refuses thousands of digits
+
+
+def _decoder() -> json.JSONDecoder:
+    # NaN comes out as a number, so that the field's own check names its entry
+    return json.JSONDecoder(
+        object_pairs_hook=_pairs, parse_int=_integer, parse_constant=lambda _: math.nan
+    )
+
+
+def _json_document(text: str) -> Any:
+    try:
+        return _decoder().decode(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise FaultProfileError(
+            f"{_entry_at(text, error.pos)}the text must be whole JSON: {error.msg} at {where}"
+        ) from None
+    except RecursionError:
+        raise FaultProfileError("the JSON must not be nested so deep") from None
+
+
+def _entry_at(text: str, position: int) -> str:
+    """``entry N: `` where the fault list breaks off in entry N, else nothing."""
+    start = text.find('"faults"')
+    start = text.find("[", start) + 1 if start >= 0 else 0
+    if not 0 < start <= position:
+        return ""
+    decoder, entry = _decoder(), 0
+    while True:
+        start = _skip(text, start)
+        try:
+            _, start = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            return f"entry {entry}: "
+        entry += 1
+        start = _skip(text, start)
+        if text[start : start + 1] != ",":
+            return "" if text[start : start + 1] == "]" else f"entry {entry}: "
+        start += 1
+
+
+def _skip(text: str, start: int) -> int:
+    while start < len(text) and text[start] in " \t\r\n":
+        start += 1
+    return start
+
+
+def _profile(document: Any) -> FaultProfile:
+    head = _object(document, "the file", _HEAD, ("version", "array", "faults"))
+    if type(head["version"]) is not int or head["version"] != VERSION:
+        raise FaultProfileError(f"version must be {VERSION}, not {shown(head['version'])}")
+    required = tuple(name for name in ARRAY_FIELDS if name != "wmem_depth")
+    array = check_array(ArraySpec(**_object(head["array"], "array", ARRAY_FIELDS, required)))
+    conditions = _object(head.get("conditions", {}), "conditions", None, ())
+    if not isinstance(head["faults"], list):
+        raise FaultProfileError(f"faults must be a list, not {shown(head['faults'])}")
+    check_count(head["faults"])
+    faults = tuple(_fault(entry, value) for entry, value in enumerate(head["faults"]))
+    return FaultProfile(array, faults, head.get("seed", 0), head.get("source", ""), conditions)
+
+
+def _fault(entry: int, value: Any) -> Fault:
+    fields = _object(value, f"entry {entry}", FIELDS, ("pe", "kind"))
+    for name, given in fields.items():
+        if given is None:
+            raise FaultProfileError(
+                f"entry {entry}: {name} must have a value or be absent, not null"
+            )
+    bits = fields.get("bits")
+    if isinstance(bits, list):
+        fields["bits"] = tuple(bits)
+    p = fields.get("p")
+    if type(p) is int and p in (0, 1):
+        fields["p"] = float(p)
+    return Fault(**fields)
+
+
+def _object(
+    value: Any, name: str, allowed: Sequence[str] | None, required: Sequence[str]
+) -> dict[str, Any]:
+    """``value`` if it is an object of these keys; ``allowed`` None = any."""
+    if not isinstance(value, Mapping):
+        raise FaultProfileError(f"{name}: an object must stand here, not {shown(value)}")
+    if isinstance(value, _Twice):
+        raise FaultProfileError(f"{name}: key {shown(value.key)} must stand once, not twice")
+    if allowed is not None:
+        for key in value:
+            if key not in allowed:
+                raise FaultProfileError(
+                    f"{name}: unknown key {shown(key)} must be {one_of(allowed)}"
+                )
+    for key in required:
+        if key not in value:
+            raise FaultProfileError(f"{name}: key {shown(key)} must be given")
+    return dict(value)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _printable(path: Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
