@@ -87,13 +87,13 @@ def test_all_candidates_where_there_are_few():
 def test_pool_is_bounded():
     layer = cases.network().layers[0]  # 16 positions an image
     rng = np.random.default_rng(0)
-    assert columns.pool(layer, 3, 12, 4, rng).tolist() == list(range(48))
-    many = columns.pool(layer, 1000, 12, 4, rng)
+    assert columns.pool(layer, 3, 32, 48, rng).tolist() == list(range(48))
+    many = columns.pool(layer, 1000, 32, 0, rng)
     assert len(many) == columns.POOL
     assert (np.diff(many) > 0).all()
     assert many[-1] < 16000
-    dear = columns.pool(layer, 1000, 36_864, 128, rng)
-    assert len(dear) == columns.TARGET
+    assert len(columns.pool(layer, 1000, 2, 36_864 * 4, rng)) == columns.POOL_WORK // (36_864 * 4)
+    assert len(columns.pool(layer, 1000, 2, 36_864 * 1000, rng)) == 2 * columns.CANDIDATES
 
 
 def test_images_are_bounded():

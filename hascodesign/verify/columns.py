@@ -11,6 +11,7 @@ TARGET = 32  # columns of a layer that fits the cycle budget
 LEAST = 2  # columns of any layer
 LEVELS = 16  # bins of output values whose spread is sought
 POOL = 2048  # candidate columns at most
+CANDIDATES = 4  # for each column chosen, at least
 POOL_WORK = 40_000_000  # partial sums worked out to judge the candidates of one layer
 IMAGES = 256  # held-out images run at most
 RUN_BYTES = 96 << 20  # size of the largest X of the run
@@ -38,7 +39,7 @@ def image_count(network: IntegerNetwork, available: int) -> int:
 
 
 def pool(
-    layer: MultiplyLayer, images: int, partial_sums: int, faults: int, rng: np.random.Generator
+    layer: MultiplyLayer, images: int, count: int, cost: int, rng: np.random.Generator
 ) -> IntArray:
     """Candidate columns of a layer, ascending.
 
@@ -46,13 +47,12 @@ def pool(
     ----------
     layer : the layer.
     images : images of the run.
-    partial_sums : passes*T, what one column costs to judge for one fault.
-    faults : faults of the profile.
+    count : columns that will be chosen.
+    cost : partial sums to work out for one column: passes*T for each fault.
     rng : draws the candidates where there are more columns than are judged.
     """
     total = images * layer.positions
-    afford = POOL_WORK // (partial_sums * max(1, faults))
-    size = min(total, POOL, max(TARGET, afford))
+    size = min(total, POOL, max(CANDIDATES * count, POOL_WORK // max(1, cost)))
     return np.sort(rng.choice(total, size=size, replace=False))
 
 
