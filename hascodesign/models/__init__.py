@@ -1,0 +1,1 @@
+"""Networks: loading, training of the bundled ones, and their integer graphs."""

@@ -1,0 +1,168 @@
+"""A model and its data: bundled, or the user's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from hascodesign.errors import ModelError
+from hascodesign.models import zoo
+from hascodesign.models.data import user_data
+from hascodesign.models.graph import build, quiet
+from hascodesign.models.zoo import Progress
+from hascodesign.types import Dataset
+
+BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in evaluation mode, with data that fits it."""
+
+    model: nn.Module
+    name: str
+    dataset: Dataset
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        channels, height, width = self.dataset.heldout.images.shape[1:]
+        return channels, height, width
+
+
+def load_bundled(name: str, data_dir: Path | None, cache_dir: Path, progress: Progress) -> Loaded:
+    """A network that comes with the package; those for MNIST are trained when first asked for.
+
+    Parameters
+    ----------
+    name : digits-cnn, mnist-cnn or mnist-mlp.
+    data_dir : folder of the MNIST files; None = where HASCODESIGN_DATA points.
+    cache_dir : keeps trained networks under a hash of what went in.
+    progress : told after each epoch of a training.
+    """
+    recipe = zoo.recipe(name)
+    data = zoo.dataset(name, data_dir)
+    path = BUNDLED
+    if name != "digits-cnn":
+        path = cache_dir / "models" / f"{name}-{zoo.fingerprint(name, data.calibration)}.pt"
+        if not path.is_file():
+            zoo.save(zoo.train(name, data.calibration, progress), path)
+    with quiet():
+        model = recipe.build()
+    load_checkpoint(model, path)
+    return Loaded(model.eval(), name, data)
+
+
+def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
+    """The user's model and data.
+
+    Parameters
+    ----------
+    spec : ``file.py:factory``; ``factory()`` returns the Brevitas model.
+    checkpoint : state dict for it, or None where the factory gives a trained model.
+    data : ``.npz`` or folder of IDX files; see ``data.user_data``.
+
+    Raises
+    ------
+    ModelError
+        Whatever does not fit, in one line.
+    """
+    dataset = user_data(data)
+    model = _factory_model(spec)
+    if checkpoint is not None:
+        load_checkpoint(model, checkpoint)
+    loaded = Loaded(model.eval(), Path(spec.rpartition(":")[0]).stem, dataset)
+    classes = build(model, loaded.in_shape).classes
+    for part in (dataset.calibration, dataset.heldout):
+        if part.labels.max() >= classes:
+            raise ModelError(
+                f"{data}: labels must be below the model's {classes} classes,"
+                f" not {part.labels.max()}"
+            )
+    return loaded
+
+
+def load_checkpoint(model: nn.Module, path: Path) -> None:
+    """Fill a model with a state dict, every key of it; nothing but tensors is unpickled."""
+    if not path.is_file():
+        raise ModelError(f"checkpoint must be a file, not {path}: no such")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OSError,
+    ) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: checkpoint must be a state dict of tensors: {reason}") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError(
+            f"{path}: checkpoint must be a state dict of tensors, not {type(state).__name__}"
+        )
+    try:
+        with quiet():
+            fit = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # sizes
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{path}: checkpoint must fit the model: {reason}") from error
+    for what, keys in (("lacks", fit.missing_keys), ("has unexpected", fit.unexpected_keys)):
+        if keys:
+            raise ModelError(
+                f"{path}: checkpoint must fit the model: it {what} {keys[0]!r}"
+                + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+            )
+
+
+def _factory_model(spec: str) -> nn.Module:
+    file, _, name = spec.rpartition(":")
+    path = Path(file)
+    if not file or not name or path.suffix != ".py":
+        raise ModelError(f"model must be file.py:factory, not {spec}")
+    if not path.is_file():
+        raise ModelError(f"model file must exist: {path}")
+    module = _imported(path)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        there = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        ]
+        known = ", ".join(sorted(there)) or "nothing to call"
+        raise ModelError(f"{path} must define {name!r}; it defines: {known}")
+    with quiet():
+        model = factory()
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec} must return a torch.nn.Module, not {type(model).__name__}")
+    return model
+
+
+def _imported(path: Path) -> ModuleType:
+    """The user's file as a module; its own folder is on the path while it is read."""
+    spec = importlib.util.spec_from_file_location(f"user_model_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"model file must be Python source: {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        with quiet():
+            spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError) as error:
+        raise ModelError(f"{path} must import: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    return module

@@ -1,0 +1,126 @@
+"""From accumulators to codes: exact integer thresholds, or a shift where scales allow one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hascodesign import ops
+from hascodesign.models.graph import ACTIVATIONS, NORMS, Block, quiet, value_of
+from hascodesign.models.quantisers import Activation, Bias, bits_of
+from hascodesign.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
+
+CodeOf = Callable[[IntArray], IntArray]  # v [L, R] -> codes [L, R]
+
+
+def output_of(
+    block: Block, unit: FloatArray, bias: Bias, act: Activation, acc_bits: int
+) -> Thresholds | Shift:
+    """What turns v = ACC + bias of a hidden layer into the codes that Brevitas gives.
+
+    Parameters
+    ----------
+    block : the layer and what follows it.
+    unit : [R] real value of one unit of the accumulator: input scale * weight scale.
+    bias : the layer's bias; a real one goes into the thresholds.
+    act : format of the codes.
+    acc_bits : bits of the accumulator; thresholds hold for every v that it can give.
+    """
+    bits = sum_bits(bias.codes, acc_bits)
+    descending = _descending(block, len(unit))
+    thresholds = Thresholds(
+        frozen(_search(_code_of(block, unit, bias, act), descending, act, bits)),
+        frozen(descending, np.bool_),
+        act.low,
+    )
+    shift = _shift(block, unit, bias, act)
+    if shift is not None and _agree(shift, thresholds, bits):
+        return shift
+    return thresholds
+
+
+def sum_bits(bias: IntArray, acc_bits: int) -> int:
+    """Bits of v = ACC + bias: one more than the wider of the two."""
+    return max(acc_bits, bits_of(int(bias.min(initial=0)), int(bias.max(initial=0)))) + 1
+
+
+def _descending(block: Block, rows: int) -> BoolArray:
+    """Rows whose code falls as v rises: an odd number of negative gammas."""
+    sign = np.ones(rows)
+    for node in block.chain:
+        if isinstance(node.module, NORMS) and node.module.affine:
+            sign *= np.sign(node.module.weight.detach().numpy())
+    return sign < 0
+
+
+def _code_of(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> CodeOf:
+    """Code of every v in float64, by the model's own layers, operation by operation."""
+    layers = [n.module for n in block.chain if isinstance(n.module, NORMS + ACTIVATIONS)]
+
+    def code_of(v: IntArray) -> IntArray:
+        real = v.astype(np.float64) * unit  # |v| < 2^53, so that the conversion is exact
+        if bias.real is not None:
+            real = real + bias.real
+        out = torch.from_numpy(real)
+        with quiet(), torch.no_grad():
+            for layer in layers:
+                out = _apply(layer, out)
+        return np.rint(out.numpy() / act.scale).astype(np.int64)
+
+    return code_of
+
+
+def _apply(layer: nn.Module, real: Tensor) -> Tensor:
+    """One layer on [L, R], whatever rank it asks for."""
+    shaped = real[:, :, None, None] if isinstance(layer, nn.BatchNorm2d) else real
+    return value_of(layer(shaped)).reshape(real.shape)
+
+
+def _search(code_of: CodeOf, descending: BoolArray, act: Activation, bits: int) -> IntArray:
+    """Thresholds [R, L] by binary search over every v of ``bits`` bits.
+
+    Each operation of the chain is monotone in float64 (a rounded product, sum or quotient by a
+    constant never changes order), so the code is a monotone staircase of v and halving finds the
+    very v at which it steps.
+    """
+    rows = len(descending)
+    levels = np.arange(act.low + 1, act.high + 1)[:, None]
+    sign = np.where(descending, -1, 1)
+    # u = v, or -v where the code falls: passes for u >= found. The last of the range never tried
+    # is "never": for ascending 2^(bits-1), for descending v = -2^(bits-1) - 1.
+    least = np.where(descending, -(2 ** (bits - 1)) + 1, -(2 ** (bits - 1)))
+    low = np.broadcast_to(least, (len(levels), rows)).copy()
+    high = low + 2**bits
+    while (low < high).any():
+        middle = (low + high) >> 1
+        # where the search has ended at "never" this v is one past the range, and not used
+        passes = code_of(middle * sign) >= levels
+        open_ = low < high
+        high = np.where(open_ & passes, middle, high)
+        low = np.where(open_ & ~passes, middle + 1, low)
+    return np.ascontiguousarray((low * sign).T)
+
+
+def _shift(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> Shift | None:
+    """Shift where every scale is a power of two and nothing but one activation follows."""
+    if bias.real is not None or (unit != unit[0]).any():
+        return None
+    steps = [n.module for n in block.chain if isinstance(n.module, NORMS + ACTIVATIONS)]
+    ratio = act.scale / float(unit[0])
+    powers = all(math.frexp(scale)[0] == 0.5 for scale in (act.scale, float(unit[0])))
+    if len(steps) != 1 or not powers or ratio < 1:
+        return None
+    return Shift(math.frexp(ratio)[1] - 1, act.low, act.high)
+
+
+def _agree(shift: Shift, thresholds: Thresholds, bits: int) -> bool:
+    """The shift steps exactly where the model does (it need not round half to even)."""
+    inside = np.clip(thresholds.values, -(2 ** (bits - 1)) + 1, 2 ** (bits - 1) - 1)
+    return all(
+        np.array_equal(ops.output_codes(shift, v), ops.output_codes(thresholds, v))
+        for v in (inside - 1, inside)
+    )

@@ -1,0 +1,145 @@
+"""What Brevitas's quantisers do, as integers and scales, read in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from brevitas.quant_tensor import IntQuantTensor
+from torch import Tensor
+
+from hascodesign.models.graph import Node, quiet, value_of
+from hascodesign.types import FloatArray, IntArray
+
+MOST_BITS = 8  # of a weight and of an activation on the array
+LARGE = 1e30  # real number that every quantiser clamps
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """code = clamp(round(x / scale), low, high)."""
+
+    scale: float
+    bits: int
+    signed: bool
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weight codes of one layer; real weight = code * scale of its row."""
+
+    codes: IntArray  # as torch holds them: [out, in, ky, kx] or [out, in]
+    scale: FloatArray  # [R]
+    bits: int
+    tensor: IntQuantTensor
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """Bias of one layer: integers in units of the accumulator, or real numbers."""
+
+    codes: IntArray  # [R]
+    real: FloatArray | None  # [R] where it is no multiple of the accumulator's unit
+
+
+def activation(node: Node) -> Activation:
+    """Format of a QuantIdentity or QuantReLU; refuses what has no integer equal."""
+    module: Any = node.module
+    if module.input_quant.is_quant_enabled:
+        raise node.error("must have no input quantiser of its own")
+    if not module.act_quant.is_quant_enabled:
+        raise node.error("must quantise, not pass real numbers on")
+    # asked at both ends, the quantiser tells its range whatever clamps it
+    with quiet(), torch.no_grad():
+        ends = module.act_quant(torch.tensor([-LARGE, LARGE], dtype=torch.float64))
+    scales = _checked(node, ends, "activations")
+    if scales.size != 1:
+        raise node.error(f"must have one scale, not {scales.size}")
+    scale = float(scales[0])
+    low, high = (int(code) for code in _codes(ends.value, scale))
+    signed = bool(ends.signed)
+    bits = max(int(ends.bit_width), bits_of(low, high, signed))
+    if bits > MOST_BITS:
+        raise node.error(f"must have at most {MOST_BITS} bits, not {bits}")
+    return Activation(scale, bits, signed, low, high)
+
+
+def weights(node: Node) -> Weights:
+    """Weight codes of a QuantConv2d or QuantLinear."""
+    module: Any = node.module
+    for side in ("input_quant", "output_quant"):
+        if getattr(module, side).is_quant_enabled:
+            raise node.error(f"must have no {side}; put a QuantIdentity in its place")
+    if not module.weight_quant.is_quant_enabled:
+        raise node.error("must quantise its weights, not leave them real")
+    with quiet(), torch.no_grad():
+        tensor = module.quant_weight()
+    scale = _checked(node, tensor, "weights")
+    rows = tensor.value.shape[0]
+    if scale.size not in (1, rows) or tensor.scale.numel() != np.prod(tensor.scale.shape[:1] or 1):
+        raise node.error(f"must have one weight scale or one for each of {rows} rows")
+    scale = np.broadcast_to(scale, (rows,)).copy()
+    codes = _codes(tensor.value, scale.reshape(-1, *[1] * (tensor.value.dim() - 1)))
+    trained = int(tensor.bit_width) + (0 if bool(tensor.signed) else 1)
+    bits = max(trained, bits_of(int(codes.min()), int(codes.max()), True))
+    if bits > MOST_BITS:
+        raise node.error(f"must have weights of at most {MOST_BITS} bits, not {bits}")
+    return Weights(codes, scale, bits, tensor)
+
+
+def bias(node: Node, given: Weights, source: Activation) -> Bias:
+    """Bias of a layer; integers where its quantiser works in units of the accumulator."""
+    module: Any = node.module
+    none = np.zeros(len(given.scale), dtype=np.int64)
+    if module.bias is None:
+        return Bias(none, None)
+    unit = source.scale * given.scale
+    with quiet(), torch.no_grad():
+        quantised = module.bias_quant(module.bias, _unit_input(source), given.tensor)
+    real = value_of(quantised).numpy().astype(np.float64).reshape(-1)
+    if isinstance(quantised, IntQuantTensor):
+        scale = np.broadcast_to(_checked(node, quantised, "bias"), unit.shape)
+        if np.array_equal(scale, unit):
+            return Bias(_codes(real, unit), None)
+    return Bias(none, real)
+
+
+def _unit_input(source: Activation) -> IntQuantTensor:
+    """An input of one code, from which the bias quantiser takes the input's scale."""
+    return IntQuantTensor(
+        value=torch.zeros((1, 1, 1, 1), dtype=torch.float64),
+        scale=torch.tensor(source.scale, dtype=torch.float64),
+        zero_point=torch.tensor(0.0, dtype=torch.float64),
+        bit_width=torch.tensor(float(source.bits)),
+        signed=source.signed,
+        training=False,
+    )
+
+
+def _checked(node: Node, tensor: Any, what: str) -> FloatArray:
+    """Scales of a quantised tensor, flat; refuses other number formats and zero points."""
+    if not isinstance(tensor, IntQuantTensor):
+        raise node.error(f"must have integer {what}, not {type(tensor).__name__}")
+    if bool((tensor.zero_point != 0).any()):
+        raise node.error(f"must have zero point 0 for its {what}, not another")
+    scale = tensor.scale.detach().numpy().astype(np.float64).reshape(-1)
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        raise node.error(f"must have positive scales for its {what}, not {scale.min()}")
+    return scale
+
+
+def _codes(value: Tensor | FloatArray, scale: float | FloatArray) -> IntArray:
+    """Integers that a quantised tensor stands for: its values are code * scale, rounded once."""
+    real = value.detach().numpy() if isinstance(value, Tensor) else value
+    return np.rint(np.asarray(real, dtype=np.float64) / scale).astype(np.int64)
+
+
+def bits_of(low: int, high: int, signed: bool = True) -> int:
+    """Bits that hold low..high."""
+    if not signed:
+        return max(1, high.bit_length())
+    return 1 + max((-low - 1).bit_length() if low < 0 else 0, high.bit_length())

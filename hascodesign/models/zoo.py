@@ -1,0 +1,295 @@
+"""The bundled networks: how each is built and trained.
+
+``python -m hascodesign.models.zoo digits-cnn --out digits_cnn.pt`` trains one again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import brevitas
+import numpy as np
+import torch
+from brevitas import nn as qnn
+from brevitas.inject.enum import ScalingImplType
+from brevitas.quant import (
+    Int8WeightPerChannelFloat,
+    Int8WeightPerTensorFloat,
+    Int16Bias,
+    Uint8ActPerTensorFloat,
+    Uint8ActPerTensorFloatMaxInit,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hascodesign.errors import ConfigError, ModelError
+from hascodesign.models.data import digits, mnist
+from hascodesign.models.graph import quiet
+from hascodesign.types import Dataset, Split
+
+Progress = Callable[[str, int, int], None]  # (what, done, total)
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one network is built and trained."""
+
+    build: Callable[[], nn.Sequential]
+    dataset: str  # "digits" or "mnist"
+    epochs: int
+    batch: int  # images
+    rate: float  # highest learning rate of the one-cycle schedule
+    shift: int  # pixels that images are moved by at most, at random, in training
+
+
+def recipe(name: str) -> Recipe:
+    """Recipe of a bundled network.
+
+    Raises
+    ------
+    ConfigError
+        There is none of that name.
+    """
+    if name not in RECIPES:
+        raise ConfigError(
+            f"model must be one of {', '.join(RECIPES)} or file.py:factory, not {name}"
+        )
+    return RECIPES[name]
+
+
+# --------------------------------------------------------------------------------------- networks
+
+
+def digits_cnn() -> nn.Sequential:
+    """8x8 images: conv 16 and 32 of 3x3, pool, dense 10; 4-bit weights and activations.
+
+    Dropout of whole channels spreads what the network knows over its rows, so that it can do
+    without some of them.
+    """
+    return nn.Sequential(
+        _pixels(16.0),
+        *_conv(1, 16, 3, 4, padding=1),
+        nn.Dropout2d(0.2),
+        *_conv(16, 32, 3, 4, padding=1),
+        nn.Dropout2d(0.2),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        _last(32 * 4 * 4, 4),
+    )
+
+
+def mnist_cnn() -> nn.Sequential:
+    """28x28 images: conv 32 of 4x4, pool, dense 1024, 256, 64, 10; 4 bits."""
+    return nn.Sequential(
+        _pixels(1.0),
+        *_conv(1, 32, 4, 4),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        *_dense(32 * 12 * 12, 1024, 4),
+        nn.Dropout(0.2),
+        *_dense(1024, 256, 4),
+        *_dense(256, 64, 4),
+        _last(64, 4),
+    )
+
+
+def mnist_mlp() -> nn.Sequential:
+    """28x28 images: the TFC of BNN-PYNQ, dense 64, 64, 64, 10; 2 bits."""
+    return nn.Sequential(
+        _pixels(1.0),
+        nn.Flatten(),
+        *_dense(28 * 28, 64, 2),
+        *_dense(64, 64, 2),
+        *_dense(64, 64, 2),
+        _last(64, 2),
+    )
+
+
+def _pixels(highest: float) -> nn.Module:
+    """8-bit quantiser of images with values from 0 to ``highest``."""
+    return qnn.QuantIdentity(
+        act_quant=Uint8ActPerTensorFloatMaxInit,
+        max_val=highest,
+        scaling_impl_type=ScalingImplType.CONST,
+        return_quant_tensor=True,
+    )
+
+
+def _relu(bits: int) -> nn.Module:
+    return qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=bits, return_quant_tensor=True)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, bits: int, padding: int = 0) -> list[nn.Module]:
+    conv = qnn.QuantConv2d(
+        inputs,
+        outputs,
+        kernel,
+        padding=padding,
+        bias=False,
+        weight_quant=Int8WeightPerChannelFloat,
+        weight_bit_width=bits,
+    )
+    return [conv, nn.BatchNorm2d(outputs), _relu(bits)]
+
+
+def _dense(inputs: int, outputs: int, bits: int) -> list[nn.Module]:
+    dense = qnn.QuantLinear(
+        inputs,
+        outputs,
+        bias=False,
+        weight_quant=Int8WeightPerChannelFloat,
+        weight_bit_width=bits,
+    )
+    return [dense, nn.BatchNorm1d(outputs), _relu(bits)]
+
+
+def _last(inputs: int, bits: int) -> nn.Module:
+    return qnn.QuantLinear(
+        inputs,
+        10,
+        bias=True,
+        weight_quant=Int8WeightPerTensorFloat,
+        weight_bit_width=bits,
+        bias_quant=Int16Bias,
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits-cnn": Recipe(digits_cnn, "digits", 60, 64, 5e-3, 1),
+    "mnist-cnn": Recipe(mnist_cnn, "mnist", 8, 64, 2e-3, 0),
+    "mnist-mlp": Recipe(mnist_mlp, "mnist", 30, 64, 5e-3, 0),
+}
+
+
+# --------------------------------------------------------------------------------------- training
+
+
+def train(name: str, data: Split, progress: Progress, seed: int = SEED) -> nn.Sequential:
+    """Network trained from scratch; the same seed and torch give the same network.
+
+    Parameters
+    ----------
+    name : a key of RECIPES.
+    data : calibration images and their labels.
+    progress : told after each epoch.
+    seed : seeds the first weights, the order of images, dropout and shifts.
+    """
+    made = recipe(name)
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = made.build()
+        images = torch.from_numpy(np.array(data.images))
+        labels = torch.from_numpy(np.array(data.labels))
+        steps = made.epochs * -(-len(labels) // made.batch)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=made.rate, weight_decay=0.0)
+        rates = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, made.rate, total_steps=steps, pct_start=0.15
+        )
+        model.train()
+        for epoch in range(made.epochs):
+            for chosen in torch.split(torch.randperm(len(labels)), made.batch):
+                batch = _shifted(images[chosen], made.shift)
+                loss = functional.cross_entropy(model(batch), labels[chosen])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                rates.step()
+            progress(f"train {name}", epoch + 1, made.epochs)
+    return model.eval()
+
+
+def _shifted(images: Tensor, most: int) -> Tensor:
+    """The batch moved by up to ``most`` pixels either way."""
+    if not most:
+        return images
+    height, width = images.shape[2:]
+    down, right = (int(n) for n in torch.randint(0, 2 * most + 1, (2,)))
+    return functional.pad(images, (most,) * 4)[:, :, down : down + height, right : right + width]
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: Split) -> float:
+    """Part of the images that a model classifies correctly, 0..1."""
+    with quiet():
+        found: Any = model(torch.from_numpy(np.array(data.images))).argmax(dim=1)
+    return float((found.numpy() == data.labels).mean())
+
+
+# -------------------------------------------------------------------------------------- the cache
+
+
+def fingerprint(name: str, data: Split, seed: int = SEED) -> str:
+    """Hash of all that goes into a trained network: recipe, data, seed, versions."""
+    total = hashlib.sha256()
+    source = inspect.getsource(inspect.getmodule(recipe) or recipe)
+    versions = f"{name} {seed} torch {torch.__version__} brevitas {brevitas.__version__}"
+    for part in (source, versions):
+        total.update(part.encode())
+    for array in (data.images, data.labels):
+        total.update(f"{array.shape} {array.dtype}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write a state dict in one move: a killed run leaves no half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(model.state_dict(), file)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def dataset(name: str, data_dir: Path | None) -> Dataset:
+    """Data of a bundled network.
+
+    Parameters
+    ----------
+    name : a key of RECIPES.
+    data_dir : for MNIST, the folder of its IDX files or one that holds it as ``mnist`` or
+        ``mnist-t10k``; None = the folder that HASCODESIGN_DATA names.
+    """
+    if recipe(name).dataset == "digits":
+        return digits()
+    named = os.environ.get("HASCODESIGN_DATA")
+    folder = data_dir or (Path(named) if named else None)
+    if folder is None:
+        raise ModelError(
+            f"{name} needs the MNIST IDX files: HASCODESIGN_DATA must name their folder, or --data"
+        )
+    for candidate in (folder / "mnist", folder / "mnist-t10k", folder):
+        if candidate.is_dir() and any(candidate.glob("*images*idx*")):
+            return mnist(candidate)
+    raise ModelError(f"{folder} must hold the MNIST IDX files (t10k-images-idx3-ubyte.gz, ...)")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train a bundled network and write its checkpoint."""
+    parser = argparse.ArgumentParser(prog="python -m hascodesign.models.zoo", description=__doc__)
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
+    parser.add_argument("--data", type=Path, help="folder of the MNIST IDX files")
+    parser.add_argument("--seed", type=int, default=SEED)
+    given = parser.parse_args(arguments)
+    data = dataset(given.name, given.data)
+    torch.set_num_threads(1)  # sums split over threads round differently: one gives one result
+    model = train(given.name, data.calibration, print, given.seed)
+    save(model, given.out)
+    print(f"{given.name}: {accuracy(model, data.heldout):.4f} of held-out images correct")
+
+
+if __name__ == "__main__":
+    main()
