@@ -1,0 +1,145 @@
+"""Scripts that take the rendered files into Vivado, Vitis HLS and yosys, as bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+import jinja2
+
+from hascodesign.errors import ConfigError
+from hascodesign.resources import share
+from hascodesign.types import Board, Multipliers
+
+# one path component, and a whole identifier: nothing that Tcl, make or a shell reads as its own
+_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_\-]*")
+
+_SCRIPTS = {
+    "vivado/create_project.tcl": "vivado/create_project.tcl.j2",
+    "vivado/clock.xdc": "vivado/clock.xdc.j2",
+    "synth/synth.ys": "yosys/synth.ys.j2",
+    "synth/Makefile": "yosys/Makefile.j2",
+}
+_HLS_SCRIPT = ("hls/run_hls.tcl", "vitis_hls/run_hls.tcl.j2")
+
+
+def render_project(
+    board: Board,
+    files: Mapping[str, bytes],
+    *,
+    clock_mhz: float,
+    top: str = "has_array",
+    hls_top: str = "has_layer",
+    clock_port: str = "clk",
+    multipliers: Multipliers = "dsp",
+) -> dict[str, bytes]:
+    """Project scripts for the files of a build.
+
+    Every script finds the files relative to its own place. The order of files is that of their
+    paths, so the same files give the same scripts.
+
+    Parameters
+    ----------
+    board : gives part, board part and yosys family.
+    files : the build so far: ``rtl/*.v``, ``roms/*.mem``, ``hls/*``; only the paths count.
+    clock_mhz : clock that the project is constrained to, MHz.
+    top, hls_top : Verilog module and C++ function at the top.
+    clock_port : clock input of the module.
+    multipliers : ``"lut"`` keeps the multipliers out of the DSP blocks.
+
+    Returns
+    -------
+    ``vivado/create_project.tcl``, ``vivado/clock.xdc``, ``synth/synth.ys``, ``synth/Makefile``,
+    and ``hls/run_hls.tcl`` where there are C++ sources.
+
+    Raises
+    ------
+    ConfigError
+        A name with other characters than letters, digits, ``_``, ``-`` and ``.``, a build without
+        Verilog, or a clock that is not a positive number.
+    """
+    _check(board, files, (top, hls_top, clock_port), clock_mhz)
+    rtl = _of(files, "rtl", ".v")
+    if not rtl:
+        raise ConfigError("a project must have Verilog sources rtl/*.v, not none")
+    mems, headers = _of(files, "roms", ".mem"), _of(files, "rtl", ".vh")
+    cpp = _of(files, "hls", ".cpp")
+    benches = [path for path in cpp if _is_bench(path)]
+    values = {
+        "board": board,
+        "clock_mhz": clock_mhz,
+        "clock_port": clock_port,
+        "multipliers": multipliers,
+        "top": top,
+        "rtl": rtl,
+        "headers": headers,
+        "mems": mems,
+        "makefile_sources": " ".join(f"../{path}" for path in [*rtl, *headers, *mems]),
+        "hls_top": hls_top,
+        "hls_sources": [path for path in cpp if not _is_bench(path)],
+        "hls_benches": benches,
+        "hls_includes": sorted({str(PurePosixPath(path).parent) for path in _headers(files)}),
+    }
+    scripts = dict(_SCRIPTS)
+    if cpp:
+        scripts[_HLS_SCRIPT[0]] = _HLS_SCRIPT[1]
+    environment = _environment()
+    return {
+        path: environment.get_template(template).render(values).encode()
+        for path, template in scripts.items()
+    }
+
+
+def _environment() -> jinja2.Environment:
+    # [[ ]] and [% %], because {{ and {% are Tcl's and Verilog's
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(share("flows")),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # Tcl, not HTML; every name is checked before
+        variable_start_string="[[",
+        variable_end_string="]]",
+        block_start_string="[%",
+        block_end_string="%]",
+        comment_start_string="[##",
+        comment_end_string="##]",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _of(files: Iterable[str], folder: str, suffix: str) -> list[str]:
+    """Files straight in ``folder`` with that suffix, in the order of their paths."""
+    paths = (PurePosixPath(path) for path in files)
+    return sorted(str(p) for p in paths if str(p.parent) == folder and p.suffix == suffix)
+
+
+def _headers(files: Iterable[str]) -> list[str]:
+    return [path for path in files if path.startswith(("hls/", "roms/")) and path.endswith(".h")]
+
+
+def _is_bench(path: str) -> bool:
+    stem = PurePosixPath(path).stem
+    return stem.startswith(("tb_", "test_")) or stem.endswith(("_tb", "_test"))
+
+
+def _check(
+    board: Board, files: Iterable[str], identifiers: Iterable[str], clock_mhz: float
+) -> None:
+    for path in files:
+        if not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
+            raise ConfigError(
+                f"a file of the build must have a name of letters, digits, _, - and ., not {path!r}"
+            )
+    for name in identifiers:
+        if not _IDENTIFIER.fullmatch(name):
+            raise ConfigError(f"a top or port must be an identifier, not {name!r}")
+    for part in (board.part, board.board_part or board.part):
+        if not _PART.fullmatch(part):
+            raise ConfigError(f"a part must have letters, digits, ., :, _ and -, not {part!r}")
+    if not (math.isfinite(clock_mhz) and clock_mhz > 0):
+        raise ConfigError(f"clock must be a positive number of MHz, not {clock_mhz!r}")

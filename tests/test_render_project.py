@@ -1,0 +1,238 @@
+"""The project scripts, run by fake vendor tools that check every file the scripts name."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hascodesign.boards import find
+from hascodesign.errors import ConfigError
+from hascodesign.files import write_tree
+from hascodesign.render.project import render_project
+
+FAKES = Path(__file__).parent / "fake_tools"
+
+FILES = {
+    "rtl/has_array.v": b"module has_array (\n  input wire clk,\n  input wire rst\n);\nendmodule\n",
+    "rtl/has_pe.v": b"module has_pe;\nendmodule\n",
+    "roms/row_map.mem": b"0\n",
+    "roms/weights_pe00.mem": b"0\n",
+    "roms/row_map.h": b"// map\n",
+    "roms/manifest.json": b"{}",
+    "hls/has_layer.cpp": b'#include "has_layer.h"\nvoid has_layer(int n) {}\n',
+    "hls/has_layer.h": b'#include "row_map.h"\n',
+    "hls/has_layer_tb.cpp": b'#include "has_layer.h"\nint main() { return 0; }\n',
+}
+Z2 = find("pynq-z2")
+
+
+def scripts(board: str = "pynq-z2", clock_mhz: float = 125.0, **options: str) -> dict[str, bytes]:
+    return render_project(find(board), FILES, clock_mhz=clock_mhz, **options)  # type: ignore[arg-type]
+
+
+class FakeTool:
+    """A folder of a build, and the fake vendor tools on PATH to run its scripts with."""
+
+    def __init__(self, root: Path) -> None:
+        self.build = root / "a build"  # a space, as a user's folder may have
+        self.log = root / "log"
+        self.bin = root / "bin"
+        self.bin.mkdir()
+        if shutil.which("tclsh"):
+            tcl = ["tclsh"]
+        elif importlib.util.find_spec("_tkinter"):
+            tcl = [sys.executable, str(FAKES / "tclsh.py")]
+        else:
+            pytest.skip("neither tclsh nor Python's tkinter is here to run Tcl")
+        for name in ("vivado", "vitis_hls"):
+            fake = self.bin / name
+            fake.write_text(f"#!/bin/sh\nexec {' '.join(tcl)} '{FAKES}/{name}.tcl' \"$@\"\n")
+            fake.chmod(0o755)
+
+    def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        self.log.write_text("")
+        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+        env = {"FAKE_TOOL_LOG": str(self.log), "FAKE_BOARD_PARTS": "", "FAKE_PROGRESS": "100%"}
+        return subprocess.run(
+            command,
+            env=os.environ | env | {"PATH": path} | settings,
+            cwd=self.bin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def vivado(self, **settings: str) -> subprocess.CompletedProcess[str]:
+        script = str(self.build / "vivado/create_project.tcl")
+        return self.run("vivado", "-mode", "batch", "-source", script, **settings)
+
+    def vitis_hls(self) -> subprocess.CompletedProcess[str]:
+        return self.run("vitis_hls", "-f", str(self.build / "hls/run_hls.tcl"))
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> FakeTool:
+    return FakeTool(tmp_path)
+
+
+def test_vivado_takes_every_file_in_order(tool: FakeTool) -> None:
+    write_tree(tool.build, {**FILES, **scripts()})
+    done = tool.vivado()
+    assert done.returncode == 0, done.stderr
+    assert "are not installed" in done.stdout
+    assert tool.lines() == [
+        "create_project has_array xc7z020clg400-1",
+        "add_files sources_1 has_array.v",
+        "add_files sources_1 has_pe.v",
+        "add_files sources_1 row_map.mem",
+        "add_files sources_1 weights_pe00.mem",
+        "add_files constrs_1 clock.xdc",
+        "set_property top has_array",
+        "set_property STEPS.SYNTH_DESIGN.ARGS.MORE OPTIONS -mode out_of_context",
+        "create_clock 8.000 clk",
+        "report_utilization",
+        "report_timing_summary",
+        "close_project",
+    ]
+    assert (tool.build / "vivado/utilization.rpt").is_file()
+
+
+def test_vivado_sets_the_board_where_it_is_installed(tool: FakeTool) -> None:
+    write_tree(tool.build, {**FILES, **scripts()})
+    assert tool.vivado(FAKE_BOARD_PARTS="tul.com.tw:pynq-z2:part0:1.0").returncode == 0
+    assert "set_property board_part tul.com.tw:pynq-z2:part0:1.0" in tool.lines()
+    write_tree(tool.build, scripts("zcu104"))
+    assert tool.vivado().returncode == 0
+    assert tool.lines()[0] == "create_project has_array xczu7ev-ffvc1156-2-e"
+
+
+def test_vivado_multipliers_of_luts(tool: FakeTool) -> None:
+    write_tree(tool.build, {**FILES, **scripts(multipliers="lut")})
+    assert tool.vivado().returncode == 0
+    assert "set_property STEPS.SYNTH_DESIGN.ARGS.MAX_DSP 0" in tool.lines()
+
+
+@pytest.mark.parametrize(
+    "missing", ["rtl/has_pe.v", "roms/row_map.mem", "vivado/clock.xdc", "rtl/has_array.v"]
+)
+def test_vivado_stops_at_a_missing_file(tool: FakeTool, missing: str) -> None:
+    write_tree(tool.build, {**FILES, **scripts()})
+    (tool.build / missing).unlink()
+    done = tool.vivado()
+    assert done.returncode == 1
+    assert "no such file" in done.stderr
+    assert Path(missing).name in done.stderr
+
+
+def test_vivado_stops_at_a_failed_synthesis_and_an_absent_clock(tool: FakeTool) -> None:
+    write_tree(tool.build, {**FILES, **scripts()})
+    done = tool.vivado(FAKE_PROGRESS="40%")
+    assert done.returncode == 1
+    assert "must end at 100%, not 40%" in done.stderr
+    write_tree(tool.build, scripts(clock_port="aclk"))
+    done = tool.vivado()
+    assert done.returncode == 1
+    assert "no port aclk" in done.stderr
+
+
+def test_vitis_hls_takes_design_and_bench(tool: FakeTool) -> None:
+    write_tree(tool.build.with_name("build"), {**FILES, **scripts("kv260", 200.0)})
+    tool.build = tool.build.with_name("build")
+    done = tool.vitis_hls()
+    assert done.returncode == 0, done.stderr
+    assert tool.lines() == [
+        f"open_project project in {tool.build / 'hls'}",
+        "add_files design has_layer.cpp",
+        "add_files bench has_layer_tb.cpp",
+        "set_part xck26-sfvc784-2LV-c",
+        "create_clock 5.000",
+        "csim_design",
+        "csynth_design has_layer",
+        "close_project",
+    ]
+
+
+@pytest.mark.parametrize(
+    "missing", ["hls/has_layer.cpp", "hls/has_layer_tb.cpp", "hls/has_layer.h"]
+)
+def test_vitis_hls_stops_at_a_missing_file(tool: FakeTool, missing: str) -> None:
+    tool.build = tool.build.with_name("build")
+    write_tree(tool.build, {**FILES, **scripts()})
+    (tool.build / missing).unlink()
+    done = tool.vitis_hls()
+    assert done.returncode == 1
+    assert Path(missing).name in done.stderr
+
+
+def test_vitis_hls_stops_at_an_unknown_top(tool: FakeTool) -> None:
+    tool.build = tool.build.with_name("build")
+    write_tree(tool.build, {**FILES, **scripts(hls_top="other")})
+    done = tool.vitis_hls()
+    assert done.returncode == 1
+    assert "no function other" in done.stderr
+
+
+def test_without_cpp_there_is_no_hls_script() -> None:
+    rtl = {path: data for path, data in FILES.items() if not path.startswith("hls/")}
+    made = render_project(Z2, rtl, clock_mhz=100.0)
+    assert sorted(made) == [
+        "synth/Makefile", "synth/synth.ys", "vivado/clock.xdc", "vivado/create_project.tcl"
+    ]  # fmt: skip
+
+
+def test_order_of_files_does_not_depend_on_the_order_given() -> None:
+    backwards = dict(reversed(list(FILES.items())))
+    assert render_project(Z2, backwards, clock_mhz=125.0) == scripts()
+
+
+def test_no_script_holds_a_path_of_this_machine() -> None:
+    for path, data in scripts().items():
+        assert b"/home" not in data and str(Path.cwd()).encode() not in data, path
+
+
+def test_yosys_script_by_family_and_multipliers() -> None:
+    assert b"-family xc7 -top has_array -flatten -abc9" in scripts()["synth/synth.ys"]
+    assert b"-family xcup" in scripts("zcu102")["synth/synth.ys"]
+    assert b"-nodsp" not in scripts()["synth/synth.ys"]
+    assert b"-nodsp" in scripts(multipliers="lut")["synth/synth.ys"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "rtl/a b.v",
+        "rtl/a;b.v",
+        "rtl/[exec rm].v",
+        "rtl/$x.v",
+        "rtl/../a.v",
+        "/rtl/a.v",
+        "rtl/a\n.v",
+    ],
+)
+def test_unsafe_file_names_never_reach_a_script(path: str) -> None:
+    with pytest.raises(ConfigError, match="a file of the build must have a name of letters"):
+        render_project(Z2, {**FILES, path: b""}, clock_mhz=100.0)
+
+
+def test_unsafe_names_and_clocks_are_refused() -> None:
+    with pytest.raises(ConfigError, match="must be an identifier, not 'a b'"):
+        scripts(hls_top="a b")
+    with pytest.raises(ConfigError, match="must be an identifier"):
+        scripts(top="a\n")
+    with pytest.raises(ConfigError, match="a part must have letters"):
+        render_project(dataclasses.replace(Z2, part="x [exit]"), FILES, clock_mhz=100.0)
+    for clock in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="clock must be a positive number of MHz"):
+            scripts(clock_mhz=clock)
+    with pytest.raises(ConfigError, match="must have Verilog sources"):
+        render_project(Z2, {"roms/a.mem": b""}, clock_mhz=100.0)
