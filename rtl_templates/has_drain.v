@@ -1,0 +1,66 @@
+// has_drain: walks the captured accumulators of one column slot by slot, PE 0 first.
+// take = 1: the head accumulator enters the output path in this cycle with slot (the address in
+// the row map), column and ending (last slot of the layer). free = 1: the shadow may be captured.
+// Counts passes and columns by itself, in the order in which has_steps takes them.
+// Control: synchronous reset.
+`default_nettype none
+
+module has_drain #(
+  parameter PE = 16,           // processing elements
+  parameter PE_BITS = 4,       // bits of PE - 1, at least 1
+  parameter PASS_BITS = 4,     // bits of passes - 1
+  parameter COLUMN_BITS = 24,  // bits of columns
+  parameter SLOT_BITS = 8      // bits of a row-map address
+) (
+  input  wire                   clk,
+  input  wire                   rst,
+  input  wire                   start,
+  input  wire [PASS_BITS-1:0]   passes_less_1,
+  input  wire [COLUMN_BITS-1:0] columns_less_1,
+  input  wire [SLOT_BITS-1:0]   map_base,
+  input  wire                   capture,
+  input  wire                   enable,
+  output wire                   free,
+  output wire                   take,
+  output reg  [SLOT_BITS-1:0]   slot,
+  output reg  [COLUMN_BITS-1:0] column,
+  output wire                   column_end,
+  output wire                   ending
+);
+
+  localparam [31:0] PE_LESS_1 = PE - 1;
+
+  reg full;
+  reg [PE_BITS-1:0] pe;
+  reg [PASS_BITS-1:0] pass;
+
+  wire pe_end = pe == PE_LESS_1[PE_BITS-1:0];
+
+  assign free = !full;
+  assign take = full && enable;
+  assign column_end = column == columns_less_1;
+  assign ending = pe_end && column_end && pass == passes_less_1;
+
+  always @(posedge clk) begin
+    if (start) begin
+      pe <= {PE_BITS{1'b0}};
+      pass <= {PASS_BITS{1'b0}};
+      column <= {COLUMN_BITS{1'b0}};
+      slot <= map_base;
+    end else if (take) begin
+      pe <= pe_end ? {PE_BITS{1'b0}} : pe + 1'b1;
+      slot <= (pe_end && !column_end) ? slot - PE_LESS_1[SLOT_BITS-1:0] : slot + 1'b1;
+      if (pe_end) column <= column_end ? {COLUMN_BITS{1'b0}} : column + 1'b1;
+      if (pe_end && column_end) pass <= pass + 1'b1;
+    end
+  end
+
+  always @(posedge clk) begin
+    if (rst) full <= 1'b0;
+    else if (capture) full <= 1'b1;
+    else if (take && pe_end) full <= 1'b0;
+  end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,116 @@
+// has_pe_array: PE output-stationary PEs with their weight banks; activations are broadcast.
+// act and act_valid steps follow read_address by one enabled cycle; accumulate and first by
+// 1 + PIPELINE. capture copies all accumulators to shadow registers, shift moves them on by one PE,
+// head is PE 0's. Weights of external layers are written one step of all PEs at a time.
+// FAULT_SITES: 1 takes the masks of each PE from has_fault_masks, 0 leaves that module out.
+`default_nettype none
+
+module has_pe_array #(
+  parameter PE = 16,            // processing elements
+  parameter SIMD = 8,           // multipliers of each PE
+  parameter WEIGHT_BITS = 4,    // bits
+  parameter ACT_BITS = 8,       // bits
+  parameter ACC_BITS = 24,      // bits
+  parameter PIPELINE = 2,       // register stages, 0 to 3
+  parameter USE_DSP = 1,
+  parameter FAULT_SITES = 0,
+  parameter ROM_DEPTH = 16,     // words of each bank with fixed contents
+  parameter EXT_DEPTH = 0,      // words of each bank filled by the weight stream
+  parameter WMEM_BITS = 4,      // bits of a bank address
+  parameter NAME_DIGITS = 2     // digits of the PE in weights_pe<PE>.mem, 2 to 4
+) (
+  input  wire                           clk,
+  input  wire                           enable,
+  input  wire [WMEM_BITS-1:0]           read_address,
+  input  wire [SIMD*ACT_BITS-1:0]       act,
+  input  wire                           act_signed,
+  input  wire                           accumulate,
+  input  wire                           first,
+  input  wire                           capture,
+  input  wire                           shift,
+  output wire [ACC_BITS-1:0]            head,
+  input  wire                           write_enable,
+  input  wire [WMEM_BITS-1:0]           write_address,
+  input  wire [PE*SIMD*WEIGHT_BITS-1:0] write_weights
+);
+
+  localparam WORD_BITS = SIMD * WEIGHT_BITS;
+  localparam ACT_WORD_BITS = SIMD * ACT_BITS;
+  localparam PRODUCT_WORD_BITS = SIMD * (WEIGHT_BITS + ACT_BITS + 1);
+
+  genvar p;
+  generate
+    for (p = 0; p < PE; p = p + 1) begin : g_pe
+      localparam [7:0] ONES = 48 + p % 10;  // ASCII digits of p
+      localparam [7:0] TENS = 48 + (p / 10) % 10;
+      localparam [7:0] HUNDREDS = 48 + (p / 100) % 10;
+      localparam [7:0] THOUSANDS = 48 + (p / 1000) % 10;
+
+      wire [WORD_BITS-1:0] weight;
+      wire [WORD_BITS-1:0] weight_and, weight_or, weight_xor;
+      wire [ACT_WORD_BITS-1:0] act_and, act_or, act_xor;
+      wire [PRODUCT_WORD_BITS-1:0] product_and, product_or, product_xor;
+      wire [ACC_BITS-1:0] psum_and, psum_or, psum_xor;
+      wire [ACC_BITS-1:0] acc;
+      wire [ACC_BITS-1:0] behind;
+      reg  [ACC_BITS-1:0] shadow;
+
+      has_weight_bank #(
+        .WIDTH(WORD_BITS), .ROM_DEPTH(ROM_DEPTH), .EXT_DEPTH(EXT_DEPTH), .ADDRESS_BITS(WMEM_BITS),
+        .INIT_FILE(
+          NAME_DIGITS == 2 ? {"weights_pe", TENS, ONES, ".mem"} :
+          NAME_DIGITS == 3 ? {"weights_pe", HUNDREDS, TENS, ONES, ".mem"} :
+          {"weights_pe", THOUSANDS, HUNDREDS, TENS, ONES, ".mem"}
+        )
+      ) bank (
+        .clk(clk), .read_enable(enable), .read_address(read_address), .weight(weight),
+        .write_enable(write_enable), .write_address(write_address),
+        .write_weight(write_weights[p*WORD_BITS +: WORD_BITS])
+      );
+
+      if (FAULT_SITES != 0) begin : g_masks
+        has_fault_masks #(.PE(p)) masks (
+          .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
+          .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
+          .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
+          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor)
+        );
+      end else begin : g_neutral
+        assign {weight_and, act_and, product_and, psum_and} =
+          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b1}};
+        assign {weight_or, act_or, product_or, psum_or} =
+          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b0}};
+        assign {weight_xor, act_xor, product_xor, psum_xor} =
+          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b0}};
+      end
+
+      has_pe #(
+        .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
+        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES)
+      ) pe (
+        .clk(clk), .enable(enable), .weight(weight), .act(act), .act_signed(act_signed),
+        .accumulate(accumulate), .first(first),
+        .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
+        .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
+        .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
+        .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor),
+        .acc(acc)
+      );
+
+      if (p + 1 < PE) begin : g_chain
+        assign behind = g_pe[p+1].shadow;
+      end else begin : g_end
+        assign behind = {ACC_BITS{1'b0}};
+      end
+      always @(posedge clk) begin
+        if (capture) shadow <= acc;
+        else if (shift) shadow <= behind;
+      end
+    end
+  endgenerate
+
+  assign head = g_pe[0].shadow;
+
+endmodule
+
+`default_nettype wire

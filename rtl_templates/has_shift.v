@@ -1,0 +1,47 @@
+// has_shift: v / 2^shift rounded half to even, then clamped to low..high: all integer.
+// Two enabled cycles, one result a cycle.
+// V_BITS: bits of v, two's complement. CODE_BITS: bits of low, high and code, two's complement.
+// SHIFT_BITS: bits of shift; shift is at most V_BITS.
+// shift, low and high stand still while a layer runs.
+`default_nettype none
+
+module has_shift #(
+  parameter V_BITS = 25,    // bits
+  parameter CODE_BITS = 9,  // bits
+  parameter SHIFT_BITS = 5  // bits
+) (
+  input  wire                  clk,
+  input  wire                  enable,
+  input  wire [V_BITS-1:0]     v,
+  input  wire [SHIFT_BITS-1:0] shift,
+  input  wire [CODE_BITS-1:0]  low,
+  input  wire [CODE_BITS-1:0]  high,
+  output reg  [CODE_BITS-1:0]  code
+);
+
+  localparam WIDTH = (V_BITS > CODE_BITS ? V_BITS : CODE_BITS) + 1;
+
+  localparam [WIDTH-1:0] ONES = {WIDTH{1'b1}};
+  localparam [WIDTH-1:0] ONE = {{(WIDTH-1){1'b0}}, 1'b1};
+
+  wire signed [WIDTH-1:0] value = {{(WIDTH-V_BITS){v[V_BITS-1]}}, v};
+  wire signed [WIDTH-1:0] quotient = value >>> shift;
+  wire [WIDTH-1:0] rest = value & ~(ONES << shift);
+  wire [WIDTH-1:0] half = (ONE << shift) >> 1;
+  wire odd = quotient[0] && shift != {SHIFT_BITS{1'b0}};
+  wire up = (rest > half) || (rest == half && odd);
+
+  wire signed [WIDTH-1:0] least = {{(WIDTH-CODE_BITS){low[CODE_BITS-1]}}, low};
+  wire signed [WIDTH-1:0] most = {{(WIDTH-CODE_BITS){high[CODE_BITS-1]}}, high};
+  reg signed [WIDTH-1:0] rounded;
+
+  always @(posedge clk) begin
+    if (enable) begin
+      rounded <= up ? quotient + ONE : quotient;
+      code <= (rounded < least) ? low : (rounded > most) ? high : rounded[CODE_BITS-1:0];
+    end
+  end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,156 @@
+"""Run every layer of a job folder through has_array, and hold it to what the folder expects.
+
+Environment: HAS_VECTORS, folder of one npz per layer; HAS_RESULTS, folder for what came out
+(default ``results``); HAS_PAUSES, seed of random idle cycles and back-pressure (default none).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+from streams import Checker, Driver, IntArray, Monitor, Pauses, Results, pack
+
+STALLED = 100_000  # cycles without a beat or a result after which the array is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One layer: what goes in, and what is to come out."""
+
+    name: str
+    index: int
+    weights: IntArray  # [R, K]
+    activations: IntArray  # [K, N]
+    order: IntArray  # [T, S]
+    slots: IntArray  # [passes, P]
+    expected: Results
+
+    @staticmethod
+    def read(path: Path) -> Job:
+        """One layer's file."""
+        with np.load(path, allow_pickle=False) as file:
+            data = {key: file[key].astype(np.int64) for key in file.files}
+        return Job(
+            path.stem,
+            int(data["layer_index"]),
+            data["weights"],
+            data["activations"],
+            data["k_order"],
+            data["slots"],
+            Results(data["acc"], data["codes"]),
+        )
+
+    def act_beats(self, bits: int) -> Iterator[int]:
+        """For each pass, column, step: one beat of SIMD codes; code 0 at padding."""
+        padded = np.vstack([self.activations, np.zeros_like(self.activations[:1])])
+        beats = [pack(padded[self.order, n], bits) for n in range(self.activations.shape[1])]
+        for _ in self.slots:
+            for column in beats:
+                yield from column
+
+    def weight_beats(self, bits: int) -> Iterator[int]:
+        """For each pass and step: one beat of PE x SIMD weights; 0 at idle slots and padding."""
+        padded = np.pad(self.weights, ((0, 1), (0, 1)))
+        for slots in self.slots:
+            words = padded[slots[None, :, None], self.order[:, None, :]]  # [T, P, S]
+            yield from pack(words.reshape(len(words), -1), bits)
+
+
+class Bench:
+    """The array with its clock, streams and reset."""
+
+    def __init__(self, dut: Any, pauses: int | None) -> None:
+        self.dut = dut
+        seeds = [None if pauses is None else pauses + i for i in range(3)]
+        self.acts = self._driver("act", Pauses(seeds[0]))
+        self.weights = self._driver("weight", Pauses(seeds[1]))
+        self.monitor = Monitor(dut, Pauses(seeds[2]))
+
+    def _driver(self, name: str, pauses: Pauses) -> Driver:
+        valid, ready, data = (
+            getattr(self.dut, f"s_axis_{name}_t{part}") for part in ("valid", "ready", "data")
+        )
+        return Driver(valid, ready, data, pauses)
+
+    async def reset(self) -> None:
+        """Start the clock and hold reset for two cycles."""
+        self.dut.start.value = 0
+        self.dut.rst.value = 1
+        Clock(self.dut.clk, 10, unit="ns").start()
+        for _ in range(3):
+            await RisingEdge(self.dut.clk)
+        self.dut.rst.value = 0
+        await RisingEdge(self.dut.clk)
+
+    async def run(self, job: Job) -> int:
+        """Compute one layer; cycles from the first beat in to the last result out."""
+        dut, monitor = self.dut, self.monitor
+        monitor.results, monitor.lasts = [], []
+        self.acts.send(job.act_beats(int(dut.ACT_BITS.value)))
+        self.weights.send(job.weight_beats(int(dut.WEIGHT_BITS.value)))
+        dut.layer.value = job.index
+        dut.columns.value = job.activations.shape[1]
+        dut.start.value = 1
+        await RisingEdge(dut.clk)
+        dut.start.value = 0
+        cycles, idle, seen, done, edge = 0, 0, 0, dut.done, RisingEdge(dut.clk)
+        parts = (self.acts, self.weights, monitor)
+        while True:
+            await edge
+            for part in parts:
+                part.edge()
+            moved = self.acts.sent + self.weights.sent + len(monitor.results)
+            cycles += moved > 0
+            idle = 0 if moved > seen else idle + 1
+            seen = moved
+            assert idle < STALLED, f"layer {job.name}: no beat moved for {STALLED} cycles"
+            if int(done.value):
+                return cycles
+
+
+@cocotb.test()
+async def layers(dut: Any) -> None:
+    """Every layer gives the expected accumulators and codes."""
+    folder = Path(os.environ["HAS_VECTORS"])
+    results = Path(os.environ.get("HAS_RESULTS", "results"))
+    pauses = os.environ.get("HAS_PAUSES")
+    jobs = sorted((Job.read(path) for path in folder.glob("*.npz")), key=lambda job: job.index)
+    assert jobs, f"{folder} holds no layer"
+    results.mkdir(parents=True, exist_ok=True)
+    bench = Bench(dut, int(pauses) if pauses else None)
+    await bench.reset()
+    wrong = []
+    for job in jobs:
+        start = time.perf_counter()
+        cycles = await bench.run(job)
+        seconds = time.perf_counter() - start
+        checker = Checker(
+            *job.expected.acc.shape,
+            acc_bits=int(dut.ACC_BITS.value),
+            v_bits=int(dut.V_BITS.value),
+        )
+        got = checker.arrange(
+            bench.monitor,
+            int(dut.ACT_BITS.value),
+            bool(int(dut.code_signed.value)),
+            bool(int(dut.logits.value)),
+        )
+        np.savez(
+            results / f"{job.name}.npz",
+            acc=got.acc,
+            codes=got.codes,
+            cycles=cycles,
+            seconds=seconds,
+        )
+        dut._log.info(f"{job.name}: {cycles} cycles, {cycles / seconds:.0f} cycles/s")
+        wrong += [f"layer {job.name}, {line}" for line in checker.mismatches(got, job.expected)]
+    assert not wrong, f"{len(wrong)} integers differ:\n" + "\n".join(wrong[:5])
