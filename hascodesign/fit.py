@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hascodesign.array import k_order
 from hascodesign.boards import GUIDELINE
 from hascodesign.errors import ConfigError
@@ -75,9 +77,10 @@ def weights_on_chip(
 
     A layer is on chip or external as a whole. Layers are taken smallest first (of equal ones the
     earlier first), so that as many as possible stay on chip, and each is kept where the PEs' banks
-    still fit: P banks of S*WB bits, as many words as the kept layers need, counted in whole blocks
-    of 18 kbit, within the guideline share (80 %) of the board's block RAM less what row map,
-    biases and thresholds take. UltraRAM does not count: it cannot be initialised by a bitstream.
+    still fit: P banks of S*WB bits, as many words as the kept layers need and one pass of the
+    longest external layer, counted in whole blocks of 18 kbit, within the guideline share (80 %)
+    of the board's block RAM less what row map, biases and thresholds take. UltraRAM does not
+    count: it cannot be initialised by a bitstream.
 
     Parameters
     ----------
@@ -93,12 +96,21 @@ def weights_on_chip(
     budget = int(2 * board.bram36 * GUIDELINE["BRAM36"] / 100)
     budget -= control_ramb18(network, schedule, array)
     kept = [False] * len(words)
-    depth = 0
     for index in sorted(range(len(words)), key=lambda i: (words[i], i)):
-        if array.pe * ramb18(array.simd * array.weight_bits, depth + words[index]) <= budget:
-            kept[index] = True
-            depth += words[index]
+        trial = [*kept[:index], True, *kept[index + 1 :]]
+        depth = _bank_depth(network, words, trial, array)
+        if array.pe * ramb18(array.simd * array.weight_bits, depth) <= budget:
+            kept = trial
     return tuple(kept)
+
+
+def _bank_depth(
+    network: IntegerNetwork, words: Sequence[int], kept: Sequence[bool], array: ArraySpec
+) -> int:
+    """Words of a bank: those of the kept layers, and one pass of the longest external layer."""
+    steps = [len(k_order(layer.depth, array.simd)) for layer in network.layers]
+    inside = sum(count for count, keep in zip(words, kept, strict=True) if keep)
+    return inside + max((t for t, keep in zip(steps, kept, strict=True) if not keep), default=0)
 
 
 def _signed_bits(value: int) -> int:

@@ -1,5 +1,7 @@
 # What the fake vendor tools share: a log of the commands they were given, and strict options.
 set log [open $::env(FAKE_TOOL_LOG) a]
+fconfigure $log -buffering line
+fconfigure stdout -buffering line
 proc note {args} { puts $::log [join $args " "] }
 
 # Values of the options in `spec` (a name ending in ":" takes a value); what is left is positional.
