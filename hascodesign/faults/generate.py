@@ -38,7 +38,7 @@ def by_area(
     *,
     faulty_pes: int = 4,
     faults_per_pe: int = 1,
-    weights: Mapping[Site, float] = AREA_WEIGHTS,
+    weights: Mapping[Site, float] | None = None,
     bits: Half = "all",
     kinds: Sequence[Kind] = STUCK,
     seed: int = 0,
@@ -51,7 +51,8 @@ def by_area(
     rng : generator of every draw.
     faulty_pes : PEs that are faulty, drawn evenly without replacement.
     faults_per_pe : faults on each of them, all on different bits.
-    weights : relative area of each site; a site that is not named gets no fault.
+    weights : relative area of each site, ``AREA_WEIGHTS`` where None; a site that is not named
+        gets no fault. `wmem` may be named where the array fixes ``wmem_depth``.
     bits : ``all`` bits of a site evenly, or the ``upper`` half (the most significant floor(n/2)
         of n bits, at least one) evenly.
     kinds : permanent kinds, drawn evenly.
@@ -76,8 +77,8 @@ def by_area(
     _check_kinds(kinds)
     if bits not in HALVES:
         raise ConfigError(f"bits must be {one_of(HALVES)}, not {shown(bits)}")
-    sites = _weighted_sites(array, weights)
-    draw = _Draw(array, rng, bits)
+    sites = _weighted_sites(array, AREA_WEIGHTS if weights is None else weights)
+    draw = _Draw(array, rng, bits, array.wmem_depth)
     _check_count("faults_per_pe", faults_per_pe, sum(draw.places(site) for site in sites))
     faults = []
     for pe in sorted(sample(rng, array.pe, faulty_pes)):
@@ -168,7 +169,9 @@ class _Draw:
 
 
 def _weighted_sites(array: ArraySpec, weights: Mapping[Site, float]) -> dict[Site, float]:
-    known: tuple[Site, ...] = tuple(site for site in sites_of(array) if site != "wmem")
+    known: tuple[Site, ...] = tuple(
+        site for site in sites_of(array) if site != "wmem" or array.wmem_depth
+    )
     for site, weight in weights.items():
         if site not in known:
             raise ConfigError(f"a site of the weights must be {one_of(known)}, not {shown(site)}")
