@@ -1,0 +1,175 @@
+"""The search for the row maps: assignment, genetic algorithm, polish, choice of the winner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hascodesign.array import generator, identity_schedule
+from hascodesign.schedule.assign import Assignment, assign, separable_cost
+from hascodesign.schedule.cost import row_costs
+from hascodesign.schedule.fitness import Fitness, SearchStopped
+from hascodesign.schedule.genetic import evolve, first_population
+from hascodesign.schedule.judging import Judged, judge_both, win_note
+from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.polish import polish
+from hascodesign.schedule.protocols import Evaluator, Progress, silent
+from hascodesign.schedule.space import Space, make_space
+from hascodesign.types import (
+    Baseline,
+    FaultProfile,
+    FloatArray,
+    IntegerNetwork,
+    SearchResult,
+)
+
+ALGORITHM = "assignment + pymoo GA + swap polish"
+GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
+ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one search gathers on its way."""
+
+    space: Space
+    evaluator: Evaluator
+    selection: Evaluator | None
+    options: SearchOptions
+    fitness: Fitness
+    costs: Sequence[FloatArray]
+    assigned: Assignment
+    history: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def search(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    evaluator: Evaluator,
+    options: SearchOptions | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    selection: Evaluator | None = None,
+) -> SearchResult:
+    """Row maps that cost the network the least on the faulty array.
+
+    Parameters
+    ----------
+    network : the network.
+    profile : a profile that has been checked.
+    evaluator : judges schedules on calibration data, with `profile`.
+    options : sizes and limits; the defaults where None.
+    seed : of every draw. The same seed gives the same schedule, unless the wall clock stops it.
+    progress : told of every chunk of evaluations.
+    selection : the same on other calibration images, which choose among the best distinct
+        schedules by the loss over both sets. Losses in the result are then over both.
+
+    Returns
+    -------
+    SearchResult
+        Its schedule's loss is no higher than that of any baseline with as many passes. After Ctrl-C
+        (KeyboardInterrupt) the best so far, and a note that says so.
+    """
+    options = SearchOptions() if options is None else options
+    start = time.monotonic()
+    space = make_space(network, profile, options.extra_passes)
+    fitness = Fitness(space, evaluator, options.evaluations, options.seconds, progress)
+    costs = row_costs(space, evaluator, progress)
+    run = _Run(space, evaluator, selection, options, fitness, costs, assign(space, costs))
+    judged = _baselines(run, network, seed)
+    if space.alike:
+        run.notes.append(ALIKE)
+    else:
+        _search(run, _in_space(run, judged), seed)
+    winner = _winner(run, judged)
+    if not space.alike:
+        plain = judged["identity"].schedule
+        run.notes += win_note(network, (evaluator, selection), plain, winner.schedule)
+    bound = run.assigned.cost
+    return SearchResult(
+        schedule=winner.schedule,
+        algorithm=ALGORITHM,
+        evaluations=fitness.evaluations,
+        seconds=time.monotonic() - start,
+        loss=winner.loss,
+        bound=bound,
+        gap=separable_cost(space, costs, space.encode(winner.schedule)) - bound,
+        history=tuple(run.history),
+        baselines=tuple(
+            Baseline(name, one.schedule, one.loss, one.accuracy) for name, one in judged.items()
+        ),
+        notes=tuple(run.notes),
+    )
+
+
+def _baselines(run: _Run, network: IntegerNetwork, seed: int) -> dict[str, Judged]:
+    """Plain order in the least passes, random maps and the assignment, judged."""
+    space, rng = run.space, generator(seed, "schedule random maps")
+    schedules = {"identity": identity_schedule(network, space.array)}
+    for number in range(run.options.random_maps):
+        schedules[f"random_{number:02d}"] = space.decode(space.random(rng))
+    schedules["assignment"] = space.decode(run.assigned.chromosome)
+    judged = judge_both(run.evaluator, run.selection, list(schedules.values()))
+    return dict(zip(schedules, judged, strict=True))
+
+
+def _in_space(run: _Run, judged: dict[str, Judged]) -> list[Judged]:
+    """The baselines with the passes of the search, the best on the search images first."""
+    passes = tuple(layer.passes for layer in run.space.layers)
+    fitting = [
+        one
+        for one in judged.values()
+        if tuple(row_map.passes for row_map in one.schedule.layers) == passes
+    ]
+    return sorted(fitting, key=lambda one: one.searched)
+
+
+def _search(run: _Run, known: list[Judged], seed: int) -> None:
+    """The genetic part, then the polish; notes and history in `run`."""
+    rng = generator(seed, "schedule search")
+    fitness, options = run.fitness, run.options
+    for one in known:
+        fitness.give(run.space.encode(one.schedule), one.searched)
+    given = [run.space.identity(), run.assigned.chromosome]
+    given += [run.space.encode(one.schedule) for one in known[:2]]
+    seeds = first_population(run.space, run.costs, given, run.assigned.chromosome, options, rng)
+    try:
+        share = GENETIC_SHARE if options.polish else 1.0
+        fitness.limit = max(1, int(share * options.evaluations))
+        _until_spent(lambda: evolve(fitness, run.costs, seeds, options, rng, run.history.append))
+        fitness.limit = options.evaluations
+        if options.polish:
+            _until_spent(lambda: _polish(run))
+    except SearchStopped as stopped:
+        run.notes.append(f"Stopped early: {stopped.reason}; this is the best schedule so far.")
+    except KeyboardInterrupt:
+        run.notes.append(
+            f"Stopped by Ctrl-C after {fitness.evaluations} evaluations; "
+            "this is the best schedule so far."
+        )
+
+
+def _until_spent(part: Callable[[], None]) -> None:
+    """Run one part of the search; using up its evaluations is its normal end."""
+    try:
+        part()
+    except SearchStopped as stopped:
+        if stopped.for_good:
+            raise
+
+
+def _polish(run: _Run) -> None:
+    if run.fitness.best is not None:
+        polish(run.fitness, run.costs, run.fitness.best, run.options.evaluations)
+
+
+def _winner(run: _Run, judged: dict[str, Judged]) -> Judged:
+    """The best of the finalists and the baselines over all calibration images."""
+    candidates = _in_space(run, judged)
+    tops = run.fitness.top(run.options.finalists if run.selection is not None else 1)
+    schedules = [run.space.decode(top.chromosome) for top in tops]
+    finalists = judge_both(run.evaluator, run.selection, schedules) if schedules else []
+    # finalists first: where a baseline computes the same, the canonical schedule stands for both
+    return min([*finalists, *candidates], key=lambda one: one.loss)

@@ -1,0 +1,73 @@
+"""Schedules judged on one or both parts of the calibration data, and how sure the win is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+
+from hascodesign.schedule.protocols import Evaluator, Labelled
+from hascodesign.types import FloatArray, IntegerNetwork, Schedule
+
+NORMAL_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A schedule and what it does to the network."""
+
+    schedule: Schedule
+    searched: float  # loss on the images that the search sees, nats
+    loss: float  # mean loss over these and the selection images, nats
+    accuracy: float  # over both, 0..1
+
+
+def judge_both(
+    evaluator: Evaluator, selection: Evaluator | None, schedules: Sequence[Schedule]
+) -> list[Judged]:
+    """Judge each schedule on the search images and, where there are any, the selection images."""
+    first = evaluator.judge_many(schedules)
+    second = [] if selection is None else selection.judge_many(schedules)
+    out = []
+    for index, schedule in enumerate(schedules):
+        parts = [first[index], *second[index : index + 1]]
+        n = sum(part.n for part in parts)
+        # one part stays the very number that the search compared
+        loss = sum(p.loss * p.n for p in parts) / n if len(parts) > 1 else parts[0].loss
+        out.append(Judged(schedule, parts[0].loss, loss, sum(p.correct for p in parts) / n))
+    return out
+
+
+def image_losses(network: IntegerNetwork, evaluator: Labelled, schedule: Schedule) -> FloatArray:
+    """Cross-entropy of each image, [n], nats."""
+    logits = network.logit_scale * np.asarray(evaluator.logits(schedule), dtype=np.float64)
+    return -log_softmax(logits, axis=1)[np.arange(len(logits)), evaluator.labels]
+
+
+def win_note(
+    network: IntegerNetwork,
+    evaluators: Sequence[object],
+    plain: Schedule,
+    chosen: Schedule,
+) -> list[str]:
+    """One sentence where the win over the plain order is not above its own noise, else none.
+
+    The noise is the 95 % normal interval of the mean paired difference of the images' losses.
+    """
+    parts = [
+        image_losses(network, labelled, plain) - image_losses(network, labelled, chosen)
+        for labelled in evaluators
+        if isinstance(labelled, Labelled)
+    ]
+    won = np.concatenate(parts) if parts else np.zeros(0)
+    if won.size < 2:
+        return []
+    margin = NORMAL_95 * float(won.std(ddof=1)) / won.size**0.5
+    if won.mean() > margin:
+        return []
+    return [
+        f"The search wins {won.mean():.4f} nats over the plain order on {won.size} calibration "
+        f"images, which is within its noise of {margin:.4f} nats."
+    ]

@@ -1,0 +1,46 @@
+"""What a user can set about the search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hascodesign.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """Size and limits of one search; the defaults suit a minute on two cores.
+
+    Raises
+    ------
+    ConfigError
+        Where a number is out of its range.
+    """
+
+    population: int = 24
+    generations: int = 40  # at most; a plateau ends the run sooner
+    plateau: int = 12  # generations without a better schedule that end the genetic part
+    evaluations: int = 2000  # whole-network evaluations in all, baselines and row costs not counted
+    extra_passes: int = 0  # spare passes of every layer beyond the least
+    polish: bool = True  # swaps on the best after the genetic part
+    finalists: int = 6  # distinct best schedules that the selection images choose from
+    random_maps: int = 20  # of the random baseline
+    seconds: float | None = None  # wall clock that only stops sooner, and is said in the notes
+    crossover: float = 0.9  # probability that two parents mix
+    swaps: float = 1.5  # mean number of swaps in a mutated child
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        least = {"population": 4, "generations": 0, "plateau": 1, "evaluations": 1}
+        least |= {"extra_passes": 0, "finalists": 1, "random_maps": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ConfigError(
+                    f"search option {name} must be {low} or more, not {getattr(self, name)}"
+                )
+        if self.seconds is not None and not self.seconds > 0:
+            raise ConfigError(f"search option seconds must be above 0, not {self.seconds}")
+        if not 0.0 <= self.crossover <= 1.0:
+            raise ConfigError(f"search option crossover must be in [0, 1], not {self.crossover}")
+        if not self.swaps > 0:
+            raise ConfigError(f"search option swaps must be above 0, not {self.swaps}")
