@@ -29,6 +29,7 @@ __all__ = [
     "build_roms",
     "check_rom_files",
     "mem_words",
+    "pack_words",
     "rom_files",
     "row_bits",
     "threshold_node",
@@ -69,6 +70,13 @@ def threshold_stages(network: IntegerNetwork) -> int:
 def threshold_node(stage: int, node: int, stages: int) -> int:
     """Which threshold a node of the binary search holds: its index in passing order."""
     return (node << (stages - stage)) + (1 << (stages - 1 - stage)) - 1
+
+
+def pack_words(fields: IntArray, bits: int) -> tuple[int, ...]:
+    """Words of [n, fields] two's complement fields of ``bits`` each, field 0 lowest."""
+    planes = ((fields[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8)
+    packed = np.packbits(planes.reshape(len(fields), -1), axis=1, bitorder="little")
+    return tuple(int.from_bytes(row.tobytes(), "little") for row in packed)
 
 
 def build_roms(
@@ -131,7 +139,7 @@ def _weights(
             name=weights_name(pe, spec.pe),
             content="weights",
             width=spec.simd * spec.weight_bits,
-            words=_pack(np.concatenate([bank[pe] for bank in banks]), spec.weight_bits),
+            words=pack_words(np.concatenate([bank[pe] for bank in banks]), spec.weight_bits),
             order="layer, pass, step",
             layer=None if all(on_chip) else " ".join(names),
         )
@@ -207,13 +215,6 @@ def _signed_bits(values: IntArray) -> int:
     return max((v if v >= 0 else ~v).bit_length() for v in ends) + 1
 
 
-def _pack(fields: IntArray, bits: int) -> tuple[int, ...]:
-    """Words of [n, fields] two's complement fields of ``bits`` each, field 0 lowest."""
-    planes = ((fields[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8)
-    packed = np.packbits(planes.reshape(len(fields), -1), axis=1, bitorder="little")
-    return tuple(int.from_bytes(row.tobytes(), "little") for row in packed)
-
-
 def _check(
     network: IntegerNetwork,
     schedule: Schedule,
@@ -237,10 +238,11 @@ def _check(
                 f"{spec.pe} PEs, not {len(placed)} entries in slots of shape {row_map.slots.shape}"
             )
         taken = np.sort(order[order >= 0])
-        if order.shape[1] != spec.simd or not np.array_equal(taken, np.arange(layer.depth)):
+        shape = (-(-layer.depth // spec.simd), spec.simd)
+        if order.shape != shape or not np.array_equal(taken, np.arange(layer.depth)):
             raise ScheduleError(
                 f"the K order of layer {layer.name} must hold each of {layer.depth} indices once "
-                f"on {spec.simd} multipliers, not {len(taken)} in shape {order.shape}"
+                f"in shape {shape}, not {len(taken)} in shape {order.shape}"
             )
 
 

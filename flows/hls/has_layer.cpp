@@ -1,0 +1,204 @@
+#include "has_layer.h"
+
+#include "has_faults.h"
+
+typedef has_word<HAS_WEIGHT_BITS>::type weight_t;
+typedef has_word<HAS_ACT_BITS + 1>::type act_t;  // holds codes of either signedness
+typedef has_word<HAS_PRODUCT_BITS>::type product_t;
+typedef has_word<HAS_ACC_BITS>::type acc_t;
+typedef has_word<HAS_VALUE_BITS>::type value_t;
+
+static const uint32_t idle = 0xffffffffu;  // -1: a slot without a row
+
+// Bits of multiplier s in a PE's weight word; they may straddle two chunks.
+static inline uint64_t weight_field(const has_weights_t &word, int s) {
+  HAS_HLS(INLINE)
+  const int low = s * HAS_WEIGHT_BITS;
+  uint64_t field = word.chunk[low / 64] >> (low % 64);
+  if (low % 64 + HAS_WEIGHT_BITS > 64) field |= word.chunk[low / 64 + 1] << (64 - low % 64);
+  return field & ((1u << HAS_WEIGHT_BITS) - 1);
+}
+
+// One product of one PE. `code` is the activation on the PE's wires, and leaves as the PE saw it.
+static inline product_t multiply(uint32_t pe, int s, const has_weights_t &word, uint32_t &code,
+                                 bool act_signed, const has_use_t &use) {
+  HAS_HLS(INLINE)
+  const uint32_t mask = (1u << HAS_ACT_BITS) - 1;
+  code = uint32_t(has_site(HAS_SITE_ACT, pe, s, code, use)) & mask;
+  const act_t a = act_signed ? act_t(has_signed<HAS_ACT_BITS>(code)) : act_t(code);
+  const uint64_t stored = has_bank(pe, s, weight_field(word, s), use);
+  const weight_t w = has_signed<HAS_WEIGHT_BITS>(has_site(HAS_SITE_WEIGHT, pe, s, stored, use));
+  const product_t m = w * a;
+  return has_signed<HAS_PRODUCT_BITS>(has_site(HAS_SITE_PRODUCT, pe, s, uint64_t(int64_t(m)), use));
+}
+
+static inline acc_t add(has_site_t site, uint32_t pe, int s, acc_t acc, int64_t term,
+                        const has_use_t &use) {
+  HAS_HLS(INLINE)
+  const uint64_t sum = uint64_t(int64_t(acc) + term);
+  return has_signed<HAS_ACC_BITS>(has_site(site, pe, s, sum, use));
+}
+
+// One step of every PE: SIMD products each, added to the PE's accumulator.
+static void step(const has_weights_t words[HAS_PE], const uint8_t beat[HAS_SIMD], bool act_signed,
+                 const has_use_t &use, acc_t acc[HAS_PE]) {
+  HAS_HLS(INLINE)
+  uint32_t carried[HAS_SIMD];
+  HAS_HLS(ARRAY_PARTITION variable=carried complete)
+  for (int s = 0; s < HAS_SIMD; s++) {
+    HAS_HLS(UNROLL)
+    carried[s] = beat[s];
+  }
+  for (int pe = 0; pe < HAS_PE; pe++) {
+    HAS_HLS(UNROLL)
+    int64_t sum = 0;
+    acc_t q = 0;
+    for (int s = 0; s < HAS_SIMD; s++) {
+      HAS_HLS(UNROLL)
+      uint32_t code = HAS_SYSTOLIC ? carried[s] : uint32_t(beat[s]);
+      const product_t m = multiply(pe, s, words[pe], code, act_signed, use);
+      carried[s] = code;
+      if (HAS_SYSTOLIC) {
+        q = add(HAS_SITE_PSUM, pe, s, q, m, use);
+      } else {
+        sum += int64_t(m);
+      }
+    }
+    if (HAS_SYSTOLIC) {
+      acc[pe] = add(HAS_SITE_ACC, pe, 0, acc[pe], q, use);
+    } else {
+      acc[pe] = add(HAS_SITE_PSUM, pe, 0, acc[pe], sum, use);
+    }
+  }
+}
+
+// v / 2^shift rounded half to even.
+static inline int64_t shift_half_even(int64_t v, uint32_t shift) {
+  HAS_HLS(INLINE)
+  if (shift == 0) return v;
+  const int64_t quotient = v >> shift;
+  const int64_t rest = v & ((int64_t(1) << shift) - 1);
+  const int64_t half = int64_t(1) << (shift - 1);
+  return quotient + (rest > half || (rest == half && (quotient & 1)));
+}
+
+// Number of thresholds passed, by a binary search: each stage finds one bit of the code.
+static inline int32_t thresholds_passed(uint32_t row, int64_t v) {
+  HAS_HLS(INLINE)
+  uint32_t node = 0;
+  for (int stage = 0; stage < HAS_STAGES; stage++) {
+    HAS_HLS(UNROLL)
+    const int64_t t = has_threshold(stage, row, node);
+    const bool passed = descending[row] ? v <= t : v >= t;
+    node = 2 * node + (passed ? 1 : 0);
+  }
+  return int32_t(node);
+}
+
+// A slot of the row map in the memories.
+static inline uint32_t mapped(uint32_t at) {
+  HAS_HLS(INLINE)
+  return row_map[at] == ROW_MAP_IDLE ? idle : uint32_t(row_map[at]);
+}
+
+// The result of one row of a layer.
+static inline has_result_t finish(const has_layer_t &layer, uint32_t row, int64_t v) {
+  HAS_HLS(INLINE)
+  if (layer.output == HAS_THRESHOLDS) {
+    return has_result_t(layer.lowest + thresholds_passed(layer.row_base + row, v));
+  }
+  if (layer.output == HAS_SHIFT) {
+    const int64_t code = shift_half_even(v, layer.shift);
+    if (code < layer.lowest) return layer.lowest;
+    return has_result_t(code > layer.high ? layer.high : code);
+  }
+  return has_result_t(v);
+}
+
+int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t source,
+              uint32_t passes, const uint8_t *activations, const uint64_t *weights,
+              const int32_t *map, int32_t *acc, has_result_t *results) {
+  HAS_HLS(INTERFACE s_axilite port=layer)
+  HAS_HLS(INTERFACE s_axilite port=columns)
+  HAS_HLS(INTERFACE s_axilite port=first_column)
+  HAS_HLS(INTERFACE s_axilite port=source)
+  HAS_HLS(INTERFACE s_axilite port=passes)
+  HAS_HLS(INTERFACE s_axilite port=return)
+  HAS_HLS(INTERFACE m_axi port=activations offset=slave bundle=activations depth=65536)
+  HAS_HLS(INTERFACE m_axi port=weights offset=slave bundle=weights depth=65536)
+  HAS_HLS(INTERFACE m_axi port=map offset=slave bundle=weights depth=65536)
+  HAS_HLS(INTERFACE m_axi port=acc offset=slave bundle=acc depth=65536)
+  HAS_HLS(INTERFACE m_axi port=results offset=slave bundle=results depth=65536)
+
+  if (layer >= HAS_LAYER_COUNT) return HAS_NO_SUCH_LAYER;
+  const has_layer_t here = HAS_LAYERS[layer];
+  if (!here.on_chip && source == HAS_FROM_MEMORIES) return HAS_NOT_ON_CHIP;
+  if (source != HAS_BOTH_PORTS) passes = here.passes;
+
+  // The weights of one pass, so that a column does not fetch them again from the port.
+  static has_weights_t fetched[HAS_MAX_STEPS][HAS_PE];
+  HAS_HLS(ARRAY_PARTITION variable=fetched dim=2 complete)
+  uint32_t slots[HAS_PE];
+  acc_t sums[HAS_PE];
+  HAS_HLS(ARRAY_PARTITION variable=sums complete)
+  int status = HAS_DONE;
+
+  for (uint32_t pass = 0; pass < passes; pass++) {
+    HAS_HLS(LOOP_TRIPCOUNT min=1 max=HAS_MAX_PASSES)
+    for (uint32_t pe = 0; pe < HAS_PE; pe++) {
+      HAS_HLS(PIPELINE)
+      const uint32_t at = pass * HAS_PE + pe;
+      slots[pe] = source == HAS_BOTH_PORTS ? uint32_t(map[at]) : mapped(here.map_base + at);
+      if (slots[pe] >= here.rows && slots[pe] != idle) status = HAS_BAD_MAP;
+    }
+    if (source != HAS_FROM_MEMORIES) {
+      for (uint32_t t = 0; t < here.steps; t++) {
+        HAS_HLS(LOOP_TRIPCOUNT min=1 max=HAS_MAX_STEPS)
+        for (uint32_t pe = 0; pe < HAS_PE; pe++) {
+          for (uint32_t i = 0; i < HAS_CHUNKS; i++) {
+            HAS_HLS(PIPELINE)
+            fetched[t][pe].chunk[i] =
+                weights[((pass * here.steps + t) * HAS_PE + pe) * HAS_CHUNKS + i];
+          }
+        }
+      }
+    }
+    for (uint32_t n = 0; n < columns; n++) {
+      HAS_HLS(LOOP_TRIPCOUNT min=1 max=1024)
+      for (int pe = 0; pe < HAS_PE; pe++) {
+        HAS_HLS(UNROLL)
+        sums[pe] = 0;
+      }
+      for (uint32_t t = 0; t < here.steps; t++) {
+        HAS_HLS(LOOP_TRIPCOUNT min=1 max=HAS_MAX_STEPS)
+        HAS_HLS(PIPELINE II=1)
+        const uint32_t at = pass * here.steps + t;
+        const has_use_t use = {layer, pass, first_column + n, t, here.bank_base + at};
+        has_weights_t words[HAS_PE];
+        HAS_HLS(ARRAY_PARTITION variable=words complete)
+        uint8_t beat[HAS_SIMD];
+        HAS_HLS(ARRAY_PARTITION variable=beat complete)
+        for (int pe = 0; pe < HAS_PE; pe++) {
+          HAS_HLS(UNROLL)
+          words[pe] = source == HAS_FROM_MEMORIES ? has_stored(pe, here.weights_base + at)
+                                                  : fetched[t][pe];
+        }
+        for (int s = 0; s < HAS_SIMD; s++) {
+          HAS_HLS(UNROLL)
+          beat[s] = activations[(n * here.steps + t) * HAS_SIMD + s];
+        }
+        step(words, beat, here.act_signed != 0, use, sums);
+      }
+      for (uint32_t pe = 0; pe < HAS_PE; pe++) {
+        HAS_HLS(PIPELINE)
+        const uint32_t row = slots[pe];
+        if (row < here.rows) {
+          const value_t v = value_t(sums[pe]) + value_t(bias[here.row_base + row]);
+          acc[n * here.rows + row] = int32_t(sums[pe]);
+          results[n * here.rows + row] = finish(here, row, int64_t(v));
+        }
+      }
+    }
+  }
+  return status;
+}
