@@ -28,6 +28,9 @@ class Player:
 
     def __call__(self, plan, vectors, work, *, faults, simulator="icarus", waves=False):
         self.together.wait()
+        for folder in ("rtl", "roms", "run", "sim_build", "results"):
+            (work / folder).mkdir(exist_ok=True)
+            (work / folder / "file").write_bytes(b"0\n")
         assert plan is PLAN
         self.calls.append((faults, simulator, work))
         run_name = "faulty" if faults else "healthy"
@@ -249,3 +252,21 @@ def test_simulation_failure_is_passed_on(player, tmp_path):
     player.change = fail
     with pytest.raises(StepFailed, match="the bench failed"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_no_copy_of_the_build_is_left(player, tmp_path, good):
+    def fail(run_name, layer, acc, codes):
+        if not good:
+            raise StepFailed("simulate: the bench failed, see simulation.log")
+        return acc, codes
+
+    player.change = fail
+    if good:
+        verify(tmp_path)
+    else:
+        with pytest.raises(StepFailed):
+            verify(tmp_path)
+    for name in ("healthy", "faulty"):
+        left = {path.name for path in (tmp_path / name).iterdir()}
+        assert left == {"vectors", "results"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -31,6 +32,7 @@ from hascodesign.verify.vectors import Vectors
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 RUNS = ("healthy", "faulty")
 FIRST = 5  # mismatches that are shown
+COPIES = ("rtl", "roms", "run", "sim_build")  # folders of a simulation that hold the build
 WHAT = "verify"
 
 
@@ -85,15 +87,7 @@ def verify(
     results: dict[str, Mapping[str, simulate.LayerResult]] = {}
     with ThreadPoolExecutor(len(RUNS)) as pool:
         waiting = {
-            pool.submit(
-                simulate.simulate,
-                plan,
-                jobs[run],
-                work / run,
-                faults=run == "faulty",
-                simulator=simulator,
-            ): run
-            for run in RUNS
+            pool.submit(_simulate, run, plan, jobs[run], work / run, simulator): run for run in RUNS
         }
         for done, future in enumerate(as_completed(waiting)):
             results[waiting[future]] = future.result()
@@ -136,6 +130,17 @@ def _write_job(folder: Path, layers: Sequence[Vectors]) -> Path:
     for vectors in layers:
         (target / f"{vectors.layer.name}.npz").write_bytes(vectors.bench_file())
     return target
+
+
+def _simulate(
+    run: str, plan: BuildPlan, vectors: Path, work: Path, simulator: str
+) -> dict[str, simulate.LayerResult]:
+    """Simulate one run; logs, vectors and results stay, the copy of an unproven build does not."""
+    try:
+        return simulate.simulate(plan, vectors, work, faults=run == "faulty", simulator=simulator)
+    finally:
+        for folder in COPIES:
+            shutil.rmtree(work / folder, ignore_errors=True)
 
 
 def _result(
