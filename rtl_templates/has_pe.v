@@ -11,7 +11,9 @@ module has_pe #(
   parameter ACT_BITS = 8,     // bits, signedness at run time
   parameter ACC_BITS = 24,    // bits, two's complement, wraps
   parameter PIPELINE = 2,     // register stages, 0 to 3
-  parameter USE_DSP = 1,
+  /* verilator lint_off UNUSEDPARAM */  // only synthesis reads the attribute
+  parameter USE_DSP = "yes",  // Vivado's attribute: "no" = multipliers in logic
+  /* verilator lint_on UNUSEDPARAM */
   parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
 ) (
   input  wire                                     clk,
@@ -39,41 +41,76 @@ module has_pe #(
 );
 
   localparam PRODUCT_BITS = WEIGHT_BITS + ACT_BITS + 1;
-  localparam OPERAND_REGISTERS = (PIPELINE > 2) ? 1 : 0;
-  localparam PRODUCT_REGISTERS = (PIPELINE > 0) ? 1 : 0;
-  localparam SUM_REGISTERS = (PIPELINE > 1) ? 1 : 0;
 
-  wire [SIMD*WEIGHT_BITS-1:0]  w, w_met;
-  wire [SIMD*ACT_BITS-1:0]     a, a_met;
-  wire [SIMD*PRODUCT_BITS-1:0] m, m_met, m_held;
-  wire [ACC_BITS-1:0]          sum, sum_held, next, next_met;
+  wire [SIMD*WEIGHT_BITS-1:0] weight_met, weight_held;
+  wire [SIMD*ACT_BITS-1:0]    act_met, act_held;
+  wire [ACC_BITS-1:0]         sum, sum_held, next, next_met;
 
-  has_delay #(.WIDTH(SIMD*WEIGHT_BITS), .DEPTH(OPERAND_REGISTERS)) weight_register (
-    .clk(clk), .enable(enable), .in(w_met), .out(w)
+  has_delay #(.WIDTH(SIMD*WEIGHT_BITS), .DEPTH(PIPELINE > 2 ? 1 : 0)) weight_register (
+    .clk(clk), .enable(enable), .in(weight_met), .out(weight_held)
   );
-  has_delay #(.WIDTH(SIMD*ACT_BITS), .DEPTH(OPERAND_REGISTERS)) act_register (
-    .clk(clk), .enable(enable), .in(a_met), .out(a)
+  has_delay #(.WIDTH(SIMD*ACT_BITS), .DEPTH(PIPELINE > 2 ? 1 : 0)) act_register (
+    .clk(clk), .enable(enable), .in(act_met), .out(act_held)
   );
 
   genvar s;
   generate
     for (s = 0; s < SIMD; s = s + 1) begin : g_simd
-      has_multiplier #(
-        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .USE_DSP(USE_DSP)
-      ) multiplier (
-        .weight(w[s*WEIGHT_BITS +: WEIGHT_BITS]), .act(a[s*ACT_BITS +: ACT_BITS]),
-        .act_signed(act_signed), .product(m[s*PRODUCT_BITS +: PRODUCT_BITS])
-      );
+      wire signed [WEIGHT_BITS-1:0] w = weight_held[s*WEIGHT_BITS +: WEIGHT_BITS];
+      wire signed [ACT_BITS:0] a =
+        {act_signed & act_held[(s+1)*ACT_BITS-1], act_held[s*ACT_BITS +: ACT_BITS]};
+      (* use_dsp = USE_DSP *) reg signed [PRODUCT_BITS-1:0] product;
+
+      if (FAULT_SITES != 0) begin : g_faulty
+        wire signed [PRODUCT_BITS-1:0] m = w * a;
+        wire [PRODUCT_BITS-1:0] met;
+        has_fault #(.WIDTH(PRODUCT_BITS)) fault (
+          .value(m), .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]), .faulty(met)
+        );
+        if (PIPELINE > 0) begin : g_register
+          always @(posedge clk) if (enable) product <= met;
+        end else begin : g_wire
+          always @* product = met;
+        end
+      end else begin : g_healthy
+        if (PIPELINE > 0) begin : g_register
+          always @(posedge clk) if (enable) product <= w * a;
+        end else begin : g_wire
+          always @* product = w * a;
+        end
+      end
     end
+
+    /* verilator lint_off WIDTHEXPAND */  // products are sign-extended to ACC_BITS, or cut to it
+    /* verilator lint_off WIDTHTRUNC */
+    // a heap: node i adds nodes 2i + 1 and 2i + 2; from SIMD - 1 on the nodes are the products
+    for (s = 0; s < SIMD - 1; s = s + 1) begin : g_node
+      wire signed [ACC_BITS-1:0] left, right;
+      wire signed [ACC_BITS-1:0] both = left + right;
+      if (2 * s + 1 < SIMD - 1) begin : g_left
+        assign left = g_node[2*s+1].both;
+      end else begin : g_left_product
+        assign left = g_simd[2*s+2-SIMD].product;
+      end
+      if (2 * s + 2 < SIMD - 1) begin : g_right
+        assign right = g_node[2*s+2].both;
+      end else begin : g_right_product
+        assign right = g_simd[2*s+3-SIMD].product;
+      end
+    end
+    if (SIMD > 1) begin : g_sum
+      assign sum = g_node[0].both;
+    end else begin : g_one
+      wire signed [ACC_BITS-1:0] wide = g_simd[0].product;
+      assign sum = wide;
+    end
+    /* verilator lint_on WIDTHTRUNC */
+    /* verilator lint_on WIDTHEXPAND */
   endgenerate
 
-  has_delay #(.WIDTH(SIMD*PRODUCT_BITS), .DEPTH(PRODUCT_REGISTERS)) product_register (
-    .clk(clk), .enable(enable), .in(m_met), .out(m_held)
-  );
-  has_adder_tree #(.COUNT(SIMD), .WIDTH(PRODUCT_BITS), .SUM_BITS(ACC_BITS)) tree (
-    .words(m_held), .sum(sum)
-  );
-  has_delay #(.WIDTH(ACC_BITS), .DEPTH(SUM_REGISTERS)) sum_register (
+  has_delay #(.WIDTH(ACC_BITS), .DEPTH(PIPELINE > 1 ? 1 : 0)) sum_register (
     .clk(clk), .enable(enable), .in(sum), .out(sum_held)
   );
 
@@ -84,23 +121,18 @@ module has_pe #(
     if (FAULT_SITES != 0) begin : g_faults
       has_fault #(.WIDTH(SIMD*WEIGHT_BITS)) weight_fault (
         .value(weight), .mask_and(weight_and), .mask_or(weight_or), .mask_xor(weight_xor),
-        .faulty(w_met)
+        .faulty(weight_met)
       );
       has_fault #(.WIDTH(SIMD*ACT_BITS)) act_fault (
-        .value(act), .mask_and(act_and), .mask_or(act_or), .mask_xor(act_xor), .faulty(a_met)
-      );
-      has_fault #(.WIDTH(SIMD*PRODUCT_BITS)) product_fault (
-        .value(m), .mask_and(product_and), .mask_or(product_or), .mask_xor(product_xor),
-        .faulty(m_met)
+        .value(act), .mask_and(act_and), .mask_or(act_or), .mask_xor(act_xor), .faulty(act_met)
       );
       has_fault #(.WIDTH(ACC_BITS)) psum_fault (
         .value(next), .mask_and(psum_and), .mask_or(psum_or), .mask_xor(psum_xor),
         .faulty(next_met)
       );
     end else begin : g_healthy
-      assign w_met = weight;
-      assign a_met = act;
-      assign m_met = m;
+      assign weight_met = weight;
+      assign act_met = act;
       assign next_met = next;
     end
   endgenerate

@@ -2,7 +2,7 @@
 // act and act_valid steps follow read_address by one enabled cycle; accumulate and first by
 // 1 + PIPELINE. capture copies all accumulators to shadow registers, shift moves them on by one PE,
 // head is PE 0's. Weights of external layers are written one step of all PEs at a time.
-// FAULT_SITES: 1 takes the masks of each PE from has_fault_masks, 0 leaves that module out.
+// FAULT_SITES: 0 no faults; 1 the FAULTY_PES take masks from has_fault_masks; 2 all PEs do.
 `default_nettype none
 
 module has_pe_array #(
@@ -12,8 +12,9 @@ module has_pe_array #(
   parameter ACT_BITS = 8,       // bits
   parameter ACC_BITS = 24,      // bits
   parameter PIPELINE = 2,       // register stages, 0 to 3
-  parameter USE_DSP = 1,
+  parameter USE_DSP = "yes",
   parameter FAULT_SITES = 0,
+  parameter [PE-1:0] FAULTY_PES = 0,  // PEs that FAULT_SITES = 1 gives masks
   parameter ROM_DEPTH = 16,     // words of each bank with fixed contents
   parameter EXT_DEPTH = 0,      // words of each bank filled by the weight stream
   parameter WMEM_BITS = 4,      // bits of a bank address
@@ -41,10 +42,11 @@ module has_pe_array #(
   genvar p;
   generate
     for (p = 0; p < PE; p = p + 1) begin : g_pe
-      localparam [7:0] ONES = 48 + p % 10;  // ASCII digits of p
-      localparam [7:0] TENS = 48 + (p / 10) % 10;
-      localparam [7:0] HUNDREDS = 48 + (p / 100) % 10;
-      localparam [7:0] THOUSANDS = 48 + (p / 1000) % 10;
+      localparam [31:0] ONES = 48 + p % 10;  // ASCII digits of p
+      localparam [31:0] TENS = 48 + (p / 10) % 10;
+      localparam [31:0] HUNDREDS = 48 + (p / 100) % 10;
+      localparam FAULTS = (FAULT_SITES == 2 || (FAULT_SITES == 1 && FAULTY_PES[p])) ? 1 : 0;
+      localparam [31:0] THOUSANDS = 48 + (p / 1000) % 10;
 
       wire [WORD_BITS-1:0] weight;
       wire [WORD_BITS-1:0] weight_and, weight_or, weight_xor;
@@ -57,18 +59,17 @@ module has_pe_array #(
 
       has_weight_bank #(
         .WIDTH(WORD_BITS), .ROM_DEPTH(ROM_DEPTH), .EXT_DEPTH(EXT_DEPTH), .ADDRESS_BITS(WMEM_BITS),
-        .INIT_FILE(
-          NAME_DIGITS == 2 ? {"weights_pe", TENS, ONES, ".mem"} :
-          NAME_DIGITS == 3 ? {"weights_pe", HUNDREDS, TENS, ONES, ".mem"} :
-          {"weights_pe", THOUSANDS, HUNDREDS, TENS, ONES, ".mem"}
-        )
+        .INIT_FILE({
+          "weights_pe", {(NAME_DIGITS > 3 ? 1 : 0){THOUSANDS[7:0]}},
+          {(NAME_DIGITS > 2 ? 1 : 0){HUNDREDS[7:0]}}, TENS[7:0], ONES[7:0], ".mem"
+        })
       ) bank (
         .clk(clk), .read_enable(enable), .read_address(read_address), .weight(weight),
         .write_enable(write_enable), .write_address(write_address),
         .write_weight(write_weights[p*WORD_BITS +: WORD_BITS])
       );
 
-      if (FAULT_SITES != 0) begin : g_masks
+      if (FAULTS != 0) begin : g_masks
         has_fault_masks #(.PE(p)) masks (
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
@@ -86,7 +87,7 @@ module has_pe_array #(
 
       has_pe #(
         .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
-        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES)
+        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS)
       ) pe (
         .clk(clk), .enable(enable), .weight(weight), .act(act), .act_signed(act_signed),
         .accumulate(accumulate), .first(first),

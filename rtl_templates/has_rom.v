@@ -1,16 +1,15 @@
 // has_rom: a read-only memory with a registered output, contents from a $readmemh file.
 // value = word at address, one enabled clock cycle later. An address beyond DEPTH reads anything.
 // WIDTH: bits. DEPTH: words. ADDRESS_BITS: bits that count DEPTH words, at least 1.
-// INIT_FILE: plain name, found where the simulator or the synthesiser runs.
-// STYLE: "block", "distributed" or "auto", passed to synthesis.
+// INIT_FILE: plain name, found where the simulator or the synthesiser runs; "" = unknown contents.
+// Synthesis chooses between block RAM and logic by size.
 `default_nettype none
 
 module has_rom #(
   parameter WIDTH = 8,         // bits
   parameter DEPTH = 16,        // words
   parameter ADDRESS_BITS = 4,  // bits
-  parameter INIT_FILE = "rom.mem",
-  parameter STYLE = "auto"
+  parameter INIT_FILE = ""
 ) (
   input  wire                    clk,
   input  wire                    enable,
@@ -18,10 +17,13 @@ module has_rom #(
   output reg  [WIDTH-1:0]        value
 );
 
-  (* rom_style = STYLE, ram_style = STYLE *)
   reg [WIDTH-1:0] words [0:DEPTH-1];
 
-  initial $readmemh(INIT_FILE, words);
+  generate
+    if (INIT_FILE != "") begin : g_contents
+      initial $readmemh(INIT_FILE, words);
+    end
+  endgenerate
 
   always @(posedge clk) if (enable) value <= words[address];
 

@@ -1,25 +1,26 @@
 // has_shift: v / 2^shift rounded half to even, then clamped to low..high: all integer.
 // Two enabled cycles, one result a cycle.
-// V_BITS: bits of v, two's complement. CODE_BITS: bits of low, high and code, two's complement.
+// V_BITS: bits of v, two's complement. CODE_BITS: bits of code; low and high have one bit more, so
+// that they are two's complement whatever the signedness of the code.
 // SHIFT_BITS: bits of shift; shift is at most V_BITS.
 // shift, low and high stand still while a layer runs.
 `default_nettype none
 
 module has_shift #(
   parameter V_BITS = 25,    // bits
-  parameter CODE_BITS = 9,  // bits
+  parameter CODE_BITS = 8,  // bits
   parameter SHIFT_BITS = 5  // bits
 ) (
   input  wire                  clk,
   input  wire                  enable,
   input  wire [V_BITS-1:0]     v,
   input  wire [SHIFT_BITS-1:0] shift,
-  input  wire [CODE_BITS-1:0]  low,
-  input  wire [CODE_BITS-1:0]  high,
+  input  wire [CODE_BITS:0]    low,
+  input  wire [CODE_BITS:0]    high,
   output reg  [CODE_BITS-1:0]  code
 );
 
-  localparam WIDTH = (V_BITS > CODE_BITS ? V_BITS : CODE_BITS) + 1;
+  localparam WIDTH = (V_BITS > CODE_BITS + 1 ? V_BITS : CODE_BITS + 1) + 1;
 
   localparam [WIDTH-1:0] ONES = {WIDTH{1'b1}};
   localparam [WIDTH-1:0] ONE = {{(WIDTH-1){1'b0}}, 1'b1};
@@ -31,14 +32,17 @@ module has_shift #(
   wire odd = quotient[0] && shift != {SHIFT_BITS{1'b0}};
   wire up = (rest > half) || (rest == half && odd);
 
-  wire signed [WIDTH-1:0] least = {{(WIDTH-CODE_BITS){low[CODE_BITS-1]}}, low};
-  wire signed [WIDTH-1:0] most = {{(WIDTH-CODE_BITS){high[CODE_BITS-1]}}, high};
+  wire signed [WIDTH-1:0] least = {{(WIDTH-CODE_BITS-1){low[CODE_BITS]}}, low};
+  wire signed [WIDTH-1:0] most = {{(WIDTH-CODE_BITS-1){high[CODE_BITS]}}, high};
   reg signed [WIDTH-1:0] rounded;
+  /* verilator lint_off UNUSEDSIGNAL */  // the bits above the code's say nothing after the clamp
+  wire [WIDTH-1:0] clamped = (rounded < least) ? least : (rounded > most) ? most : rounded;
+  /* verilator lint_on UNUSEDSIGNAL */
 
   always @(posedge clk) begin
     if (enable) begin
       rounded <= up ? quotient + ONE : quotient;
-      code <= (rounded < least) ? low : (rounded > most) ? high : rounded[CODE_BITS-1:0];
+      code <= clamped[CODE_BITS-1:0];
     end
   end
 

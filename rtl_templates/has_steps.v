@@ -1,7 +1,7 @@
 // has_steps: counts a layer's steps, columns and passes, and lets the streams in accordingly.
 // For each pass (external layers: STEPS weight beats first), for each column, for each step: one
 // activation beat. Gives the bank address and the first/last marks of each beat.
-// start loads the layer; running falls when the last beat is in. ready = 0 holds activations.
+// start loads the layer; no beat is let in after its last. ready = 0 holds activations.
 // Control: synchronous reset.
 `default_nettype none
 
@@ -28,11 +28,11 @@ module has_steps #(
   output wire                   weight_beat,
   output reg  [WMEM_BITS-1:0]   address,
   output wire                   first,
-  output wire                   last,
-  output reg                    running
+  output wire                   last
 );
 
-  reg loading;
+  reg running;  // beats of the layer are still to come
+  reg loading;  // they are weights
   reg [STEP_BITS-1:0] step;
   reg [PASS_BITS-1:0] pass;
   reg [COLUMN_BITS-1:0] column;

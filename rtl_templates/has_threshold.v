@@ -21,9 +21,11 @@ module has_threshold #(
   output wire [(STAGES > 0 ? STAGES : 1)-1:0] passed
 );
 
-  wire signed [BIAS_BITS-1:0] bias;
-  wire signed [ACC_BITS-1:0]  acc_held;
-  reg  signed [V_BITS-1:0]    v;
+  wire [BIAS_BITS-1:0] bias;
+  wire [ACC_BITS-1:0] acc_held;
+  wire [V_BITS-1:0] wide_bias = {{(V_BITS-BIAS_BITS){bias[BIAS_BITS-1]}}, bias};
+  wire [V_BITS-1:0] wide_acc = {{(V_BITS-ACC_BITS){acc_held[ACC_BITS-1]}}, acc_held};
+  reg [V_BITS-1:0] v;
 
   has_rom #(
     .WIDTH(BIAS_BITS), .DEPTH(ROWS), .ADDRESS_BITS(ROW_BITS), .INIT_FILE("bias.mem")
@@ -33,7 +35,7 @@ module has_threshold #(
   has_delay #(.WIDTH(ACC_BITS)) acc_register (
     .clk(clk), .enable(enable), .in(acc), .out(acc_held)
   );
-  always @(posedge clk) if (enable) v <= acc_held + bias;
+  always @(posedge clk) if (enable) v <= wide_acc + wide_bias;
 
   generate
     if (STAGES == 0) begin : g_none
@@ -59,8 +61,11 @@ module has_threshold #(
       for (i = 0; i < STAGES; i = i + 1) begin : g_stage
         wire [ROW_BITS+i-1:0] node_in;
         wire [V_BITS-1:0] v_in, v_out;
-        wire descending_in, descending_out;
+        wire descending_in;
+        /* verilator lint_off UNUSEDSIGNAL */  // after the last stage only the count is read
+        wire descending_out;
         wire [ROW_BITS+i:0] node_out;
+        /* verilator lint_on UNUSEDSIGNAL */
         if (i == 0) begin : g_first
           assign node_in = row_held;
           assign v_in = v;

@@ -10,7 +10,7 @@ module has_weight_bank #(
   parameter ROM_DEPTH = 16,    // words, 0 or more
   parameter EXT_DEPTH = 0,     // words, 0 or more; one of the two at least 1
   parameter ADDRESS_BITS = 4,  // bits
-  parameter INIT_FILE = "weights_pe00.mem"
+  parameter INIT_FILE = ""
 ) (
   input  wire                    clk,
   input  wire                    read_enable,
@@ -27,7 +27,7 @@ module has_weight_bank #(
   reg [WIDTH-1:0] words [0:ROM_DEPTH+EXT_DEPTH-1];
 
   generate
-    if (ROM_DEPTH > 0) begin : g_rom
+    if (ROM_DEPTH > 0 && INIT_FILE != "") begin : g_rom
       initial $readmemh(INIT_FILE, words, 0, ROM_DEPTH - 1);
     end
     if (EXT_DEPTH > 0) begin : g_write

@@ -145,18 +145,17 @@ def _context(
     all_rows = sum(layer.rows for layer in layers)
     map_depth = sum(row_map.passes for row_map in maps) * spec.pe
     one_layer, all_layers = row_bits(network), max(_count_bits(all_rows), row_bits(network))
-    padding = all_layers - one_layer
     return {
         "row_bits": one_layer,
         "all_row_bits": all_layers,
-        "wide_row": f"{{{{{padding}{{1'b0}}}}, row}}" if padding else "row",
+        "wide_row": _widened("row", one_layer, all_layers),
         "pe": spec.pe,
         "simd": spec.simd,
         "weight_bits": spec.weight_bits,
         "act_bits": spec.act_bits,
         "acc_bits": spec.acc_bits,
         "pipeline": options.pipeline,
-        "use_dsp": int(options.multipliers == "dsp"),
+        "use_dsp": "yes" if options.multipliers == "dsp" else "no",
         "bias_bits": bias_bits(network),
         "v_bits": value_bits(network, spec),
         "column_bits": COLUMN_BITS,
@@ -170,6 +169,7 @@ def _context(
         "shift_bits": max(1, *(row["shift"].bit_length() for row in table)),
         "stages": stages,
         "passed_bits": max(stages, 1),
+        "wide_passed": _widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
         "ext_depth": ext_depth,
         "map_depth": map_depth,
@@ -225,11 +225,11 @@ def _layer_table(
 
 
 def _output(layer: MultiplyLayer, spec: ArraySpec, v_bits: int) -> dict[str, int]:
-    """What turns v into a code; codes as two's complement of act_bits + 1 bits."""
+    """What turns v into a code; limits as two's complement of act_bits + 1 bits."""
     mask = (1 << (spec.act_bits + 1)) - 1
     out = {"kind": _LOGITS, "code_signed": 0, "lowest": 0, "shift": 0, "low": 0, "high": 0}
     if isinstance(layer.output, Thresholds):
-        out |= {"kind": _THRESHOLDS, "lowest": layer.output.lowest & mask}
+        out |= {"kind": _THRESHOLDS, "lowest": layer.output.lowest & (mask >> 1)}
     elif isinstance(layer.output, Shift):
         out |= {
             "kind": _SHIFT,
@@ -267,7 +267,8 @@ def _mask_context(profile: FaultProfile) -> dict[str, Any]:
         }
         for pe in faulty
     ]
-    return {"sites": sites, "pes": pes}
+    bits = sum(1 << pe for pe in faulty)
+    return {"sites": sites, "pes": pes, "faulty_pes": f"{spec.pe}'h{bits:x}"}
 
 
 def _packed(fields: IntArray, bits: int) -> str:
@@ -285,6 +286,11 @@ def _steps(layer: MultiplyLayer, spec: ArraySpec) -> int:
 def _count_bits(count: int) -> int:
     """Bits of a counter 0..count-1, at least 1."""
     return max(1, (count - 1).bit_length())
+
+
+def _widened(signal: str, bits: int, target: int) -> str:
+    """Verilog of a signal with zeros above it."""
+    return signal if bits == target else f"{{{{{target - bits}{{1'b0}}}}, {signal}}}"
 
 
 def _comment(name: str) -> str:
