@@ -10,7 +10,7 @@ import pytest
 from hascodesign.array import generator
 from hascodesign.errors import ConfigError
 from hascodesign.faults.formats import write_json
-from hascodesign.faults.generate import by_area
+from hascodesign.faults.generate import by_area, clustered, dead, uniform
 from hascodesign.faults.profile import check
 from hascodesign.types import ArraySpec, Fault
 
@@ -94,3 +94,67 @@ def test_bad_options_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         by_area(ARRAY, np.random.default_rng(1), **options)  # type: ignore[arg-type]
     assert words in str(caught.value)
+
+
+# --------------------------------------------------------------------------- the other generators
+
+
+def test_uniform_takes_every_bit_alike() -> None:
+    array = ArraySpec(2, 2, 2, 2, 16, "os", 3)
+    bits = 2 * (2 * 3 * 2 + 2 * 2 + 2 * 2 + 2 * 5 + 16)  # wmem, weight, act, product, psum
+    full = uniform(array, generator(1, "x"), count=bits)
+    assert len({(f.pe, f.site, f.simd, f.address, f.bit) for f in full.faults}) == bits
+    rng = generator(1, "many")
+    seen = Counter(
+        (f.pe, f.site, f.simd, f.address, f.bit)
+        for _ in range(3000)
+        for f in uniform(array, rng, count=5).faults
+    )
+    assert len(seen) == bits
+    expected = 3000 * 5 / bits
+    assert max(abs(n - expected) for n in seen.values()) < 5 * expected**0.5
+    only = uniform(array, generator(1, "x"), count=9, sites=["psum"], kinds=["flip"])
+    assert {(f.site, f.kind) for f in only.faults} == {("psum", "flip")}
+    assert uniform(array, generator(4, "x"), count=9) == uniform(array, generator(4, "x"), count=9)
+
+
+def test_clusters_keep_their_radius() -> None:
+    array = ArraySpec(64, 16, 8, 8, 32)
+    for seed in range(20):
+        drawn = clustered(
+            array, generator(seed, "x"), count=40, clusters=1, radius=3, weights={"product": 1}
+        )
+        assert len(drawn.faults) == 40
+        pes = [f.pe for f in drawn.faults]
+        lanes = [f.simd or 0 for f in drawn.faults]
+        assert max(pes) - min(pes) <= 6
+        assert max(lanes) - min(lanes) <= 6
+    area = clustered(array, generator(1, "x"), count=200, clusters=5, radius=4)
+    assert {f.site for f in area.faults} >= {"product", "psum"}
+    assert area == clustered(array, generator(1, "x"), count=200, clusters=5, radius=4)
+
+
+def test_a_cluster_of_radius_0_fills_one_multiplier() -> None:
+    array = ArraySpec(4, 4, 4, 4, 16)
+    one = clustered(array, generator(1, "x"), count=9, clusters=1, radius=0, weights={"product": 1})
+    assert len({(f.pe, f.simd) for f in one.faults}) == 1
+    assert sorted(f.bit or 0 for f in one.faults) == list(range(9))
+    with pytest.raises(ConfigError, match="the clusters must have room for all faults"):
+        clustered(array, generator(1, "x"), count=10, clusters=1, radius=0, weights={"product": 1})
+
+
+def test_dead_pes() -> None:
+    drawn = dead(ARRAY, generator(1, "x"), count=5)
+    assert len({f.pe for f in drawn.faults}) == 5
+    assert {f.kind for f in drawn.faults} == {"dead"}
+    assert len(dead(ARRAY, generator(1, "x"), count=16).faults) == 16
+    with pytest.raises(ConfigError, match=r"count must be 0\.\.16, not 17"):
+        dead(ARRAY, generator(1, "x"), count=17)
+
+
+def test_no_more_faults_than_bits() -> None:
+    array = ArraySpec(1, 1, 1, 1, 16)
+    with pytest.raises(ConfigError, match=r"count must be 0\.\.21, not 22"):
+        uniform(array, generator(1, "x"), count=22)
+    with pytest.raises(ConfigError, match="must be weight, act, product or psum, not 'wmem'"):
+        uniform(array, generator(1, "x"), count=1, sites=["wmem"])

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 from hascodesign.array import generator
-from hascodesign.faults import commands
-from hascodesign.faults.formats import parse, read
+from hascodesign.faults.formats import parse
 from hascodesign.faults.generate import by_area
 from hascodesign.faults.show import render_svg, render_text, significance
 from hascodesign.types import ArraySpec, Fault, FaultProfile
@@ -71,20 +70,6 @@ def test_big_arrays_are_drawn_in_bounded_size() -> None:
     assert len(render_svg(profile)) < 3_000_000
     dead = FaultProfile(ArraySpec(65536, 1, 8, 8, 32), (Fault(65535, "dead"),))
     assert len(render_text(dead).plain.splitlines()) < 30
-
-
-def test_commands(tmp_path: Path) -> None:
-    array = ArraySpec(16, 8, 4, 8, 24)
-    data = commands.draw(array, 5)
-    assert data == commands.draw(array, 5) != commands.draw(array, 6)
-    path = tmp_path / "faults.json"
-    path.write_bytes(data)
-    other = tmp_path / "faults.csv"
-    other.write_bytes(commands.convert(path, "csv"))
-    assert commands.convert(other, "json") == data
-    assert read(path) == read(other)
-    assert commands.show_text(path).plain == render_text(read(other)).plain
-    assert commands.show_svg(path) == render_svg(read(path))
 
 
 def test_the_files_of_the_documentation_are_one_profile() -> None:

@@ -1,31 +1,173 @@
-"""What the command line's `faults` group does, with plain arguments and bytes or text back."""
+"""What the command line's `faults` group does: plain arguments in, bytes or text back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.text import Text
 
 from hascodesign.array import generator
-from hascodesign.faults import formats, generate, show
-from hascodesign.types import ArraySpec
+from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.faults import bram, formats, generate, masks, show, transient, voltage
+from hascodesign.faults.places import Half
+from hascodesign.faults.profile import one_of, shown
+from hascodesign.types import ArraySpec, FaultProfile
+
+CELLS_SUFFIX = ".cells.json"
+Method = Literal["by-area", "uniform", "clustered", "dead", "lim", "inf", "threshold"]
 
 
-def draw(array: ArraySpec, seed: int, form: str = "json") -> bytes:
-    """Profile file drawn by area."""
-    return formats.write(generate.by_area(array, generator(seed, "faults"), seed=seed), form)
+@dataclass(frozen=True, slots=True)
+class DrawOptions:
+    """Options of ``draw``; each method takes its own and passes over the others."""
+
+    faulty_pes: int = 4  # by-area
+    faults_per_pe: int = 1  # by-area
+    bits: Half = "all"  # by-area
+    count: int = 8  # uniform, clustered: faults; dead: PEs
+    clusters: int = 2  # clustered
+    radius: int = 2  # clustered, in multipliers
+    pmax: float = 0.005  # lim, inf
+    block: str = "0"  # lim: a number, mean or all
+    volts: float | None = None  # threshold; None = all cells with their thresholds
 
 
-def convert(source: Path, form: str) -> bytes:
-    """The profile of a file as bytes of form ``json`` or ``csv``."""
-    return formats.write(formats.read(source), form)
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a source that is no profile needs to become one."""
+
+    array: ArraySpec | None = None  # .npy and measured lists
+    volts: float | None = None  # measured lists and .cells.json
+    block: str = "0"  # .npy: a number, mean or all
+    first_bram: int = 0  # measured lists: block RAM of the first bank
+    seed: int = 0
 
 
-def show_text(source: Path) -> Text:
-    """Map of a profile file's array for a terminal."""
-    return show.render_text(formats.read(source))
+_NO_DRAW_OPTIONS = DrawOptions()
+_NO_LOAD_OPTIONS = LoadOptions()
 
 
-def show_svg(source: Path) -> bytes:
-    """Map of a profile file's array as SVG."""
-    return show.render_svg(formats.read(source))
+def draw(
+    array: ArraySpec,
+    seed: int,
+    method: str = "by-area",
+    form: str = "json",
+    options: DrawOptions = _NO_DRAW_OPTIONS,
+) -> bytes:
+    """File of a profile drawn from ``seed``.
+
+    ``threshold`` without a voltage gives a ``.cells.json`` file, whatever ``form`` is.
+    """
+    if method == "threshold":
+        cells = voltage.draw_cells(array, generator(seed, "faults"), seed=seed)
+        if options.volts is None:
+            return voltage.write_cells(cells)
+        return formats.write(voltage.at_voltage(cells, options.volts), form)
+    return formats.write(_drawn(array, seed, method, options), form)
+
+
+def load(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> FaultProfile:
+    """Profile out of any source: a profile, cells, probabilities or a measured list.
+
+    Parameters
+    ----------
+    source : ``.json`` or ``.csv`` profile; ``.cells.json`` with thresholds; ``.npy`` of
+        probabilities [blocks, threads]; folder or CSV of the measured block RAM list.
+    options : what that source needs besides.
+    """
+    if source.name.endswith(CELLS_SUFFIX):
+        cells = voltage.read_cells(source)
+        return voltage.at_voltage(cells, _volts(source, options))
+    if source.suffix == ".npy":
+        array = _array(source, options)
+        probabilities = transient.read_probabilities(source)
+        return transient.from_probabilities(
+            array,
+            probabilities,
+            block=_block(options.block),
+            seed=options.seed,
+            source=f"probabilities of {source.name}",
+        )
+    if source.is_dir() or _is_measured(source):
+        array, volts = _array(source, options), _volts(source, options)
+        measured = bram.read_map(source)
+        return bram.onto_banks(array, measured, volts, first=options.first_bram, seed=options.seed)
+    return formats.read(source)
+
+
+def convert(source: Path, form: str, options: LoadOptions = _NO_LOAD_OPTIONS) -> bytes:
+    """The profile of any source as bytes of form ``json`` or ``csv``."""
+    return formats.write(load(source, options), form)
+
+
+def mask_files(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> dict[str, bytes]:
+    """The profile of any source as memory files for the RTL, file name -> bytes."""
+    return masks.mask_files(load(source, options))
+
+
+def show_text(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> Text:
+    """Map of the array of any source for a terminal."""
+    return show.render_text(load(source, options))
+
+
+def show_svg(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> bytes:
+    """Map of the array of any source as SVG."""
+    return show.render_svg(load(source, options))
+
+
+def _drawn(array: ArraySpec, seed: int, method: str, options: DrawOptions) -> FaultProfile:
+    rng, o = generator(seed, "faults"), options
+    methods = {
+        "by-area": lambda: generate.by_area(
+            array,
+            rng,
+            faulty_pes=o.faulty_pes,
+            faults_per_pe=o.faults_per_pe,
+            bits=o.bits,
+            seed=seed,
+        ),
+        "uniform": lambda: generate.uniform(array, rng, count=o.count, seed=seed),
+        "clustered": lambda: generate.clustered(
+            array, rng, count=o.count, clusters=o.clusters, radius=o.radius, seed=seed
+        ),
+        "dead": lambda: generate.dead(array, rng, count=o.count, seed=seed),
+        "lim": lambda: transient.lim(array, rng, pmax=o.pmax, block=_block(o.block), seed=seed),
+        "inf": lambda: transient.inf(array, rng, pmax=o.pmax, seed=seed),
+    }
+    if method not in methods:
+        known = (*methods, "threshold")
+        raise ConfigError(f"the method must be {one_of(known)}, not {shown(method)}")
+    return methods[method]()
+
+
+def _block(text: str) -> transient.Block:
+    if text == "mean":
+        return "mean"
+    if text == "all":
+        return "all"
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise ConfigError(f"block must be a number, mean or all, not {shown(text)}")
+    return int(text)
+
+
+def _is_measured(source: Path) -> bool:
+    if source.suffix != ".csv":
+        return False
+    try:
+        return formats.read_bytes(source).startswith(bram.COLUMNS[0].encode())
+    except FaultProfileError:
+        return False  # the profile's reader says what is wrong, with the name
+
+
+def _array(source: Path, options: LoadOptions) -> ArraySpec:
+    if options.array is None:
+        raise ConfigError(f"{source}: the array must be given, the file does not hold it")
+    return options.array
+
+
+def _volts(source: Path, options: LoadOptions) -> float:
+    if options.volts is None:
+        raise ConfigError(f"{source}: the voltage must be given to choose among its faults")
+    return options.volts

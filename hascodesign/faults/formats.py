@@ -60,8 +60,8 @@ def parse(data: bytes, form: str, words: int | None = None) -> FaultProfile:
         ) from None
     if not text.strip():
         raise FaultProfileError("a profile must stand in the file, which is empty")
-    document = table.document(text) if form == "csv" else _json_document(text)
-    return check(_profile(document), words)
+    document = table.document(text) if form == "csv" else json_document(text)
+    return check(from_document(document), words)
 
 
 def write_json(profile: FaultProfile) -> bytes:
@@ -153,7 +153,8 @@ def _decoder() -> json.JSONDecoder:
     )
 
 
-def _json_document(text: str) -> Any:
+def json_document(text: str) -> Any:
+    """What a JSON text says; NaN and integers of any length pass, for their field to refuse."""
     try:
         return _decoder().decode(text)
     except json.JSONDecodeError as error:
@@ -191,13 +192,14 @@ def _skip(text: str, start: int) -> int:
     return start
 
 
-def _profile(document: Any) -> FaultProfile:
-    head = _object(document, "the file", _HEAD, ("version", "array", "faults"))
+def from_document(document: Any) -> FaultProfile:
+    """The profile that a document describes, its entries not checked yet."""
+    head = object_of(document, "the file", _HEAD, ("version", "array", "faults"))
     if type(head["version"]) is not int or head["version"] != VERSION:
         raise FaultProfileError(f"version must be {VERSION}, not {shown(head['version'])}")
     required = tuple(name for name in ARRAY_FIELDS if name != "wmem_depth")
-    array = check_array(ArraySpec(**_object(head["array"], "array", ARRAY_FIELDS, required)))
-    conditions = _object(head.get("conditions", {}), "conditions", None, ())
+    array = check_array(ArraySpec(**object_of(head["array"], "array", ARRAY_FIELDS, required)))
+    conditions = object_of(head.get("conditions", {}), "conditions", None, ())
     if not isinstance(head["faults"], list):
         raise FaultProfileError(f"faults must be a list, not {shown(head['faults'])}")
     check_count(head["faults"])
@@ -206,7 +208,7 @@ def _profile(document: Any) -> FaultProfile:
 
 
 def _fault(entry: int, value: Any) -> Fault:
-    fields = _object(value, f"entry {entry}", FIELDS, ("pe", "kind"))
+    fields = object_of(value, f"entry {entry}", FIELDS, ("pe", "kind"))
     for name, given in fields.items():
         if given is None:
             raise FaultProfileError(
@@ -221,7 +223,7 @@ def _fault(entry: int, value: Any) -> Fault:
     return Fault(**fields)
 
 
-def _object(
+def object_of(
     value: Any, name: str, allowed: Sequence[str] | None, required: Sequence[str]
 ) -> dict[str, Any]:
     """``value`` if it is an object of these keys; ``allowed`` None = any."""

@@ -1,35 +1,29 @@
-"""Fault profiles drawn from a seed: the same generator state gives the same profile anywhere.
-
-Only ``Generator.integers`` and ``Generator.random`` are drawn from: no draw goes through a
-platform's mathematics library.
-"""
+"""Fault profiles drawn from a seed: the same generator state gives the same profile anywhere."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from hascodesign.errors import ConfigError
-from hascodesign.faults.profile import (
-    SITES,
-    check,
-    check_array,
-    one_of,
-    shown,
-    sites_of,
-    takes_simd,
+from hascodesign.faults.places import (
+    HALVES,
+    Half,
+    Places,
+    check_amount,
+    check_kinds,
+    in_order,
+    pick,
+    sample,
+    weighted_sites,
 )
-from hascodesign.types import ArraySpec, Fault, FaultProfile, Kind, Site
+from hascodesign.faults.profile import MAX_ENTRIES, check, check_array, one_of, shown, takes_simd
+from hascodesign.types import ArraySpec, Fault, FaultProfile, Kind, Scalar, Site
 
 AREA_WEIGHTS: Mapping[Site, float] = {"product": 81, "psum": 11, "weight": 4, "act": 4}
 STUCK: tuple[Kind, ...] = ("sa0", "sa1")
-PERMANENT: tuple[Kind, ...] = ("sa0", "sa1", "flip")
-Half = Literal["all", "upper"]
-HALVES: tuple[Half, ...] = ("all", "upper")
+_TRIES = 1000  # draws of one clustered fault before its cluster counts as full
 
 
 def by_area(
@@ -73,13 +67,13 @@ def by_area(
     4 % each, of a systolic MAC (STRAIT, IEEE TCAD 2023).
     """
     check_array(array)
-    _check_count("faulty_pes", faulty_pes, array.pe)
-    _check_kinds(kinds)
+    check_amount("faulty_pes", faulty_pes, array.pe)
+    check_kinds(kinds)
     if bits not in HALVES:
         raise ConfigError(f"bits must be {one_of(HALVES)}, not {shown(bits)}")
-    sites = _weighted_sites(array, AREA_WEIGHTS if weights is None else weights)
-    draw = _Draw(array, rng, bits, array.wmem_depth)
-    _check_count("faults_per_pe", faults_per_pe, sum(draw.places(site) for site in sites))
+    sites = weighted_sites(array, AREA_WEIGHTS if weights is None else weights)
+    draw = Places(array, rng, bits)
+    check_amount("faults_per_pe", faults_per_pe, sum(draw.count(site) for site in sites))
     faults = []
     for pe in sorted(sample(rng, array.pe, faulty_pes)):
         for _ in range(faults_per_pe):
@@ -94,103 +88,135 @@ def by_area(
     return check(FaultProfile(array, in_order(faults), seed, source, conditions))
 
 
-def sample(rng: np.random.Generator, total: int, count: int) -> list[int]:
-    """``count`` different integers below ``total``, drawn evenly."""
-    chosen: dict[int, None] = {}
-    if 2 * count > total:  # the ones left out are fewer
-        left_out = set(sample(rng, total, total - count))
-        return [value for value in range(total) if value not in left_out]
-    while len(chosen) < count:
-        chosen.setdefault(int(rng.integers(total)))
-    return list(chosen)
+def uniform(
+    array: ArraySpec,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    sites: Sequence[Site] | None = None,
+    kinds: Sequence[Kind] = STUCK,
+    seed: int = 0,
+) -> FaultProfile:
+    """``count`` permanent faults, every bit of every named site of the array equally likely.
+
+    Parameters
+    ----------
+    array : the array.
+    rng : generator of every draw.
+    count : faults, all on different bits.
+    sites : sites whose bits are drawn from; None = all that the dataflow has, `wmem` among them
+        where the array fixes ``wmem_depth``.
+    kinds : permanent kinds, drawn evenly.
+    seed : seed of the transient draws, kept in the profile.
+
+    Raises
+    ------
+    ConfigError
+        More faults than bits, or a site that the array does not have.
+    """
+    check_array(array)
+    check_kinds(kinds)
+    chosen = weighted_sites(array, None if sites is None else dict.fromkeys(sites, 1.0))
+    places = Places(array, rng)
+    per_pe = sum(places.count(site) for site in chosen)
+    check_amount("count", count, min(per_pe * array.pe, MAX_ENTRIES))
+    faults = []
+    for number in sorted(sample(rng, per_pe * array.pe, count)):
+        pe, place = divmod(number, per_pe)
+        for site in chosen:
+            if place < places.count(site):
+                break
+            place -= places.count(site)
+        faults.append(places.at(pe, site, kinds[int(rng.integers(len(kinds)))], place))
+    source = f"drawn: {count} faults evenly over the bits of {', '.join(chosen)}"
+    return check(FaultProfile(array, in_order(faults), seed, source, {"generator": "uniform"}))
 
 
-def pick(rng: np.random.Generator, weights: Mapping[Site, float]) -> Site:
-    """A site drawn by weight, in the order in which the sites stand."""
-    point = rng.random() * math.fsum(weights.values())
-    passed = 0.0
-    for site, weight in weights.items():
-        passed += weight
-        if point < passed:
-            return site
-    return list(weights)[-1]  # the sum's rounding let the point reach the end
+def clustered(
+    array: ArraySpec,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    clusters: int = 2,
+    radius: int = 2,
+    weights: Mapping[Site, float] | None = None,
+    kinds: Sequence[Kind] = STUCK,
+    seed: int = 0,
+) -> FaultProfile:
+    """Permanent faults in clusters on the P x S grid of multipliers.
+
+    A cluster's centre is an evenly drawn multiplier. Each fault belongs to an evenly drawn cluster
+    and stands off its centre by the difference of two even draws of 0..``radius``, in PEs and in
+    multipliers: a triangular distance, densest at the centre. What falls outside the grid is
+    drawn again. A site that has no multiplier takes the PE alone.
+
+    Parameters
+    ----------
+    array : the array.
+    rng : generator of every draw.
+    count : faults, all on different bits.
+    clusters : number of clusters, at least 1.
+    radius : the farthest that a fault stands from its centre, in PEs and in multipliers.
+    weights : relative area of each site, as for ``by_area``.
+    kinds : permanent kinds, drawn evenly.
+    seed : seed of the transient draws, kept in the profile.
+
+    Raises
+    ------
+    ConfigError
+        No room for so many faults in the clusters.
+    """
+    check_array(array)
+    check_kinds(kinds)
+    sites = weighted_sites(array, AREA_WEIGHTS if weights is None else weights)
+    check_amount("count", count, MAX_ENTRIES)
+    check_amount("clusters", clusters, array.pe * array.simd, low=1)
+    check_amount("radius", radius, max(array.pe, array.simd))
+    places = Places(array, rng)
+    centres = [divmod(n, array.simd) for n in sample(rng, array.pe * array.simd, clusters)]
+    faults = []
+    for _ in range(count):
+        kind = kinds[int(rng.integers(len(kinds)))]
+        faults.append(_near(places, centres[int(rng.integers(clusters))], radius, sites, kind))
+    source = f"drawn: {count} faults in {clusters} clusters of radius {radius} multipliers"
+    conditions: dict[str, Scalar] = {
+        "generator": "clustered",
+        "clusters": clusters,
+        "radius": radius,
+    }
+    return check(FaultProfile(array, in_order(faults), seed, source, conditions))
 
 
-def in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:
-    """The entries by PE, site, multiplier, address and bit."""
-
-    def key(fault: Fault) -> tuple[int, ...]:
-        site = -1 if fault.site is None else SITES.index(fault.site)
-        place = (fault.simd, fault.address, fault.bit)
-        return (fault.pe, site, *(-1 if value is None else value for value in place))
-
-    return tuple(sorted(faults, key=key))
+def dead(array: ArraySpec, rng: np.random.Generator, *, count: int, seed: int = 0) -> FaultProfile:
+    """``count`` PEs that are dead, drawn evenly without replacement."""
+    check_array(array)
+    check_amount("count", count, array.pe)
+    faults = tuple(Fault(pe, "dead") for pe in sorted(sample(rng, array.pe, count)))
+    source = f"drawn: {count} dead of {array.pe} PEs"
+    return check(FaultProfile(array, faults, seed, source, {"generator": "dead"}))
 
 
-@dataclass(slots=True)
-class _Draw:
-    """Draws places of the array, none of them twice."""
-
-    array: ArraySpec
-    rng: np.random.Generator
-    half: Half
-    words: int = 0  # words of a weight bank
-    used: dict[tuple[int, Site], set[int]] = field(default_factory=dict)
-
-    def bits(self, site: Site) -> range:
-        """The bits that may be drawn at a site."""
-        width = self.array.site_bits(site)
-        return range(width - max(1, width // 2) if self.half == "upper" else 0, width)
-
-    def places(self, site: Site) -> int:
-        """Places of a site in one PE."""
-        lanes = self.array.simd if takes_simd(self.array, site) else 1
-        return lanes * (self.words if site == "wmem" else 1) * len(self.bits(site))
-
-    def free(self, pe: int, site: Site) -> bool:
-        """Whether a place of the site is left in the PE."""
-        return len(self.used.get((pe, site), ())) < self.places(site)
-
-    def fault(self, pe: int, site: Site, kind: Kind) -> Fault:
-        """A fault at a free place of the site, drawn evenly."""
-        used = self.used.setdefault((pe, site), set())
-        while (place := int(self.rng.integers(self.places(site)))) in used:
-            pass
-        used.add(place)
-        return self.at(pe, site, kind, place)
-
-    def at(self, pe: int, site: Site, kind: Kind, place: int) -> Fault:
-        """The fault at one of the places, counted by multiplier, then address, then bit."""
-        bits = self.bits(site)
-        word, bit = divmod(place, len(bits))
-        lane, address = divmod(word, self.words) if site == "wmem" else (word, None)
-        simd = lane if takes_simd(self.array, site) else None
-        return Fault(pe, kind, site, simd, bits[bit], address)
-
-
-def _weighted_sites(array: ArraySpec, weights: Mapping[Site, float]) -> dict[Site, float]:
-    known: tuple[Site, ...] = tuple(
-        site for site in sites_of(array) if site != "wmem" or array.wmem_depth
+def _near(
+    places: Places,
+    centre: tuple[int, int],
+    radius: int,
+    sites: Mapping[Site, float],
+    kind: Kind,
+) -> Fault:
+    array, rng = places.array, places.rng
+    for _ in range(_TRIES):
+        pe, lane = (
+            c + int(rng.integers(radius + 1)) - int(rng.integers(radius + 1)) for c in centre
+        )
+        if not (0 <= pe < array.pe and 0 <= lane < array.simd):
+            continue
+        site = pick(rng, sites)
+        lanes = array.simd if takes_simd(array, site) else 1
+        per_lane = places.count(site) // lanes
+        place = (lane if lanes > 1 else 0) * per_lane + int(rng.integers(per_lane))
+        if places.take(pe, site, place):
+            return places.at(pe, site, kind, place)
+    raise ConfigError(
+        f"the clusters must have room for all faults: the one at PE {centre[0]}, multiplier "
+        f"{centre[1]} is full; take fewer faults, more clusters or a larger radius"
     )
-    for site, weight in weights.items():
-        if site not in known:
-            raise ConfigError(f"a site of the weights must be {one_of(known)}, not {shown(site)}")
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"the weight of site {site} must be 0 or more, not {weight}")
-    chosen: dict[Site, float] = {site: weights[site] for site in known if weights.get(site, 0) > 0}
-    if not chosen:
-        raise ConfigError("the weight of one site at least must be above 0")
-    return chosen
-
-
-def _check_count(name: str, value: int, high: int) -> None:
-    if not 0 <= value <= high:
-        raise ConfigError(f"{name} must be 0..{high}, not {value}")
-
-
-def _check_kinds(kinds: Sequence[Kind]) -> None:
-    for kind in kinds:
-        if kind not in PERMANENT:
-            raise ConfigError(f"a kind to draw must be {one_of(PERMANENT)}, not {shown(kind)}")
-    if not kinds:
-        raise ConfigError("one kind at least must be given")
