@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hascodesign.array import generator, identity_schedule
 from hascodesign.schedule.assign import Assignment, assign, separable_cost
@@ -21,8 +21,11 @@ from hascodesign.types import (
     FaultProfile,
     FloatArray,
     IntegerNetwork,
+    Schedule,
     SearchResult,
 )
+
+__all__ = ["SearchOptions", "judge_given", "search"]
 
 ALGORITHM = "assignment + pymoo GA + swap polish"
 GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
@@ -72,30 +75,81 @@ def search(
         Its schedule's loss is no higher than that of any baseline with as many passes. After Ctrl-C
         (KeyboardInterrupt) the best so far, and a note that says so.
     """
-    options = SearchOptions() if options is None else options
     start = time.monotonic()
-    space = make_space(network, profile, options.extra_passes)
-    fitness = Fitness(space, evaluator, options.evaluations, options.seconds, progress)
-    costs = row_costs(space, evaluator, progress)
-    run = _Run(space, evaluator, selection, options, fitness, costs, assign(space, costs))
+    run = _prepare(network, profile, evaluator, options, progress, selection)
     judged = _baselines(run, network, seed)
-    if space.alike:
+    if run.space.alike:
         run.notes.append(ALIKE)
     else:
         _search(run, _in_space(run, judged), seed)
     winner = _winner(run, judged)
-    if not space.alike:
+    return _result(run, network, judged, winner, start)
+
+
+def judge_given(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    evaluator: Evaluator,
+    options: SearchOptions | None,
+    seed: int,
+    schedule: Schedule,
+    progress: Progress = silent,
+    selection: Evaluator | None = None,
+) -> SearchResult:
+    """Judge a schedule that was made before, with the same baselines and bound, without a search.
+
+    Parameters
+    ----------
+    schedule : of the network; its passes are those of the random maps and of the assignment.
+    network, profile, evaluator, options, seed, progress, selection : as for `search`.
+    """
+    start = time.monotonic()
+    passes = tuple(row_map.passes for row_map in schedule.layers)
+    run = _prepare(network, profile, evaluator, options, progress, selection, passes)
+    judged = _baselines(run, network, seed)
+    if run.space.alike:
+        run.notes.append(ALIKE)
+    (given,) = judge_both(evaluator, selection, [schedule])
+    run.fitness.evaluations = 1
+    return replace(_result(run, network, judged, given, start), algorithm="given")
+
+
+def _prepare(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    evaluator: Evaluator,
+    options: SearchOptions | None,
+    progress: Progress,
+    selection: Evaluator | None,
+    passes: tuple[int, ...] | None = None,
+) -> _Run:
+    options = SearchOptions() if options is None else options
+    space = make_space(network, profile, options.extra_passes, passes)
+    fitness = Fitness(space, evaluator, options.evaluations, options.seconds, progress)
+    costs = row_costs(space, evaluator, progress)
+    return _Run(space, evaluator, selection, options, fitness, costs, assign(space, costs))
+
+
+def _result(
+    run: _Run,
+    network: IntegerNetwork,
+    judged: dict[str, Judged],
+    winner: Judged,
+    start: float,
+) -> SearchResult:
+    if not run.space.alike:
+        evaluators = (run.evaluator, run.selection)
         plain = judged["identity"].schedule
-        run.notes += win_note(network, (evaluator, selection), plain, winner.schedule)
-    bound = run.assigned.cost
+        run.notes.extend(win_note(network, evaluators, plain, winner.schedule))
+    cost = separable_cost(run.space, run.costs, run.space.encode(winner.schedule))
     return SearchResult(
         schedule=winner.schedule,
         algorithm=ALGORITHM,
-        evaluations=fitness.evaluations,
+        evaluations=run.fitness.evaluations,
         seconds=time.monotonic() - start,
         loss=winner.loss,
-        bound=bound,
-        gap=separable_cost(space, costs, space.encode(winner.schedule)) - bound,
+        bound=run.assigned.cost,
+        gap=cost - run.assigned.cost,
         history=tuple(run.history),
         baselines=tuple(
             Baseline(name, one.schedule, one.loss, one.accuracy) for name, one in judged.items()

@@ -68,6 +68,6 @@ def win_note(
     if won.mean() > margin:
         return []
     return [
-        f"The search wins {won.mean():.4f} nats over the plain order on {won.size} calibration "
+        f"The schedule wins {won.mean():.4f} nats over the plain order on {won.size} calibration "
         f"images, which is within its noise of {margin:.4f} nats."
     ]

@@ -112,7 +112,12 @@ class Space:
         return np.concatenate([rng.permutation(layer.slots) for layer in self.layers])
 
 
-def make_space(network: IntegerNetwork, profile: FaultProfile, extra_passes: int = 0) -> Space:
+def make_space(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    extra_passes: int = 0,
+    passes: Sequence[int] | None = None,
+) -> Space:
     """Slots and classes of every layer on a faulty array.
 
     Parameters
@@ -120,25 +125,28 @@ def make_space(network: IntegerNetwork, profile: FaultProfile, extra_passes: int
     network : the network.
     profile : a profile that has been checked.
     extra_passes : spare passes of every layer beyond the least.
+    passes : passes of each layer, in place of the least and the spare ones.
     """
     spec = profile.array
+    if passes is None:
+        least = (least_passes(layer.rows, spec.pe) for layer in network.layers)
+        passes = [number + extra_passes for number in least]
     shared = _pe_signatures(profile)
     layers: list[LayerSpace] = []
     start = base = 0
-    for layer in network.layers:
-        passes = least_passes(layer.rows, spec.pe) + extra_passes
+    for layer, count in zip(network.layers, passes, strict=True):
         steps = -(-layer.depth // spec.simd)
         signatures: list[Hashable] = []
-        for number in range(passes):
+        for number in range(count):
             words = (base + number * steps, base + (number + 1) * steps)
             signatures += [
                 (shared[pe], _slot_signature(profile, pe, number, words)) for pe in range(spec.pe)
             ]
         classes = _number(signatures, (_healthy(profile), ((), ())))
         members = tuple(frozen(np.flatnonzero(classes == c)) for c in range(classes.max() + 1))
-        layers.append(LayerSpace(layer.name, layer.rows, passes, start, frozen(classes), members))
-        start += passes * spec.pe
-        base += passes * steps
+        layers.append(LayerSpace(layer.name, layer.rows, count, start, frozen(classes), members))
+        start += count * spec.pe
+        base += count * steps
     return Space(spec, tuple(layers))
 
 
