@@ -70,7 +70,9 @@ module has_pe_array #(
       );
 
       if (FAULTS != 0) begin : g_masks
-        has_fault_masks #(.PE(p)) masks (
+        has_fault_masks #(
+          .PE(p), .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS)
+        ) masks (
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
           .product_and(product_and), .product_or(product_or), .product_xor(product_xor),

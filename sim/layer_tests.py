@@ -19,6 +19,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from streams import Checker, Driver, IntArray, Monitor, Pauses, Results, pack
 
+SITES = ("weight_", "act_", "product_", "psum_")  # keys of run-time masks, plus and, or, xor
 STALLED = 100_000  # cycles without a beat or a result after which the array is given up
 
 
@@ -33,6 +34,7 @@ class Job:
     order: IntArray  # [T, S]
     slots: IntArray  # [passes, P]
     expected: Results
+    masks: dict[str, IntArray]  # run-time fault masks, e.g. "weight_and" [P, S], "psum_or" [P]
 
     @staticmethod
     def read(path: Path) -> Job:
@@ -47,6 +49,11 @@ class Job:
             data["k_order"],
             data["slots"],
             Results(data["acc"], data["codes"]),
+            {
+                key: value
+                for key, value in data.items()
+                if key.startswith(SITES) and key != "act_signed"
+            },
         )
 
     def act_beats(self, bits: int) -> Iterator[int]:
@@ -91,10 +98,20 @@ class Bench:
         self.dut.rst.value = 0
         await RisingEdge(self.dut.clk)
 
+    def set_masks(self, job: Job) -> None:
+        """Write a job's masks into an array that was built with tb_fault_masks."""
+        for name, masks in job.masks.items():
+            site = name.split("_")[0]
+            for pe, fields in enumerate(masks.reshape(len(masks), -1)):
+                handle = getattr(self.dut.array.g_pe[pe].g_masks.masks, name)
+                bits = len(handle) if site == "psum" else len(handle) // len(fields)
+                handle.value = pack(fields[None], bits)[0]
+
     async def run(self, job: Job) -> int:
         """Compute one layer; cycles from the first beat in to the last result out."""
         dut, monitor = self.dut, self.monitor
         monitor.results, monitor.lasts = [], []
+        self.set_masks(job)
         self.acts.send(job.act_beats(int(dut.ACT_BITS.value)))
         self.weights.send(job.weight_beats(int(dut.WEIGHT_BITS.value)))
         dut.layer.value = job.index
@@ -123,7 +140,8 @@ async def layers(dut: Any) -> None:
     folder = Path(os.environ["HAS_VECTORS"])
     results = Path(os.environ.get("HAS_RESULTS", "results"))
     pauses = os.environ.get("HAS_PAUSES")
-    jobs = sorted((Job.read(path) for path in folder.glob("*.npz")), key=lambda job: job.index)
+    jobs = [Job.read(path) for path in sorted(folder.glob("*.npz"))]
+    jobs.sort(key=lambda job: job.index)
     assert jobs, f"{folder} holds no layer"
     results.mkdir(parents=True, exist_ok=True)
     bench = Bench(dut, int(pauses) if pauses else None)

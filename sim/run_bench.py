@@ -24,15 +24,44 @@ def arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description="Run a cocotb bench on a build's Verilog.")
     parser.add_argument("--rtl", type=Path, required=True, help="folder of *.v")
-    parser.add_argument("--roms", type=Path, required=True, help="folder of *.mem")
-    parser.add_argument("--vectors", type=Path, required=True, help="folder of <layer>.npz")
+    parser.add_argument("--roms", type=Path, help="folder of *.mem")
+    parser.add_argument("--vectors", type=Path, help="folder of <layer>.npz")
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--bench", default="layer_tests", help="Python module with the tests")
     parser.add_argument("--top", default="has_array")
     parser.add_argument("--faults", action="store_true", help="put the profile's faults in")
+    parser.add_argument("--bench-masks", action="store_true", help="masks come from the bench")
+    parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--pauses", type=int, help="seed of random idle cycles on every stream")
     parser.add_argument("--simulator", choices=("icarus", "verilator"), default="icarus")
     parser.add_argument("--waves", action="store_true")
     return parser.parse_args()
+
+
+def verilog(options: argparse.Namespace) -> list[Path]:
+    """Every source file; with masks from the bench, its registers stand for the rendered masks."""
+    files = sorted(options.rtl.resolve().glob("*.v"))
+    if options.bench_masks:
+        files = [file for file in files if file.name != "has_fault_masks.v"]
+        files.append(HERE / "tb_fault_masks.v")
+    return files
+
+
+def parameters(options: argparse.Namespace) -> dict[str, str]:
+    """Parameters of the top module."""
+    given = dict(item.split("=", 1) for item in options.parameter)
+    faults = 2 if options.bench_masks else int(options.faults)
+    return {"FAULT_SITES": str(faults), **given}
+
+
+def environment(options: argparse.Namespace, work: Path) -> dict[str, str]:
+    """What the bench reads."""
+    values = {"HAS_RESULTS": str(work / "results")}
+    if options.vectors is not None:
+        values["HAS_VECTORS"] = str(options.vectors.resolve())
+    if options.pauses is not None:
+        values["HAS_PAUSES"] = str(options.pauses)
+    return values
 
 
 def main() -> int:
@@ -41,18 +70,18 @@ def main() -> int:
     work = options.work.resolve()
     run = work / "run"  # where $readmemh looks
     run.mkdir(parents=True, exist_ok=True)
-    for rom in sorted(options.roms.resolve().glob("*.mem")):
-        shutil.copyfile(rom, run / rom.name)
+    if options.roms is not None:
+        for rom in sorted(options.roms.resolve().glob("*.mem")):
+            shutil.copyfile(rom, run / rom.name)
     sys.path.insert(0, str(HERE))
     for name in ("MAKEFLAGS", "PYTEST_CURRENT_TEST"):  # nor make nor pytest of the caller's matters
         os.environ.pop(name, None)
     runner = get_runner(options.simulator)
-    icarus = options.simulator == "icarus"
     runner.build(
-        sources=sorted(options.rtl.resolve().glob("*.v")),
+        sources=verilog(options),
         hdl_toplevel=options.top,
-        parameters={"FAULT_SITES": int(options.faults)},
-        build_args=["-g2005-sv"] if icarus else VERILATOR,
+        parameters=parameters(options),
+        build_args=["-g2005-sv"] if options.simulator == "icarus" else VERILATOR,
         build_dir=work / "sim_build",
         always=True,
         waves=options.waves,
@@ -65,10 +94,7 @@ def main() -> int:
         hdl_toplevel=options.top,
         test_dir=run,
         results_xml=str(results),
-        extra_env={
-            "HAS_VECTORS": str(options.vectors.resolve()),
-            "HAS_RESULTS": str(work / "results"),
-        },
+        extra_env=environment(options, work),
         waves=options.waves,
     )
     tests, failed = get_results(results)

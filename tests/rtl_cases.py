@@ -3,14 +3,18 @@ of the Verilog."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hascodesign import array, ops
+from hascodesign.files import write_tree
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions, render_rtl
+from hascodesign.resources import share
 from hascodesign.types import (
     ArraySpec,
     BuildPlan,
@@ -23,9 +27,12 @@ from hascodesign.types import (
     RowMap,
     Schedule,
     Shift,
+    Site,
     Thresholds,
     frozen,
 )
+
+SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
 
 
 def layer(
@@ -91,7 +98,7 @@ def random_profile(rng: np.random.Generator, spec: ArraySpec, count: int) -> Fau
         if pe in dead:
             entries[(pe,)] = Fault(pe, "dead")
             continue
-        site = ("weight", "act", "product", "psum")[rng.integers(4)]
+        site = SITES[rng.integers(4)]
         simd = None if site == "psum" else int(rng.integers(spec.simd))
         bit = int(rng.integers(spec.site_bits(site)))
         kind = ("sa0", "sa1", "flip")[rng.integers(3)]
@@ -105,7 +112,7 @@ def accumulate(
     """ACC [R, N], one wire at a time, straight from the definition of the array."""
     spec = profile.array
     order = array.k_order(item.depth, spec.simd)
-    masks = {s: array.site_masks(profile, s) for s in ("weight", "act", "product", "psum")}
+    masks = {s: array.site_masks(profile, s) for s in SITES}
 
     def met(site: str, where: tuple[int, ...], value: int, signed: bool = True) -> int:
         m = masks[site]
@@ -142,6 +149,15 @@ def activations(
     return rng.integers(low, high, (item.depth, columns))
 
 
+def mask_arrays(profile: FaultProfile) -> dict[str, IntArray]:
+    """Masks as the bench writes them into an array built with --bench-masks."""
+    arrays = {}
+    for site in SITES:
+        masks = array.site_masks(profile, site)
+        arrays |= {f"{site}_and": masks.and_, f"{site}_or": masks.or_, f"{site}_xor": masks.xor}
+    return arrays
+
+
 def write_job(
     folder: Path,
     profile: FaultProfile,
@@ -149,8 +165,11 @@ def write_job(
     schedule: Schedule,
     columns: int,
     rng: np.random.Generator,
+    *,
+    suffix: str = "",
+    masks: bool = False,
 ) -> dict[str, tuple[IntArray, IntArray]]:
-    """One npz per layer; expected (acc, codes) by layer name."""
+    """One npz per layer; expected (acc, codes) by file stem."""
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
     bases = array.wmem_bases(net, schedule)
@@ -159,9 +178,9 @@ def write_job(
         acc = accumulate(profile, item, row_map, acts)
         sums = acc + item.bias[:, None]
         codes = sums if item.output is None else ops.output_codes(item.output, sums)
-        expected[item.name] = (acc, codes)
+        expected[item.name + suffix] = (acc, codes)
         np.savez(
-            folder / f"{item.name}.npz",
+            folder / f"{item.name}{suffix}.npz",
             weights=item.weights,
             activations=acts,
             act_signed=np.array(item.in_signed),
@@ -173,6 +192,7 @@ def write_job(
             acc=acc,
             codes=codes,
             bias=item.bias,
+            **(mask_arrays(profile) if masks else {}),
         )
     return expected
 
@@ -183,3 +203,13 @@ def build(
     on_chip = options.on_chip or (True,) * len(net.layers)
     roms = build_roms(net, schedule, on_chip)
     return BuildPlan(render_rtl(net, schedule, profile, options) | rom_files(roms))
+
+
+def run_bench(plan: BuildPlan, work: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The layer bench by hand on ``work / "vectors"``; results lie in ``work / "results"``."""
+    write_tree(work, plan.files)
+    command = [sys.executable, str(share("sim", "run_bench.py"))]
+    for name in ("rtl", "roms", "vectors"):
+        command += [f"--{name}", str(work / name)]
+    command += ["--work", str(work), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,37 +1,158 @@
-"""The whole array in Icarus against a literal model."""
+"""The whole array in Icarus against a literal model: shapes, maps, streams, faults."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import ArraySpec, FaultProfile, Schedule
+from hascodesign.types import (
+    ArraySpec,
+    FaultProfile,
+    IntegerNetwork,
+    MultiplyLayer,
+    Schedule,
+    Thresholds,
+    frozen,
+)
 from hascodesign.verify.simulate import simulate
 from tests import rtl_cases
 
 
-@pytest.mark.parametrize("faults", [False, True])
-def test_every_output_kind_and_an_external_layer(tmp_path: Path, faults: bool) -> None:
-    rng = np.random.default_rng(1)
-    spec = ArraySpec(4, 3, 4, 8, 24)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    spec: ArraySpec
+    pipeline: int
+    multipliers: str
+    columns: int
+    pauses: int | None = None
+    spare: int = 0
+
+    def options(self, layers: int) -> RtlOptions:
+        on_chip = tuple(i != 1 for i in range(layers))
+        return RtlOptions(self.pipeline, self.multipliers, on_chip)  # type: ignore[arg-type]
+
+
+SHAPES = {
+    "plain": Shape(ArraySpec(4, 3, 4, 8, 24), 2, "dsp", 5),
+    "back-pressure": Shape(ArraySpec(4, 3, 4, 8, 24), 2, "dsp", 5, pauses=7, spare=1),
+    "one PE, one multiplier": Shape(ArraySpec(1, 1, 2, 4, 16), 0, "lut", 3),
+    "one column": Shape(ArraySpec(5, 4, 8, 8, 20), 1, "dsp", 1, pauses=3),
+    "more PEs than rows": Shape(ArraySpec(11, 2, 3, 5, 17), 3, "lut", 4, spare=2),
+    "narrow accumulator": Shape(ArraySpec(3, 8, 8, 8, 16), 2, "dsp", 4, pauses=1),
+}
+
+
+def case(shape: Shape) -> tuple[IntegerNetwork, Schedule, FaultProfile]:
+    """Every output kind, both signednesses, an external layer, idle slots anywhere."""
+    rng = np.random.default_rng(5)
+    spec = shape.spec
+    bits = min(4, spec.act_bits)
     layers = [
-        rtl_cases.layer(rng, spec, 0, 7, 10),
-        rtl_cases.layer(rng, spec, 1, 5, 4, in_signed=True, out_signed=True, out_bits=3),
-        rtl_cases.layer(rng, spec, 2, 6, 7, kind="shift"),
-        rtl_cases.layer(rng, spec, 3, 3, 9, kind="last"),
+        rtl_cases.layer(rng, spec, 0, 7, 10, out_bits=bits),
+        rtl_cases.layer(rng, spec, 1, 5, 4, in_signed=True, out_signed=True, out_bits=min(3, bits)),
+        rtl_cases.layer(rng, spec, 2, 6, 7, kind="shift", out_bits=spec.act_bits),
+        rtl_cases.layer(
+            rng, spec, 3, 1, 3, kind="shift", in_signed=True, out_signed=True, out_bits=bits
+        ),
+        rtl_cases.layer(rng, spec, 4, 9, spec.simd, kind="last"),
+    ]
+    maps = [rtl_cases.random_map(rng, item, spec.pe, shape.spare) for item in layers]
+    profile = rtl_cases.random_profile(rng, spec, 14)
+    return rtl_cases.network(layers), Schedule(spec, tuple(maps)), profile
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_array_equals_the_definition(tmp_path: Path, name: str) -> None:
+    shape = SHAPES[name]
+    network, schedule, profile = case(shape)
+    plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
+    rng = np.random.default_rng(6)
+    expected = rtl_cases.write_job(
+        tmp_path / "vectors", profile, network, schedule, shape.columns, rng
+    )
+    pauses = () if shape.pauses is None else ("--pauses", str(shape.pauses))
+    done = rtl_cases.run_bench(plan, tmp_path, "--faults", *pauses)
+    assert done.returncode == 0, done.stdout[-3000:]
+    for stem, (acc, codes) in expected.items():  # not the bench's own word for it
+        with np.load(tmp_path / "results" / f"{stem}.npz") as got:
+            np.testing.assert_array_equal(got["acc"], acc)
+            np.testing.assert_array_equal(got["codes"], codes)
+
+
+def test_the_healthy_build_ignores_the_profile(tmp_path: Path) -> None:
+    shape = SHAPES["plain"]
+    network, schedule, profile = case(shape)
+    plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
+    healthy = FaultProfile(shape.spec)
+    rng = np.random.default_rng(6)
+    expected = rtl_cases.write_job(tmp_path / "vectors", healthy, network, schedule, 3, rng)
+    results = simulate(plan, tmp_path / "vectors", tmp_path / "work", faults=False)
+    for stem, (acc, codes) in expected.items():
+        np.testing.assert_array_equal(results[stem].acc, acc)
+        np.testing.assert_array_equal(results[stem].codes, codes)
+
+
+def test_many_profiles_on_one_compiled_array(tmp_path: Path) -> None:
+    shape = SHAPES["plain"]
+    network, schedule, _ = case(shape)
+    rng = np.random.default_rng(8)
+    expected = {}
+    for number in range(12):
+        profile = rtl_cases.random_profile(rng, shape.spec, 1 + 2 * number)
+        expected |= rtl_cases.write_job(
+            tmp_path / "vectors",
+            profile,
+            network,
+            schedule,
+            2,
+            rng,
+            suffix=f"_{number:02d}",
+            masks=True,
+        )
+    healthy = FaultProfile(shape.spec)
+    plan = rtl_cases.build(network, schedule, healthy, shape.options(len(network.layers)))
+    done = rtl_cases.run_bench(plan, tmp_path, "--bench-masks")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert len(list((tmp_path / "results").glob("*.npz"))) == len(expected) == 60
+
+
+def thresholds_layer(spec: ArraySpec, bits: int, lowest: int) -> MultiplyLayer:
+    """acc = x of one multiplier; thresholds at, around and beyond its values."""
+    levels = (1 << bits) - 1
+    rng = np.random.default_rng(bits)
+    values = np.sort(rng.integers(-130, 130, (6, levels)), axis=1)
+    values[1] = values[1, ::-1]
+    values[2] = -(1 << 24)  # always, ascending
+    values[3] = 1 << 24  # never, ascending
+    values[4] = 1 << 24  # always, descending
+    values[5] = -(1 << 24)  # never, descending
+    down = np.array([False, True, False, False, True, True])
+    output = Thresholds(frozen(values), frozen(down, bool), lowest)
+    item = rtl_cases.layer(rng, spec, 0, 6, 1, in_signed=True)
+    return MultiplyLayer(
+        "layer0", 0, frozen(np.ones((6, 1))), frozen(np.zeros(6)), 2, 8, True, None, output,
+        bits, lowest < 0 or item.out_signed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("bits", "lowest"), [(1, 0), (2, -1), (5, -16), (8, 0)])
+def test_thresholds_at_their_edges(tmp_path: Path, bits: int, lowest: int) -> None:
+    spec = ArraySpec(2, 1, 2, 8, 16)
+    rng = np.random.default_rng(0)
+    # a second layer of fewer bits: its deeper search must find "never"
+    layers = [
+        thresholds_layer(spec, bits, lowest),
+        rtl_cases.layer(rng, spec, 1, 3, 2, out_bits=1),
+        rtl_cases.layer(rng, spec, 2, 2, 2, kind="last"),
     ]
     network = rtl_cases.network(layers)
-    maps = [rtl_cases.random_map(rng, item, spec.pe, spare=item.index % 2) for item in layers]
-    schedule = Schedule(spec, tuple(maps))
-    profile = rtl_cases.random_profile(rng, spec, 12)
-    options = RtlOptions(on_chip=(True, False, True, True))
-    plan = rtl_cases.build(network, schedule, profile, options)
-    applied = profile if faults else FaultProfile(spec)
-    expected = rtl_cases.write_job(tmp_path / "vectors", applied, network, schedule, 6, rng)
-    results = simulate(plan, tmp_path / "vectors", tmp_path / "work", faults=faults)
-    for name, (acc, codes) in expected.items():
-        np.testing.assert_array_equal(results[name].acc, acc)
-        np.testing.assert_array_equal(results[name].codes, codes)
+    maps = tuple(rtl_cases.random_map(rng, item, spec.pe) for item in layers)
+    schedule, healthy = Schedule(spec, maps), FaultProfile(spec)
+    plan = rtl_cases.build(network, schedule, healthy, RtlOptions())
+    rtl_cases.write_job(tmp_path / "vectors", healthy, network, schedule, 256, rng)
+    done = rtl_cases.run_bench(plan, tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,59 @@
+"""has_pe in Icarus: every site and kind, widths, pipelines and signednesses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hascodesign.resources import share
+
+SHAPES = [  # SIMD, WEIGHT_BITS, ACT_BITS, ACC_BITS, PIPELINE
+    (8, 4, 8, 24, 2),
+    (1, 2, 1, 16, 0),
+    (3, 8, 8, 16, 1),
+    (5, 1, 4, 32, 3),
+    (2, 3, 5, 17, 2),
+    (4, 8, 8, 20, 0),
+]
+
+
+def run(work: Path, shape: tuple[int, ...], rtl: Path) -> subprocess.CompletedProcess[str]:
+    names = ("SIMD", "WEIGHT_BITS", "ACT_BITS", "ACC_BITS", "PIPELINE")
+    command = [sys.executable, str(share("sim", "run_bench.py")), "--top", "has_pe"]
+    command += ["--bench", "pe_tests", "--rtl", str(rtl), "--work", str(work), "--faults"]
+    for name, value in zip(names, shape, strict=True):
+        command += ["--parameter", f"{name}={value}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_pe_equals_the_definition(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    done = run(tmp_path, shape, share("rtl_templates"))
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong"),
+    [
+        ("has_pe.v", "act_signed & act_held", "act_held"),
+        ("has_pe.v", ".mask_xor(psum_xor)", ".mask_xor(psum_or)"),
+        ("has_pe.v", "wire signed [WEIGHT_BITS-1:0] w", "wire [WEIGHT_BITS-1:0] w"),
+        ("has_fault.v", "| mask_or", "| mask_xor"),
+        ("has_pe.v", "g_simd[2*s+3-SIMD]", "g_simd[2*s+2-SIMD]"),
+    ],
+)
+def test_a_broken_pe_is_found(tmp_path: Path, file: str, right: str, wrong: str) -> None:
+    rtl = tmp_path / "rtl"
+    rtl.mkdir()
+    for path in share("rtl_templates").glob("*.v"):
+        text = path.read_text()
+        if path.name == file:
+            assert right in text
+            text = text.replace(right, wrong)
+        (rtl / path.name).write_text(text)
+    done = run(tmp_path, (4, 4, 8, 24, 2), rtl)
+    assert done.returncode == 1
+    assert "acc must be" in done.stdout
