@@ -33,11 +33,12 @@ class Cells(NamedTuple):
     """One faulty PE as the kernel reads it; every fault is v -> (v AND keep) XOR flip."""
 
     runs: NDArray[np.int64]  # [n, 3] first multiplier, one past the last, 1 = one faulty cell
+    group: int  # products that surely sum below 2^15
     act: NDArray[np.int32]  # [2, S] keep and flip of the activations
     cells: NDArray[np.int32]  # [S, 4] keep and flip of the product, keep and flip of the chain
     foot: NDArray[np.int32]  # [2] keep and flip of the accumulator register
     formats: NDArray[np.int32]  # [8] mask, sign bit (0 = unsigned): weight, act, product, sum
-    entries: NDArray[np.int64]  # [E, 4] limit, lowest bit, span, keep of each transient
+    entries: NDArray[np.uint32]  # [E, 4] highest draw that fires, lowest bit, span, keep
     starts: NDArray[np.int64]  # [4*S + 2] first transient of (stage, multiplier); the foot's last
 
 
@@ -49,13 +50,14 @@ class Draws(NamedTuple):
     steps: NDArray[np.int64]  # [B, E] the only step the transient acts in, -1 = all, -2 = none
 
 
-class Lanes(NamedTuple):
-    """The draws of one row in one block of columns."""
+class Scratch(NamedTuple):
+    """What one block of rows and columns works in."""
 
-    counters: NDArray[np.uint32]  # [count]
-    prefixes: NDArray[np.uint32]  # [E]
-    steps: NDArray[np.int64]  # [E]
-    step: int
+    x: NDArray[np.int16]  # [S, LANES] activations of the step
+    q: NDArray[np.int32]  # [LANES] sum of the step
+    flips: NDArray[np.int32]  # [3, LANES]
+    states: NDArray[np.uint32]  # [ROW_BLOCK, E, LANES] state of each draw before the step goes in
+    total: NDArray[np.int32]  # [ROW_BLOCK, LANES] accumulators
 
 
 @compiled(inline="always")
@@ -68,107 +70,196 @@ def _mix(x: Any) -> Any:
 
 
 @compiled()
-def _draw(flips: Any, lanes: Lanes, prefix: Any, entry: Any) -> None:
-    limit, low = np.int64(entry[0]), np.uint32(entry[1])
-    span, keep = np.uint64(entry[2]), np.int32(entry[3])
-    word = np.uint32(lanes.step)
-    counters = lanes.counters
-    for i in range(counters.size):
-        h = _mix(np.uint32((prefix ^ counters[i]) + GOLDEN))
-        h = _mix(np.uint32((h ^ word) + GOLDEN))
-        bit = low
-        if span > 1:
-            again = np.uint64(_mix(np.uint32(h + GOLDEN)))
-            bit = np.uint32(low + np.uint32((again * span) >> np.uint64(32)))
-        if np.int64(h) < limit:
-            flips[i] ^= np.int32(np.int32(1) << np.int32(bit)) & keep
+def _draw(flips: Any, place: int, states: Any, b: int, e: int, step: int, entries: Any) -> None:
+    """XOR the inversions of transient ``e`` into ``flips[place]``."""
+    highest, low, span = entries[e, 0], entries[e, 1], entries[e, 2]
+    keep = np.int32(entries[e, 3])
+    word = np.uint32(step)
+    if span == 1:
+        wire = np.int32(np.int32(1) << np.int32(low)) & keep
+        for i in range(LANES):
+            h = _mix(np.uint32((states[b, e, i] ^ word) + GOLDEN))
+            flips[place, i] ^= wire if h <= highest else np.int32(0)
+        return
+    for i in range(LANES):
+        h = _mix(np.uint32((states[b, e, i] ^ word) + GOLDEN))
+        again = _mix(np.uint32(h + GOLDEN))
+        # (again * span) >> 32 in two halves, so that all lanes stay 32 bits wide
+        upper = np.uint32(np.uint32(again >> np.uint32(16)) * span)
+        lower = np.uint32(np.uint32(np.uint32(again & np.uint32(0xFFFF)) * span) >> np.uint32(16))
+        bit = np.uint32(low + np.uint32(np.uint32(upper + lower) >> np.uint32(16)))
+        wire = np.int32(np.int32(1) << np.int32(bit)) & keep
+        flips[place, i] ^= wire if h <= highest else np.int32(0)
 
 
 @compiled()
-def _draw_all(flips: Any, lanes: Lanes, cell: Cells, place: int) -> bool:
-    """Inversions of all transients at (stage, multiplier) ``place``; False where there are none."""
-    first, last = cell.starts[place], cell.starts[place + 1]
-    for i in range(lanes.counters.size):
-        flips[i] = np.int32(0)
+def _draw_all(
+    work: Scratch, place: int, number: int, cell: Cells, draws: Draws, row: int, b: int, step: int
+) -> bool:
+    """Inversions at (stage, multiplier) number ``number``; False where it has no transient."""
+    first, last = cell.starts[number], cell.starts[number + 1]
+    if first == last:
+        return False
+    work.flips[place, :] = 0
     for e in range(first, last):
-        if lanes.steps[e] == -1 or lanes.steps[e] == lanes.step:
-            _draw(flips, lanes, lanes.prefixes[e], cell.entries[e])
-    return last > first
+        if draws.steps[row, e] == -1 or draws.steps[row, e] == step:
+            _draw(work.flips, place, work.states, b, e, step, cell.entries)
+    return True
 
 
 @compiled()
-def _faulty_cell(q: Any, x: Any, w: Any, s: int, cell: Cells, lanes: Lanes, flips: Any) -> None:
+def _multiply(work: Scratch, s: int, w: Any, cell: Cells, any_w: bool, any_a: bool) -> None:
+    """flips[2] = w * a, inverted as flips[0] says of w and flips[1] of a, where either is drawn."""
+    x, flips = work.x, work.flips
+    w_mask, w_sign = cell.formats[0], cell.formats[1]
+    a_mask, a_sign = cell.formats[2], cell.formats[3]
+    if not any_w:
+        flips[0, :] = 0
+    if not any_a:
+        flips[1, :] = 0
+    for i in range(LANES):
+        wi = np.int32((((w ^ flips[0, i]) & w_mask) ^ w_sign) - w_sign)
+        ai = np.int32((((np.int32(x[s, i]) ^ flips[1, i]) & a_mask) ^ a_sign) - a_sign)
+        flips[2, i] = np.int32(wi * ai)
+
+
+@compiled()
+def _faulty_cell(
+    work: Scratch, s: int, w: Any, cell: Cells, draws: Draws, row: int, b: int, step: int
+) -> None:
     """One multiplier with faults: q = F_psum(q + F_product(w * a)), transients included."""
-    count, simd = lanes.counters.size, cell.cells.shape[0]
-    w_mask, w_sign, a_mask, a_sign = cell.formats[:4]
-    m_mask, m_sign = cell.formats[4:6]
-    m_keep, m_flip, q_keep, q_flip = cell.cells[s]
-    drawn_w, drawn_a, product = flips[0], flips[1], flips[2]
-    any_w = _draw_all(drawn_w, lanes, cell, s)
-    any_a = _draw_all(drawn_a, lanes, cell, simd + s)
+    x, q, flips = work.x, work.q, work.flips
+    simd = x.shape[0]
+    m_mask, m_sign = cell.formats[4], cell.formats[5]
+    m_keep, m_flip = cell.cells[s, 0], cell.cells[s, 1]
+    q_keep, q_flip = cell.cells[s, 2], cell.cells[s, 3]
+    any_w = _draw_all(work, 0, s, cell, draws, row, b, step)
+    any_a = _draw_all(work, 1, simd + s, cell, draws, row, b, step)
     if any_w or any_a:
-        for i in range(count):
-            wi = np.int32((((w ^ drawn_w[i]) & w_mask) ^ w_sign) - w_sign)
-            ai = np.int32((((x[i] ^ drawn_a[i]) & a_mask) ^ a_sign) - a_sign)
-            product[i] = np.int32(wi * ai)
+        _multiply(work, s, w, cell, any_w, any_a)
     else:
-        for i in range(count):
-            product[i] = np.int32(w * x[i])
-    _draw_all(flips[0], lanes, cell, 2 * simd + s)
-    for i in range(count):
-        m = np.int32(((product[i] & m_keep) ^ m_flip ^ flips[0, i]) & m_mask)
-        q[i] += np.int32((m ^ m_sign) - m_sign)
-    if _draw_all(flips[0], lanes, cell, 3 * simd + s) or q_keep != -1 or q_flip != 0:
-        for i in range(count):
+        for i in range(LANES):
+            flips[2, i] = np.int32(w * np.int32(x[s, i]))
+    if _draw_all(work, 0, 2 * simd + s, cell, draws, row, b, step):
+        for i in range(LANES):
+            m = np.int32(((flips[2, i] & m_keep) ^ m_flip ^ flips[0, i]) & m_mask)
+            q[i] += np.int32((m ^ m_sign) - m_sign)
+    else:
+        for i in range(LANES):
+            m = np.int32(((flips[2, i] & m_keep) ^ m_flip) & m_mask)
+            q[i] += np.int32((m ^ m_sign) - m_sign)
+    if _draw_all(work, 0, 3 * simd + s, cell, draws, row, b, step):
+        for i in range(LANES):
             q[i] = (q[i] & q_keep) ^ q_flip ^ flips[0, i]
+    elif q_keep != -1 or q_flip != 0:
+        for i in range(LANES):
+            q[i] = (q[i] & q_keep) ^ q_flip
 
 
 @compiled()
-def _load(xs: Any, codes: Any, sources: Any, first: int, count: int, cell: Cells) -> None:
+def _load(x: Any, codes: Any, sources: Any, step: int, first: int, count: int, cell: Cells) -> None:
     """One step's activations after their permanent faults, as numbers."""
     mask, sign = cell.formats[2], cell.formats[3]
-    for s in range(xs.shape[0]):
-        keep, flip, k = cell.act[0, s], cell.act[1, s], sources[s]
-        x = xs[s]
+    for s in range(x.shape[0]):
+        keep, flip, k = cell.act[0, s], cell.act[1, s], sources[step, s]
         if k < 0:
-            value = np.int32(((flip & mask) ^ sign) - sign)
+            value = np.int16(((flip & mask) ^ sign) - sign)
             for i in range(count):
-                x[i] = value
-        elif keep == -1 and flip == 0 and sign == 0:
-            row = codes[k]
-            for i in range(count):
-                x[i] = np.int32(row[first + i])
+                x[s, i] = value
         else:
-            row = codes[k]
             for i in range(count):
-                v = ((np.int32(row[first + i]) & keep) ^ flip) & mask
-                x[i] = np.int32((v ^ sign) - sign)
+                v = ((np.int32(codes[k, first + i]) & keep) ^ flip) & mask
+                x[s, i] = np.int16((v ^ sign) - sign)
 
 
 @compiled()
-def _plain_cells(q: Any, xs: Any, w: Any, s: int, last: int, count: int) -> None:
-    """Healthy multipliers s..last-1, four at a time."""
+def _plain_cells(x: Any, q: Any, weights: Any, row: int, step: int, s: int, last: int) -> None:
+    """Healthy multipliers s..last-1."""
     while s + 4 <= last:
-        w0, w1, w2, w3 = w[s], w[s + 1], w[s + 2], w[s + 3]
-        x0, x1, x2, x3 = xs[s], xs[s + 1], xs[s + 2], xs[s + 3]
-        for i in range(count):
+        w0, w1 = np.int32(weights[row, step, s]), np.int32(weights[row, step, s + 1])
+        w2, w3 = np.int32(weights[row, step, s + 2]), np.int32(weights[row, step, s + 3])
+        for i in range(LANES):
             q[i] += np.int32(
-                np.int32(np.int32(w0 * x0[i]) + np.int32(w1 * x1[i]))
-                + np.int32(np.int32(w2 * x2[i]) + np.int32(w3 * x3[i]))
+                np.int32(np.int32(w0 * x[s, i]) + np.int32(w1 * x[s + 1, i]))
+                + np.int32(np.int32(w2 * x[s + 2, i]) + np.int32(w3 * x[s + 3, i]))
             )
         s += 4
     while s < last:
-        w0, x0 = w[s], xs[s]
-        for i in range(count):
-            q[i] += np.int32(w0 * x0[i])
+        w0 = np.int32(weights[row, step, s])
+        for i in range(LANES):
+            q[i] += np.int32(w0 * x[s, i])
         s += 1
+
+
+@compiled()
+def _narrow_cells(x: Any, q: Any, weights: Any, row: int, step: int, s: int, last: int) -> None:
+    """Healthy multipliers s..last-1 where eight products surely sum below 2^15."""
+    while s + 8 <= last:
+        w0, w1 = weights[row, step, s], weights[row, step, s + 1]
+        w2, w3 = weights[row, step, s + 2], weights[row, step, s + 3]
+        w4, w5 = weights[row, step, s + 4], weights[row, step, s + 5]
+        w6, w7 = weights[row, step, s + 6], weights[row, step, s + 7]
+        for i in range(LANES):
+            lower = np.int16(
+                np.int16(np.int16(w0 * x[s, i]) + np.int16(w1 * x[s + 1, i]))
+                + np.int16(np.int16(w2 * x[s + 2, i]) + np.int16(w3 * x[s + 3, i]))
+            )
+            upper = np.int16(
+                np.int16(np.int16(w4 * x[s + 4, i]) + np.int16(w5 * x[s + 5, i]))
+                + np.int16(np.int16(w6 * x[s + 6, i]) + np.int16(w7 * x[s + 7, i]))
+            )
+            q[i] += np.int32(np.int16(lower + upper))
+        s += 8
+    while s + 2 <= last:
+        w0, w1 = weights[row, step, s], weights[row, step, s + 1]
+        for i in range(LANES):
+            q[i] += np.int32(np.int16(np.int16(w0 * x[s, i]) + np.int16(w1 * x[s + 1, i])))
+        s += 2
+    if s < last:
+        w0 = weights[row, step, s]
+        for i in range(LANES):
+            q[i] += np.int32(np.int16(w0 * x[s, i]))
+
+
+@compiled()
+def _step(
+    work: Scratch, weights: Any, cell: Cells, draws: Draws, row: int, b: int, step: int
+) -> None:
+    """One step of one row: the sum of its products, then the accumulator."""
+    q, total = work.q, work.total
+    q[:] = 0
+    for run in range(cell.runs.shape[0]):
+        s, last = cell.runs[run, 0], cell.runs[run, 1]
+        if cell.runs[run, 2] != 0:
+            w = np.int32(weights[row, step, s])
+            _faulty_cell(work, s, w, cell, draws, row, b, step)
+        elif cell.group >= 8:
+            _narrow_cells(work.x, q, weights, row, step, s, last)
+        else:
+            _plain_cells(work.x, q, weights, row, step, s, last)
+    keep, flip = cell.foot[0], cell.foot[1]
+    if _draw_all(work, 0, 4 * work.x.shape[0], cell, draws, row, b, step):
+        for i in range(LANES):
+            total[b, i] = ((total[b, i] + q[i]) & keep) ^ flip ^ work.flips[0, i]
+    else:
+        for i in range(LANES):
+            total[b, i] = ((total[b, i] + q[i]) & keep) ^ flip
+
+
+@compiled()
+def _start_draws(states: Any, draws: Draws, first: int, count: int, row: int, rows: int) -> None:
+    for b in range(rows):
+        for e in range(states.shape[1]):
+            prefix = draws.prefixes[row + b, e]
+            for i in range(count):
+                states[b, e, i] = _mix(np.uint32((prefix ^ draws.counters[first + i]) + GOLDEN))
 
 
 @compiled(parallel=True)
 def walk(
     codes: NDArray[np.uint8],
     sources: NDArray[np.int64],
-    weights: NDArray[np.int32],
+    weights: NDArray[np.int16],
     cell: Cells,
     draws: Draws,
     out: NDArray[np.int32],
@@ -189,37 +280,25 @@ def walk(
     lane_blocks = (columns + LANES - 1) // LANES
     row_blocks = (rows + ROW_BLOCK - 1) // ROW_BLOCK
     mask, sign = cell.formats[6], cell.formats[7]
-    keep, flip = cell.foot[0], cell.foot[1]
     for block in numba.prange(lane_blocks * row_blocks):
         first = (block % lane_blocks) * LANES
         count = min(LANES, columns - first)
         row_first = (block // lane_blocks) * ROW_BLOCK
         row_count = min(ROW_BLOCK, rows - row_first)
-        counters = draws.counters[first : first + count]
-        xs = np.empty((simd, LANES), dtype=np.int32)
-        acc = np.zeros((ROW_BLOCK, LANES), dtype=np.int32)
-        q = np.empty(LANES, dtype=np.int32)
-        flips = np.empty((3, LANES), dtype=np.int32)
+        # Lanes past the last column are computed and dropped: loops of fixed length are faster.
+        work = Scratch(
+            np.zeros((simd, LANES), dtype=np.int16),
+            np.zeros(LANES, dtype=np.int32),
+            np.zeros((3, LANES), dtype=np.int32),
+            np.zeros((row_count, cell.entries.shape[0], LANES), dtype=np.uint32),
+            np.zeros((row_count, LANES), dtype=np.int32),
+        )
+        _start_draws(work.states, draws, first, count, row_first, row_count)
         for step in range(depth):
-            _load(xs, codes, sources[step], first, count, cell)
+            _load(work.x, codes, sources, step, first, count, cell)
             for b in range(row_count):
-                row = row_first + b
-                w, total = weights[row, step], acc[b]
-                lanes = Lanes(counters, draws.prefixes[row], draws.steps[row], step)
-                q[:] = 0
-                for run in range(cell.runs.shape[0]):
-                    s, last = cell.runs[run, 0], cell.runs[run, 1]
-                    if cell.runs[run, 2] == 0:
-                        _plain_cells(q, xs, w, s, last, count)
-                    else:
-                        _faulty_cell(q, xs[s], w[s], s, cell, lanes, flips)
-                if _draw_all(flips[0], lanes, cell, 4 * simd):
-                    for i in range(count):
-                        total[i] = ((total[i] + q[i]) & keep) ^ flip ^ flips[0, i]
-                else:
-                    for i in range(count):
-                        total[i] = ((total[i] + q[i]) & keep) ^ flip
+                _step(work, weights, cell, draws, row_first + b, b, step)
         for b in range(row_count):
             for i in range(count):
-                v = np.int32(acc[b, i] & mask)
+                v = np.int32(work.total[b, i] & mask)
                 out[row_first + b, first + i] = np.int32((v ^ sign) - sign)

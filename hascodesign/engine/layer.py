@@ -226,7 +226,7 @@ class LayerOnArray:
         out: Accumulators, places: IntArray,
     ) -> None:  # fmt: skip
         slots = [self.classes[c] for c in classes]
-        weights = np.empty((len(rows), *self.order.shape), dtype=np.int32)
+        weights = np.empty((len(rows), *self.order.shape), dtype=np.int16)
         for one in np.unique(classes):
             mine = classes == one
             weights[mine] = self._seen(rows[mine], self.classes[one])
@@ -243,8 +243,10 @@ class LayerOnArray:
         numbers = [t.stage * simd + t.simd for t in chosen]
         drawn = {t.simd for t in chosen if t.stage < 4}
         faulty = faults.product.places | faults.psum.places | drawn
+        entries = np.array([[t.limit - 1, t.low, t.span, t.keep] for t in chosen], dtype=np.int64)
         return Cells(
             runs=np.array(_runs(faulty, simd), dtype=np.int64),
+            group=((1 << 15) - 1) >> (spec.weight_bits - 1 + spec.act_bits),
             act=np.array([faults.act.keep, faults.act.flip], dtype=np.int32),
             cells=np.array(
                 [faults.product.keep, faults.product.flip, faults.psum.keep, faults.psum.flip],
@@ -259,9 +261,7 @@ class LayerOnArray:
                     _format(spec.acc_bits),
                 ]
             ),
-            entries=np.array(
-                [[t.limit, t.low, t.span, t.keep] for t in chosen], dtype=np.int64
-            ).reshape(-1, 4),
+            entries=(entries.reshape(-1, 4) & 0xFFFFFFFF).astype(np.uint32),
             starts=np.searchsorted(numbers, np.arange(4 * simd + 2)).astype(np.int64),
         )
 

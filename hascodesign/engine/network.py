@@ -64,11 +64,7 @@ class Evaluator:
 
     def logits(self, schedule: Schedule) -> IntArray:
         """[n, classes] integer logits, ACC + bias of the last layer."""
-        last = None
-        for last in self.trace(schedule):
-            pass
-        if last is None:
-            raise ValueError("a network has at least one multiply layer")
+        *_, last = self.trace(schedule)
         return np.ascontiguousarray(last.codes.T)
 
     def trace(self, schedule: Schedule) -> Iterator[LayerTrace]:
