@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from hascodesign import tools
+from hascodesign.errors import ToolNotFound
 
 _PYTHON = (3, 11)
 
@@ -36,6 +40,18 @@ def check_all() -> tuple[Check, ...]:
 def healthy(checks: Sequence[Check]) -> bool:
     """True where nothing that every flow needs is missing."""
     return all(check.ok for check in checks if check.required)
+
+
+def report(console: Console) -> int:
+    """Print the checks as a table, and give the exit code: 0, or 3 where a needed one fails."""
+    checks = check_all()
+    table = Table("", "what", "found", "needed for", "to do", box=None, pad_edge=False)
+    for check in checks:
+        mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "-"
+        # the found text is a program's own and may hold brackets
+        table.add_row(mark, check.name, escape(check.found), check.purpose, escape(check.fix))
+    console.print(table)
+    return 0 if healthy(checks) else ToolNotFound.exit_code
 
 
 def _python() -> Check:

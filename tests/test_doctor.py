@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hascodesign import doctor, tools
 from hascodesign.errors import StepFailed, ToolNotFound
@@ -105,6 +107,18 @@ def test_doctor_tells_what_is_missing(empty_path: Path) -> None:
     assert not doctor.healthy(checks)
     rest = tuple(check for check in checks if check.kind != "program" or not check.required)
     assert doctor.healthy(rest)
+
+
+def test_table_and_exit_code(empty_path: Path) -> None:
+    screen = io.StringIO()
+    assert doctor.report(Console(file=screen, width=200)) == 3
+    line = next(text for text in screen.getvalue().splitlines() if "yosys" in text)
+    assert line.split() == ["missing", "yosys", "synthesis", "apt-get", "install", "-y", "yosys"]
+    for name in ("iverilog", "vvp", "yosys"):
+        program(empty_path, name, 'echo "version [1.0]"')
+    screen = io.StringIO()
+    assert doctor.report(Console(file=screen, width=200)) == 0
+    assert "version [1.0]" in screen.getvalue()
 
 
 def test_old_and_absent_packages(monkeypatch: pytest.MonkeyPatch) -> None:
