@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from hascodesign.errors import ConfigError, FaultProfileError
-from hascodesign.faults.formats import read_bytes
+from hascodesign.faults.formats import printable, read_bytes
 from hascodesign.faults.places import check_amount, in_order
 from hascodesign.faults.profile import check, check_array, shown
 from hascodesign.faults.voltage import NOMINAL_UV, Cells
@@ -76,9 +76,11 @@ def read_map(path: Path) -> MeasuredMap:
             raise FaultProfileError(f"the columns must be {', '.join(COLUMNS)}")
         return MeasuredMap(_by_voltage(row for row in rows if row))
     except UnicodeDecodeError as error:
-        raise FaultProfileError(f"{path}: the text must be UTF-8: offset {error.start}") from None
+        raise FaultProfileError(
+            f"{printable(path)}: the text must be UTF-8: offset {error.start}"
+        ) from None
     except (FaultProfileError, csv.Error) as error:
-        raise FaultProfileError(f"{path}: {error}") from None
+        raise FaultProfileError(f"{printable(path)}: {error}") from None
 
 
 def onto_banks(

@@ -163,11 +163,15 @@ def _is_measured(source: Path) -> bool:
 
 def _array(source: Path, options: LoadOptions) -> ArraySpec:
     if options.array is None:
-        raise ConfigError(f"{source}: the array must be given, the file does not hold it")
+        raise ConfigError(
+            f"{formats.printable(source)}: the array must be given, the file does not hold it"
+        )
     return options.array
 
 
 def _volts(source: Path, options: LoadOptions) -> float:
     if options.volts is None:
-        raise ConfigError(f"{source}: the voltage must be given to choose among its faults")
+        raise ConfigError(
+            f"{formats.printable(source)}: the voltage must be given to choose among its faults"
+        )
     return options.volts

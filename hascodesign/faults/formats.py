@@ -47,7 +47,7 @@ def read(path: Path, words: int | None = None) -> FaultProfile:
             raise FaultProfileError(f"the name must end in .json or .csv, not {shown(path.suffix)}")
         return parse(read_bytes(path), suffix[1:], words)
     except FaultProfileError as error:
-        raise FaultProfileError(f"{_printable(path)}: {error}") from None
+        raise FaultProfileError(f"{printable(path)}: {error}") from None
 
 
 def parse(data: bytes, form: str, words: int | None = None) -> FaultProfile:
@@ -247,6 +247,7 @@ def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _printable(path: Path) -> str:
+def printable(path: Path) -> str:
+    """The path for an error message: one line whatever its name is."""
     text = str(path)
     return text if text.isprintable() else ascii(text)

@@ -29,6 +29,7 @@ from typing import Literal
 import numpy as np
 
 from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.faults.formats import printable
 from hascodesign.faults.profile import check, check_array, shown
 from hascodesign.types import ArraySpec, Fault, FaultProfile, FloatArray
 
@@ -132,22 +133,24 @@ def read_probabilities(path: Path) -> FloatArray:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise FaultProfileError(f"{path}: must be a .npy file of numbers: {reason}") from None
+        raise FaultProfileError(
+            f"{printable(path)}: must be a .npy file of numbers: {reason}"
+        ) from None
     if not isinstance(values, np.ndarray):
         values.close()
-        raise FaultProfileError(f"{path}: must be one .npy array, not an .npz archive")
+        raise FaultProfileError(f"{printable(path)}: must be one .npy array, not an .npz archive")
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         raise FaultProfileError(
-            f"{path}: must hold numbers [blocks, threads], not {values.dtype} {values.shape}"
+            f"{printable(path)}: must hold numbers [blocks, threads], not {values.dtype} {values.shape}"
         )
     if values.size > _MAX_VALUES:
-        raise FaultProfileError(f"{path}: must hold at most {_MAX_VALUES} numbers")
+        raise FaultProfileError(f"{printable(path)}: must hold at most {_MAX_VALUES} numbers")
     result = np.asarray(values, dtype=np.float64)
     outside = ~((result >= 0) & (result <= 1))  # NaN compares false
     if outside.any():
         block, thread = (int(n) for n in np.argwhere(outside)[0])
         raise FaultProfileError(
-            f"{path}: block {block}, thread {thread}: p must be in [0, 1], "
+            f"{printable(path)}: block {block}, thread {thread}: p must be in [0, 1], "
             f"not {result[block, thread]}"
         )
     return result

@@ -25,6 +25,7 @@ from hascodesign.faults.formats import (
     from_document,
     json_document,
     object_of,
+    printable,
     read_bytes,
     write_json,
 )
@@ -194,7 +195,7 @@ def read_cells(path: Path) -> Cells:
     try:
         return parse_cells(read_bytes(path))
     except FaultProfileError as error:
-        raise FaultProfileError(f"{path}: {error}") from None
+        raise FaultProfileError(f"{printable(path)}: {error}") from None
 
 
 def parse_cells(data: bytes) -> Cells:
