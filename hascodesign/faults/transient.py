@@ -141,7 +141,8 @@ def read_probabilities(path: Path) -> FloatArray:
         raise FaultProfileError(f"{printable(path)}: must be one .npy array, not an .npz archive")
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         raise FaultProfileError(
-            f"{printable(path)}: must hold numbers [blocks, threads], not {values.dtype} {values.shape}"
+            f"{printable(path)}: must hold numbers [blocks, threads], "
+            f"not {values.dtype} {values.shape}"
         )
     if values.size > _MAX_VALUES:
         raise FaultProfileError(f"{printable(path)}: must hold at most {_MAX_VALUES} numbers")
