@@ -72,7 +72,7 @@ BRAM_CURVE = Curve(
     rate=1.6e-4,
     decade=0.0196,
     lead=0.0,
-    source="measured: block RAM of board KC705-B (Salami et al., MICRO 2018)",
+    source="rates as measured in the block RAM of board KC705-B (Salami et al., MICRO 2018)",
 )
 LOGIC_CURVE = Curve(
     first=0.64,
@@ -80,8 +80,7 @@ LOGIC_CURVE = Curve(
     rate=1e-2,
     decade=0.030,
     lead=0.020,
-    source="model: no curve is published for the logic of these parts; high bits, the ends of "
-    "the longest carry chains, fail first",
+    source="a model, not measured: no curve is published for the logic of these parts",
 )
 CURVES: Mapping[Site, Curve] = {
     "wmem": BRAM_CURVE,
@@ -169,8 +168,11 @@ def draw_cells(
             found += _cells_of(places, pe, site, curves[site], (lanes, shared, floor))
             if len(found) > MAX_ENTRIES:
                 raise ConfigError(f"the curves must leave at most {MAX_ENTRIES} cells to fail")
-    names = dict.fromkeys(f"{s}: {curves[s].source}" for s in chosen)
-    source = "drawn: a threshold voltage per cell; " + "; ".join(names)
+    by_curve: dict[str, list[str]] = {}
+    for site in chosen:
+        by_curve.setdefault(curves[site].source, []).append(site)
+    names = [f"{', '.join(sites)}: {curve}" for curve, sites in by_curve.items()]
+    source = "drawn, a threshold voltage per cell; " + "; ".join(names)
     conditions: dict[str, Scalar] = {"generator": "threshold", "shared": shared, "length": length}
     faults = tuple(fault for fault, _ in found)
     profile = check(FaultProfile(array, faults, seed, source, conditions))
