@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.array import generator, wmem_bases, wmem_words
+from hascodesign.array import generator, identity_schedule, wmem_bases, wmem_words
 from hascodesign.engine import reference
 from hascodesign.errors import FaultProfileError, ModelError
 from hascodesign.ops import output_codes
@@ -94,7 +94,7 @@ class Case:
         return self.schedule.array
 
     def files(self):
-        roms = build_roms(self.network, self.schedule, self.on_chip, self.orders)
+        roms = build_roms(self.network, self.schedule, self.on_chip, self.orders or None)
         hls = render_hls(self.network, self.schedule, roms, self.on_chip, self.profile)
         return rom_files(roms) | hls
 
@@ -226,6 +226,36 @@ def all_layers(build, profile=None):
 def test_healthy_layers_equal_the_contract(tmp_path, name):
     build = case(name)
     done = run_bench(compile_bench(tmp_path, build.files()), all_layers(build))
+    assert (done.stdout, done.returncode) == ("0 mismatches\n", 0)
+
+
+def test_every_tie_and_every_threshold_met(tmp_path):
+    """v takes every value from 0 or -128 on: each half is rounded, each threshold is hit."""
+    spec, rng = replace(SPECS["os"], weight_bits=2), generator(3, "ties")
+    met = Thresholds(
+        frozen([[10, 20, 30], [30, 20, 10], [0, 0, 255], [255, 0, 0]]),
+        frozen([False, True, False, True], bool),
+        lowest=-2,
+    )
+    outputs = (met, Shift(2, -32, 31), Shift(4, -3, 3), None)
+    layers = tuple(
+        replace(
+            random_layer(rng, spec, i, (4, 1), output, signed=i > 0),
+            weights=frozen(np.ones((4, 1))),
+            bias=frozen(np.zeros(4)),
+        )
+        for i, output in enumerate(outputs)
+    )
+    network = IntegerNetwork("ties", InputQuant(1.0, 8, False, 0, 255), (1, 1, 1), layers, 1.0)
+    build = Case(network, identity_schedule(network, spec), FaultProfile(spec), (), (True,) * 4)
+    files = {}
+    for layer in layers:
+        acc = np.repeat(np.arange(256)[None] - 128 * layer.in_signed, 4, axis=0)
+        codes = acc if layer.output is None else output_codes(layer.output, acc)
+        data = {"activations": acc[:1], "acc": acc, "codes": codes}
+        row_map = build.schedule.layers[layer.index]
+        files[f"{layer.name}.txt"] = hls_vectors(layer, row_map, spec, data)
+    done = run_bench(compile_bench(tmp_path, build.files()), files)
     assert (done.stdout, done.returncode) == ("0 mismatches\n", 0)
 
 

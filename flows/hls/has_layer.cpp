@@ -126,7 +126,7 @@ int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t 
   HAS_HLS(INTERFACE s_axilite port=return)
   HAS_HLS(INTERFACE m_axi port=activations offset=slave bundle=activations depth=65536)
   HAS_HLS(INTERFACE m_axi port=weights offset=slave bundle=weights depth=65536)
-  HAS_HLS(INTERFACE m_axi port=map offset=slave bundle=weights depth=65536)
+  HAS_HLS(INTERFACE m_axi port=map offset=slave bundle=map depth=65536)
   HAS_HLS(INTERFACE m_axi port=acc offset=slave bundle=acc depth=65536)
   HAS_HLS(INTERFACE m_axi port=results offset=slave bundle=results depth=65536)
 

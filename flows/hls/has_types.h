@@ -4,9 +4,21 @@
 
 #include <stdint.h>
 
+// 1: ap_int words. Set it for a C simulation with the very types of the synthesis.
+#ifndef HAS_AP_INT
+#ifdef __SYNTHESIS__
+#define HAS_AP_INT 1
+#else
+#define HAS_AP_INT 0
+#endif
+#endif
+
+#if HAS_AP_INT
+#include <ap_int.h>
+#endif
+
 // A pragma of Vitis HLS; the indirection lets macros stand in it. Nothing for other compilers.
 #ifdef __SYNTHESIS__
-#include <ap_int.h>
 #define HAS_PRAGMA_TEXT(text) _Pragma(#text)
 #define HAS_HLS(text) HAS_PRAGMA_TEXT(HLS text)
 #else
@@ -16,7 +28,7 @@
 // A signed number of W bits, W at most 63.
 template <int W>
 struct has_word {
-#ifdef __SYNTHESIS__
+#if HAS_AP_INT
   typedef ap_int<W> type;
 #else
   typedef int64_t type;
@@ -27,7 +39,7 @@ struct has_word {
 template <int W>
 static inline typename has_word<W>::type has_signed(uint64_t word) {
   HAS_HLS(INLINE)
-#ifdef __SYNTHESIS__
+#if HAS_AP_INT
   return typename has_word<W>::type(word);
 #else
   const uint64_t sign = uint64_t(1) << (W - 1);
