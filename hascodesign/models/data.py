@@ -74,9 +74,10 @@ def user_data(path: Path) -> Dataset:
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelError(f"{path}: data must be an .npz archive, not a single array")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ModelError(f"{path}: data must be an .npz archive, not a single array")
+        with archive:
             missing = [key for key in ("images", "labels") if key not in archive]
             if missing:
                 found = ", ".join(archive.files) or "none"
@@ -157,7 +158,8 @@ def _real(images: NDArray[Any], where: str) -> NDArray[np.float32]:
         return frozen(images.astype(np.float32) / np.float32(255), np.float32)
     if not np.issubdtype(images.dtype, np.floating):
         raise ModelError(f"{where}: images must be float or uint8, not {images.dtype}")
-    real = frozen(images, np.float32)
+    with np.errstate(over="ignore"):  # told below, as the infinity that it turns into
+        real = frozen(images, np.float32)
     bad = np.flatnonzero(~np.isfinite(real).all(axis=(1, 2, 3)))
     if len(bad):
         raise ModelError(f"{where}: images must be finite, not NaN or infinite as image {bad[0]}")

@@ -80,8 +80,8 @@ class Graph:
 def quiet() -> Iterator[None]:
     """Silence the warnings of torch and brevitas that a user can do nothing about."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        for category in (UserWarning, DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category)
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hascodesign.errors import ModelError
 
+MOST_BYTES = 1 << 31
 UINT8 = 0x08  # the only element type that image and label files use
 
 
@@ -32,7 +34,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         with _open(path) as file:
             head = file.read(4 + 4 * dimensions)
             shape = _shape(path, head, dimensions)
-            size = int(np.prod(shape))
+            size = math.prod(shape)
             # one byte more than the header promises shows a file that is too long
             body = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -52,11 +54,13 @@ def _open(path: Path) -> BinaryIO:
 def _shape(path: Path, head: bytes, dimensions: int) -> tuple[int, ...]:
     magic = bytes([0, 0, UINT8, dimensions])
     if head[:4] != magic:
-        raise ModelError(
-            f"{path}: IDX magic must be {magic.hex()}, not {head[:4].hex() or 'empty'}"
-        )
+        got = head[:4].hex() or "an empty file"
+        raise ModelError(f"{path}: IDX magic must be {magic.hex()}, not {got}")
     if len(head) < 4 + 4 * dimensions:
         raise ModelError(
-            f"{path}: IDX header must hold {dimensions} sizes, not {len(head) - 4} bytes"
+            f"{path}: IDX header must hold {dimensions} sizes, not only {len(head)} bytes"
         )
-    return tuple(int(n) for n in np.frombuffer(head[4:], dtype=">u4"))
+    shape = tuple(int(n) for n in np.frombuffer(head[4:], dtype=">u4"))
+    if math.prod(shape) > MOST_BYTES:  # a header can promise more than memory holds
+        raise ModelError(f"{path}: IDX body must be at most {MOST_BYTES} bytes, not {shape}")
+    return shape

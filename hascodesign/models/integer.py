@@ -149,7 +149,7 @@ def _dense_matrix(graph: Graph, node: Node, codes: IntArray) -> IntArray:
     """[out, in] -> [R, K]; behind a feature map from (channel, y, x) to (y, x, channel)."""
     if len(node.in_shape) != 1:
         raise node.error("must take a flat vector; put nn.Flatten before it")
-    shape = node.in_shape
+    shape: tuple[int, ...] = node.in_shape
     for earlier in reversed(graph.nodes[: node.position]):
         shape = earlier.in_shape
         if len(shape) == 3 or isinstance(earlier.module, nn.Linear):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import struct
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,15 @@ from hascodesign.models.graph import build, quiet
 from hascodesign.models.zoo import Progress
 from hascodesign.types import Dataset
 
+# what the user's own code can raise, and what the unpickler does on bytes that are no checkpoint
+USER_ERRORS = (
+    *(SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError),
+    *(RuntimeError, OSError, ArithmeticError, AssertionError),
+)
+UNPICKLING_ERRORS = (
+    *USER_ERRORS,
+    *(pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error, EOFError),
+)
 BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed
 
 
@@ -95,17 +106,12 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"checkpoint must be a file, not {path}: no such")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        OSError,
-    ) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: checkpoint must be a state dict of tensors: {reason}") from error
+        with quiet():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except UNPICKLING_ERRORS as error:
+        raise ModelError(
+            f"{path}: checkpoint must be a state dict of tensors: {_reason(error)}"
+        ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -115,8 +121,8 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     try:
         with quiet():
             fit = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # sizes
-        reason = str(error).splitlines()[-1].strip()
+    except RuntimeError as error:  # a heading, then a line for each tensor of another size
+        reason = (str(error).splitlines()[1:] or [str(error)])[0].strip()
         raise ModelError(f"{path}: checkpoint must fit the model: {reason}") from error
     for what, keys in (("lacks", fit.missing_keys), ("has unexpected", fit.unexpected_keys)):
         if keys:
@@ -143,8 +149,11 @@ def _factory_model(spec: str) -> nn.Module:
         ]
         known = ", ".join(sorted(there)) or "nothing to call"
         raise ModelError(f"{path} must define {name!r}; it defines: {known}")
-    with quiet():
-        model = factory()
+    try:
+        with quiet():
+            model = factory()
+    except USER_ERRORS as error:
+        raise ModelError(f"{spec} must run: {_reason(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec} must return a torch.nn.Module, not {type(model).__name__}")
     return model
@@ -161,8 +170,14 @@ def _imported(path: Path) -> ModuleType:
     try:
         with quiet():
             spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError) as error:
-        raise ModelError(f"{path} must import: {type(error).__name__}: {error}") from error
+    except USER_ERRORS as error:
+        raise ModelError(f"{path} must import: {_reason(error)}") from error
     finally:
         sys.path.pop(0)
     return module
+
+
+def _reason(error: BaseException) -> str:
+    """First line of an error, with its kind."""
+    text = str(error).splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import inspect
+import io
 import os
-import tempfile
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,12 @@ from typing import Any
 import brevitas
 import numpy as np
 import torch
-from brevitas import nn as qnn
-from brevitas.inject.enum import ScalingImplType
-from brevitas.quant import (
-    Int8WeightPerChannelFloat,
-    Int8WeightPerTensorFloat,
-    Int16Bias,
-    Uint8ActPerTensorFloat,
-    Uint8ActPerTensorFloatMaxInit,
-)
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hascodesign.errors import ConfigError, ModelError
+from hascodesign.files import write_atomic
+from hascodesign.models import networks
 from hascodesign.models.data import digits, mnist
 from hascodesign.models.graph import quiet
 from hascodesign.types import Dataset, Split
@@ -66,107 +61,10 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-# --------------------------------------------------------------------------------------- networks
-
-
-def digits_cnn() -> nn.Sequential:
-    """8x8 images: conv 16 and 32 of 3x3, pool, dense 10; 4-bit weights and activations.
-
-    Dropout of whole channels spreads what the network knows over its rows, so that it can do
-    without some of them.
-    """
-    return nn.Sequential(
-        _pixels(16.0),
-        *_conv(1, 16, 3, 4, padding=1),
-        nn.Dropout2d(0.2),
-        *_conv(16, 32, 3, 4, padding=1),
-        nn.Dropout2d(0.2),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        _last(32 * 4 * 4, 4),
-    )
-
-
-def mnist_cnn() -> nn.Sequential:
-    """28x28 images: conv 32 of 4x4, pool, dense 1024, 256, 64, 10; 4 bits."""
-    return nn.Sequential(
-        _pixels(1.0),
-        *_conv(1, 32, 4, 4),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        *_dense(32 * 12 * 12, 1024, 4),
-        nn.Dropout(0.2),
-        *_dense(1024, 256, 4),
-        *_dense(256, 64, 4),
-        _last(64, 4),
-    )
-
-
-def mnist_mlp() -> nn.Sequential:
-    """28x28 images: the TFC of BNN-PYNQ, dense 64, 64, 64, 10; 2 bits."""
-    return nn.Sequential(
-        _pixels(1.0),
-        nn.Flatten(),
-        *_dense(28 * 28, 64, 2),
-        *_dense(64, 64, 2),
-        *_dense(64, 64, 2),
-        _last(64, 2),
-    )
-
-
-def _pixels(highest: float) -> nn.Module:
-    """8-bit quantiser of images with values from 0 to ``highest``."""
-    return qnn.QuantIdentity(
-        act_quant=Uint8ActPerTensorFloatMaxInit,
-        max_val=highest,
-        scaling_impl_type=ScalingImplType.CONST,
-        return_quant_tensor=True,
-    )
-
-
-def _relu(bits: int) -> nn.Module:
-    return qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=bits, return_quant_tensor=True)
-
-
-def _conv(inputs: int, outputs: int, kernel: int, bits: int, padding: int = 0) -> list[nn.Module]:
-    conv = qnn.QuantConv2d(
-        inputs,
-        outputs,
-        kernel,
-        padding=padding,
-        bias=False,
-        weight_quant=Int8WeightPerChannelFloat,
-        weight_bit_width=bits,
-    )
-    return [conv, nn.BatchNorm2d(outputs), _relu(bits)]
-
-
-def _dense(inputs: int, outputs: int, bits: int) -> list[nn.Module]:
-    dense = qnn.QuantLinear(
-        inputs,
-        outputs,
-        bias=False,
-        weight_quant=Int8WeightPerChannelFloat,
-        weight_bit_width=bits,
-    )
-    return [dense, nn.BatchNorm1d(outputs), _relu(bits)]
-
-
-def _last(inputs: int, bits: int) -> nn.Module:
-    return qnn.QuantLinear(
-        inputs,
-        10,
-        bias=True,
-        weight_quant=Int8WeightPerTensorFloat,
-        weight_bit_width=bits,
-        bias_quant=Int16Bias,
-    )
-
-
 RECIPES: dict[str, Recipe] = {
-    "digits-cnn": Recipe(digits_cnn, "digits", 60, 64, 5e-3, 1),
-    "mnist-cnn": Recipe(mnist_cnn, "mnist", 8, 64, 2e-3, 0),
-    "mnist-mlp": Recipe(mnist_mlp, "mnist", 30, 64, 5e-3, 0),
+    "digits-cnn": Recipe(networks.digits_cnn, "digits", 60, 64, 5e-3, 1),
+    "mnist-cnn": Recipe(networks.mnist_cnn, "mnist", 5, 64, 2e-3, 0),
+    "mnist-mlp": Recipe(networks.mnist_mlp, "mnist", 30, 64, 5e-3, 0),
 }
 
 
@@ -184,7 +82,7 @@ def train(name: str, data: Split, progress: Progress, seed: int = SEED) -> nn.Se
     seed : seeds the first weights, the order of images, dropout and shifts.
     """
     made = recipe(name)
-    with quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = made.build()
         images = torch.from_numpy(np.array(data.images))
@@ -205,6 +103,17 @@ def train(name: str, data: Split, progress: Progress, seed: int = SEED) -> nn.Se
                 rates.step()
             progress(f"train {name}", epoch + 1, made.epochs)
     return model.eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch: sums that are split over threads round as many ways as there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _shifted(images: Tensor, most: int) -> Tensor:
@@ -230,10 +139,10 @@ def accuracy(model: nn.Module, data: Split) -> float:
 def fingerprint(name: str, data: Split, seed: int = SEED) -> str:
     """Hash of all that goes into a trained network: recipe, data, seed, versions."""
     total = hashlib.sha256()
-    source = inspect.getsource(inspect.getmodule(recipe) or recipe)
     versions = f"{name} {seed} torch {torch.__version__} brevitas {brevitas.__version__}"
-    for part in (source, versions):
-        total.update(part.encode())
+    total.update(versions.encode())
+    for module in (networks, sys.modules[__name__]):
+        total.update(inspect.getsource(module).encode())
     for array in (data.images, data.labels):
         total.update(f"{array.shape} {array.dtype}".encode())
         total.update(np.ascontiguousarray(array).tobytes())
@@ -242,15 +151,12 @@ def fingerprint(name: str, data: Split, seed: int = SEED) -> str:
 
 def save(model: nn.Module, path: Path) -> None:
     """Write a state dict in one move: a killed run leaves no half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(model.state_dict(), file)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        write_atomic(path, buffer.getvalue())
+    except OSError as error:
+        raise ConfigError(f"folder of trained models must be writable: {path.parent}") from error
 
 
 def dataset(name: str, data_dir: Path | None) -> Dataset:
@@ -285,7 +191,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args(arguments)
     data = dataset(given.name, given.data)
-    torch.set_num_threads(1)  # sums split over threads round differently: one gives one result
     model = train(given.name, data.calibration, print, given.seed)
     save(model, given.out)
     print(f"{given.name}: {accuracy(model, data.heldout):.4f} of held-out images correct")

@@ -1,0 +1,350 @@
+import re
+
+import pytest
+import torch
+from brevitas import nn as qnn
+from brevitas.inject.enum import FloatToIntImplType
+from brevitas.quant import (
+    Int8ActPerTensorFloat,
+    Int8WeightPerTensorFloat,
+    ShiftedUint8ActPerTensorFloat,
+    ShiftedUint8WeightPerTensorFloat,
+    Uint8ActPerTensorFloat,
+)
+from torch import nn
+
+from hascodesign.errors import ModelError
+from hascodesign.models.graph import SUPPORTED, build
+from hascodesign.models.integer import integerise
+from tests.model_cases import IMAGE, conv, dense, last, pixels, relu, settle, settled
+
+PER_CHANNEL_ACT = {
+    "per_channel_broadcastable_shape": (1, 4, 1, 1),
+    "scaling_per_output_channel": True,
+    "scaling_stats_permute_dims": (1, 0, 2, 3),
+}
+
+
+def behind(*layers: nn.Module, features: int = 48) -> nn.Module:
+    """A network whose first convolution has 4 rows, then ``layers``."""
+    end = last(features, bias=False, bias_quant=None)  # an integer bias needs quantised codes
+    return settled(pixels(), conv(2, 4), *layers, nn.Flatten(), end)
+
+
+def negative_gamma() -> nn.Module:
+    norm = nn.BatchNorm2d(4)
+    model = settled(
+        pixels(), conv(2, 4, padding=1), nn.MaxPool2d(2), norm, relu(), nn.Flatten(), last(24)
+    )
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 1.0, -0.5, 1.0]))
+    return model
+
+
+def not_finite() -> nn.Module:
+    model = behind(nn.BatchNorm2d(4), relu())
+    with torch.no_grad():
+        model[2].running_var[1] = float("nan")
+    return model
+
+
+REFUSED = {
+    "unknown layer": (
+        lambda: behind(nn.ReLU()),
+        "layer 2 '2' (ReLU) must be one of QuantConv2d, QuantLinear, QuantIdentity, QuantReLU",
+    ),
+    "average pool": (lambda: behind(relu(), nn.AvgPool2d(1)), "layer 3 '3' (AvgPool2d) must be"),
+    "plain convolution": (
+        lambda: settled(pixels(), nn.Conv2d(2, 4, 3), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (Conv2d) must be one of",
+    ),
+    "groups": (
+        lambda: settled(pixels(), conv(2, 4, groups=2), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (QuantConv2d) must have groups 1 and dilation 1, not groups 2",
+    ),
+    "dilation": (
+        lambda: settled(pixels(), conv(2, 4, 2, dilation=2), relu(), nn.Flatten(), last(48)),
+        "not groups 1 and dilation (2, 2)",
+    ),
+    "padding mode": (
+        lambda: settled(
+            pixels(),
+            conv(2, 4, padding=1, padding_mode="circular"),
+            relu(),
+            nn.Flatten(),
+            last(120),
+        ),
+        "must pad with zeros",
+    ),
+    "even kernel, same": (
+        lambda: settled(pixels(), conv(2, 4, 2, padding="same"), relu(), nn.Flatten(), last(120)),
+        "must have an odd kernel for padding 'same', not (2, 2)",
+    ),
+    "no input quantiser": (
+        lambda: settled(conv(2, 4), relu(), nn.Flatten(), last(48)),
+        "layer 0 '0' (QuantConv2d) must have a QuantIdentity before it",
+    ),
+    "relu on the images": (
+        lambda: settled(relu(), conv(2, 4), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (QuantConv2d) must have a QuantIdentity before it",
+    ),
+    "two input quantisers": (
+        lambda: settled(pixels(), pixels(4), conv(2, 4), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (QuantIdentity) must stand behind a layer that multiplies",
+    ),
+    "norm on the images": (
+        lambda: settled(pixels(), nn.BatchNorm2d(2), conv(2, 4), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (BatchNorm2d) must stand behind a layer that multiplies",
+    ),
+    "no activation": (
+        lambda: behind(nn.BatchNorm2d(4)),
+        "layer 4 '4' (QuantLinear) must take quantised codes",
+    ),
+    "norm after the activation": (
+        lambda: behind(relu(), nn.BatchNorm2d(4)),
+        "layer 3 '3' (BatchNorm2d) must have a QuantReLU or QuantIdentity before layer 5",
+    ),
+    "norm after flattening": (
+        lambda: settled(pixels(), conv(2, 4), nn.Flatten(), nn.BatchNorm1d(48), relu(), last(48)),
+        "layer 3 '3' (BatchNorm1d) must stand before nn.Flatten",
+    ),
+    "norm after the last layer": (
+        lambda: settled(pixels(), nn.Flatten(), last(60), nn.BatchNorm1d(3)),
+        "layer 3 '3' (BatchNorm1d) must not follow the last layer, layer 2 '2' (QuantLinear)",
+    ),
+    "activation after the last layer": (
+        lambda: settled(pixels(), nn.Flatten(), last(60), relu()),
+        "layer 3 '3' (QuantReLU) must not follow the last layer",
+    ),
+    "last layer a convolution": (
+        lambda: settled(pixels(), conv(2, 3, (6, 5)), nn.Flatten()),
+        "layer 1 '1' (QuantConv2d) must be a QuantLinear, as the last layer",
+    ),
+    "no multiply layer": (lambda: settled(pixels(), nn.Flatten()), "must hold a QuantConv2d or"),
+    "scales of the last layer": (
+        lambda: settled(pixels(), nn.Flatten(), dense(60, 3)),
+        "layer 2 '2' (QuantLinear) must, as the last layer, have one weight scale for all rows",
+    ),
+    "real bias in the last layer": (
+        lambda: settled(pixels(), nn.Flatten(), last(60, bias_quant=None)),
+        "must, as the last layer, have a bias in units of s_in*s_w, or none",
+    ),
+    "zero point of the images": (
+        lambda: settled(pixels(8, ShiftedUint8ActPerTensorFloat), nn.Flatten(), last(60)),
+        "layer 0 '0' (QuantIdentity) must have zero point 0 for its activations",
+    ),
+    "zero point of weights": (
+        lambda: settled(
+            pixels(),
+            conv(2, 4, weight_quant=ShiftedUint8WeightPerTensorFloat),
+            relu(),
+            nn.Flatten(),
+            last(48),
+        ),
+        "layer 1 '1' (QuantConv2d) must have zero point 0 for its weights",
+    ),
+    "wide weights": (
+        lambda: settled(pixels(), conv(2, 4, bits=9), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (QuantConv2d) must have weights of at most 8 bits, not 9",
+    ),
+    "wide activations": (
+        lambda: behind(relu(9)),
+        "layer 2 '2' (QuantReLU) must have at most 8 bits, not 9",
+    ),
+    "real weights": (
+        lambda: settled(pixels(), conv(2, 4, weight_quant=None), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (QuantConv2d) must quantise its weights",
+    ),
+    "real activations": (
+        lambda: behind(qnn.QuantReLU(act_quant=None)),
+        "layer 2 '2' (QuantReLU) must quantise, not pass real numbers on",
+    ),
+    "activation scale per channel": (
+        lambda: behind(relu(4, Uint8ActPerTensorFloat, **PER_CHANNEL_ACT)),
+        "layer 2 '2' (QuantReLU) must have one scale, not 4",
+    ),
+    "input quantiser of a layer": (
+        lambda: settled(
+            pixels(), conv(2, 4, input_quant=Int8ActPerTensorFloat), relu(), nn.Flatten(), last(48)
+        ),
+        "must have no input_quant; put a QuantIdentity in its place",
+    ),
+    "output quantiser of a layer": (
+        lambda: settled(
+            pixels(),
+            conv(2, 4, output_quant=Int8ActPerTensorFloat),
+            relu(),
+            nn.Flatten(),
+            last(48),
+        ),
+        "must have no output_quant",
+    ),
+    "rounding of the images": (
+        lambda: settled(
+            pixels(float_to_int_impl_type=FloatToIntImplType.FLOOR), nn.Flatten(), last(60)
+        ),
+        "layer 0 '0' (QuantIdentity) must round half to even",
+    ),
+    "padded pool": (
+        lambda: behind(relu(), nn.MaxPool2d(2, padding=1), features=24),
+        "layer 3 '3' (MaxPool2d) must have padding 0",
+    ),
+    "ceiled pool": (
+        lambda: behind(relu(), nn.MaxPool2d(3, ceil_mode=True), features=8),
+        "layer 3 '3' (MaxPool2d) must have padding 0, dilation 1 and no ceil_mode",
+    ),
+    "pool before a negative gamma": (
+        negative_gamma,
+        "layer 3 '3' (BatchNorm2d) must have no negative gamma behind layer 2 '2' (MaxPool2d),"
+        " not -0.5 in channel 2: the maximum would turn into a minimum",
+    ),
+    "dense layer on a map": (
+        lambda: settled(pixels(), dense(5, 4), relu(), nn.Flatten(), last(48)),
+        "layer 1 '1' (QuantLinear) must take a flat vector; put nn.Flatten before it",
+    ),
+    "parameter not finite": (not_finite, "parameter '2.running_var' must be finite"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_name_position_and_reason(case):
+    make, words = REFUSED[case]
+    with pytest.raises(ModelError, match=re.escape(words)) as caught:
+        integerise(make(), "refused", IMAGE)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_all_that_is_supported_is_named_in_the_refusal():
+    names = ", ".join(kind.__name__ for kind in SUPPORTED)
+    with pytest.raises(ModelError, match=names):
+        build(behind(nn.Sigmoid()), IMAGE)
+
+
+# ------------------------------------------------------- a forward pass that is not the sequence
+
+
+class Net(nn.Module):
+    """Layers in registration order; subclasses bend the forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quant = pixels()
+        self.first = conv(2, 4)
+        self.act = relu()
+        self.flatten = nn.Flatten()
+        self.end = last(48)
+
+    def forward(self, x):
+        return self.end(self.flatten(self.act(self.first(self.quant(x)))))
+
+
+class Scaled(Net):
+    def forward(self, x):
+        return super().forward(2 * x - 1)
+
+
+class Functional(Net):
+    def forward(self, x):
+        return self.end(self.act(self.first(self.quant(x))).flatten(1))
+
+
+class Residual(Net):
+    def forward(self, x):
+        x = self.act(self.first(self.quant(x)))
+        return self.end(self.flatten(x + x))
+
+
+class InPlace(Net):
+    def forward(self, x):
+        x = self.first(self.quant(x))
+        x.add_(1.0)
+        return self.end(self.flatten(self.act(x)))
+
+
+class Twice(Net):
+    def forward(self, x):
+        return self.end(self.flatten(self.act(self.act(self.first(self.quant(x))))))
+
+
+class Skipped(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = relu()
+
+
+class Swapped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.quant = pixels()
+        self.end = last(60)
+        self.flatten = nn.Flatten()
+
+    def forward(self, x):
+        return self.end(self.flatten(self.quant(x)))
+
+
+class Softmax(Net):
+    def forward(self, x):
+        return torch.softmax(super().forward(x), dim=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Scaled, "layer 0 'quant' (QuantIdentity) must take what the image gives, unchanged"),
+        (Residual, "layer 3 'flatten' (Flatten) must take what layer 2 'act' (QuantReLU) gives"),
+        (InPlace, "layer 2 'act' (QuantReLU) must take what layer 1 'first' (QuantConv2d) gives"),
+        (Twice, "layers must run once each, as registered: layer 2 'act' (QuantReLU) runs at"),
+        (Skipped, "layer 5 'spare' (QuantReLU) must run once in forward(), not never"),
+        (Swapped, "layer 2 'flatten' (Flatten) runs at layer 1 'end' (QuantLinear)"),
+        (Softmax, "forward() must return what layer 4 'end' (QuantLinear) gives, unchanged"),
+    ],
+)
+def test_forward_that_is_not_the_sequence(kind, words):
+    with pytest.raises(ModelError, match=re.escape(words)) as caught:
+        build(settle(kind()), IMAGE)
+    assert "\n" not in str(caught.value)
+
+
+def test_functional_flatten_is_refused_with_what_to_write():
+    with pytest.raises(ModelError, match=r"runs at layer 3 'flatten'|use nn\.Flatten"):
+        build(settle(Functional()), IMAGE)
+
+
+def test_one_layer_registered_twice_is_refused():
+    act = relu()
+    model = settled(pixels(), conv(2, 4), act, conv(4, 4, 1), act, nn.Flatten(), last(48))
+    with pytest.raises(ModelError, match="once"):
+        build(model, IMAGE)
+
+
+def test_a_subclass_of_a_layer_is_refused():
+    class Odd(qnn.QuantLinear):
+        pass
+
+    model = settled(
+        pixels(), nn.Flatten(), Odd(60, 3, bias=False, weight_quant=Int8WeightPerTensorFloat)
+    )
+    with pytest.raises(ModelError, match=re.escape("layer 2 '2' (Odd) must be one of")):
+        build(model, IMAGE)
+
+
+def test_images_that_do_not_fit_the_model():
+    model = settled(pixels(), conv(2, 4), relu(), nn.Flatten(), last(48))
+    words = r"model must take images of 3x6x5 at layer 1 '1' \(QuantConv2d\): .*channels"
+    with pytest.raises(ModelError, match=words) as caught:
+        build(model, (3, 6, 5))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"images of 2x7x5 at layer 4 '4' \(QuantLinear\)"):
+        build(model, (2, 7, 5))
+
+
+def test_shapes_and_classes_are_those_of_the_run():
+    graph = build(settled(pixels(), conv(2, 4), relu(), nn.Flatten(), last(48, 7)), IMAGE)
+    assert [node.out_shape for node in graph.nodes] == [
+        IMAGE, (4, 4, 3), (4, 4, 3), (48,), (7,)
+    ]  # fmt: skip
+    assert graph.classes == 7
+    assert [block.multiply.path for block in graph.blocks] == ["1", "4"]
+    assert graph.blocks[0].activation.path == "2"

@@ -1,0 +1,166 @@
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hascodesign.errors import ConfigError, ModelError
+from hascodesign.models import load
+from hascodesign.models.integer import compare, integerise
+from tests.model_cases import settled
+
+FACTORY = """
+import torch
+from torch import nn
+from brevitas import nn as qnn
+from brevitas.quant import Int16Bias
+
+HELPER = 3
+
+def network():
+    return nn.Sequential(
+        qnn.QuantIdentity(return_quant_tensor=True),
+        nn.Flatten(),
+        qnn.QuantLinear(12, 6, bias=False, weight_bit_width=4),
+        qnn.QuantReLU(bit_width=3, return_quant_tensor=True),
+        qnn.QuantLinear(6, 3, bias=True, weight_bit_width=4, bias_quant=Int16Bias),
+    )
+
+def unsupported():
+    return nn.Sequential(qnn.QuantIdentity(), nn.Flatten(), nn.Linear(12, 3))
+
+def nothing():
+    return None
+
+def failing():
+    raise ValueError("no weights here\\nsecond line")
+"""
+
+
+@pytest.fixture
+def user(tmp_path) -> Path:
+    """Folder with a model file, its checkpoint and data that fit."""
+    (tmp_path / "mine.py").write_text(FACTORY)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(60, 4, 3)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(60) % 3)
+    model = load._factory_model(f"{tmp_path / 'mine.py'}:network")
+    model = settled(*model, shape=(1, 4, 3))
+    torch.save(model.state_dict(), tmp_path / "good.pt")
+    return tmp_path
+
+
+def refused(user: Path, words: str, factory="mine.py:network", checkpoint="good.pt", data=None):
+    with pytest.raises(ModelError, match=re.escape(words)) as caught:
+        load.load_user(
+            f"{user}/{factory}",
+            user / checkpoint if checkpoint else None,
+            data or user / "data.npz",
+        )
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_user_model_with_its_checkpoint(user):
+    loaded = load.load_user(f"{user}/mine.py:network", user / "good.pt", user / "data.npz")
+    assert (loaded.name, loaded.in_shape, loaded.model.training) == ("mine", (1, 4, 3), False)
+    network = integerise(loaded.model, loaded.name, loaded.in_shape)
+    assert compare(loaded.model, network, loaded.dataset.heldout).total == 0
+    state = torch.load(user / "good.pt", weights_only=True)
+    assert torch.equal(loaded.model[2].weight, state["2.weight"])
+    # the way that training loops save it
+    torch.save({"state_dict": state, "epoch": 3}, user / "wrapped.pt")
+    again = load.load_user(f"{user}/mine.py:network", user / "wrapped.pt", user / "data.npz")
+    assert torch.equal(again.model[2].weight, state["2.weight"])
+
+
+def test_model_file_and_factory(user):
+    refused(user, "mine.py must define 'net'; it defines: failing, network, nothing, unsupported",
+            "mine.py:net")  # fmt: skip
+    refused(user, "must define 'HELPER'; it defines", "mine.py:HELPER")
+    refused(user, "must return a torch.nn.Module, not NoneType", "mine.py:nothing")
+    refused(user, "must run: ValueError: no weights here", "mine.py:failing")
+    refused(user, "model file must exist", "absent.py:network")
+    refused(user, "model must be file.py:factory, not", "mine.py")
+    refused(user, "model must be file.py:factory, not", "mine.txt:network")
+    (user / "broken.py").write_text("def f(:\n")
+    refused(user, "broken.py must import: SyntaxError", "broken.py:f")
+    (user / "needs.py").write_text("import no_such_module_at_all\n")
+    refused(user, "needs.py must import: ModuleNotFoundError: No module named", "needs.py:f")
+
+
+def test_model_file_may_import_its_neighbours(user):
+    (user / "neighbour.py").write_text("WIDTH = 1\n")
+    (user / "importer.py").write_text("from neighbour import WIDTH\n" + FACTORY)
+    load.load_user(f"{user}/importer.py:network", user / "good.pt", user / "data.npz")
+
+
+def test_checkpoint_that_does_not_fit(user):
+    state = torch.load(user / "good.pt", weights_only=True)
+    refused(user, "none.pt: no such", checkpoint="none.pt")
+    torch.save({k: v for k, v in state.items() if k != "2.weight"}, user / "less.pt")
+    refused(user, "less.pt: checkpoint must fit the model: it lacks '2.weight'",
+            checkpoint="less.pt")  # fmt: skip
+    extra = {"a": torch.zeros(1), "b": torch.zeros(1)}
+    torch.save(state | extra, user / "more.pt")
+    refused(user, "it has unexpected 'a' and 1 more", checkpoint="more.pt")
+    torch.save(state | {"2.weight": torch.zeros(6, 11)}, user / "size.pt")
+    refused(user, "must fit the model: size mismatch for 2.weight", checkpoint="size.pt")
+    torch.save([1, 2], user / "list.pt")
+    refused(user, "must be a state dict of tensors, not list", checkpoint="list.pt")
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_checkpoint_that_would_run_code_is_refused(user):
+    done = user / "was_run"
+    torch.save({"2.weight": Payload(done)}, user / "zip.pt")
+    refused(user, "zip.pt: checkpoint must be a state dict of tensors", checkpoint="zip.pt")
+    (user / "raw.pt").write_bytes(pickle.dumps(Payload(done)))
+    refused(user, "raw.pt: checkpoint must be a state dict of tensors", checkpoint="raw.pt")
+    torch.save(torch.nn.Linear(2, 2), user / "whole.pt")
+    refused(user, "whole.pt: checkpoint must be a state dict of tensors", checkpoint="whole.pt")
+    assert not done.exists()
+
+
+def test_bytes_that_are_no_checkpoint(user):
+    good = (user / "good.pt").read_bytes()
+    rng = np.random.default_rng(0)
+    cases = [b"", b"text", good[:100], good[:-200], rng.bytes(500), b"\x80\x02}q\x00X"]
+    for content in cases:
+        (user / "bad.pt").write_bytes(content)
+        refused(user, "bad.pt: checkpoint must be a state dict of tensors", checkpoint="bad.pt")
+
+
+def test_data_that_does_not_fit_the_model(user):
+    images = np.zeros((60, 5, 3), np.float32)
+    np.savez(user / "tall.npz", images=images, labels=np.arange(60) % 3)
+    refused(user, "model must take images of 1x5x3 at layer 2", data=user / "tall.npz")
+    np.savez(user / "many.npz", images=images[:, 1:], labels=np.arange(60) % 4)
+    refused(user, "labels must be below the model's 3 classes, not 3", data=user / "many.npz")
+    refused(user, "layer 2 '2' (Linear) must be one of", "mine.py:unsupported", None)
+
+
+def test_bundled_digits_load_from_the_package(tmp_path):
+    said = []
+    loaded = load.load_bundled("digits-cnn", None, tmp_path, lambda *step: said.append(step))
+    assert (loaded.name, loaded.in_shape) == ("digits-cnn", (1, 8, 8))
+    assert not said
+    assert not list(tmp_path.iterdir())
+    assert load.BUNDLED.stat().st_size < 100_000
+
+
+def test_unknown_bundled_name():
+    with pytest.raises(ConfigError, match="model must be one of digits-cnn, mnist-cnn, mnist-mlp"):
+        load.load_bundled("resnet", None, Path(), print)
