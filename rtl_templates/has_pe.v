@@ -1,6 +1,6 @@
 // has_pe: one output-stationary processing element: SIMD multipliers, adder tree, accumulator.
 //   acc = F_psum((first ? 0 : acc) + sum over s of F_product(F_weight(w_s) * F_act(a_s)))
-// accumulate and first belong to the operands PIPELINE enabled cycles earlier; enable = 0 holds all.
+// accumulate and first belong to the operands PIPELINE enabled cycles earlier; enable = 0 holds it.
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after the adder tree (the accumulator
 // loop then holds one addition), 3 also before the multipliers. Registers never change a value.
 `default_nettype none
@@ -59,7 +59,9 @@ module has_pe #(
       wire signed [WEIGHT_BITS-1:0] w = weight_held[s*WEIGHT_BITS +: WEIGHT_BITS];
       wire signed [ACT_BITS:0] a =
         {act_signed & act_held[(s+1)*ACT_BITS-1], act_held[s*ACT_BITS +: ACT_BITS]};
+      /* verilator lint_off UNUSEDSIGNAL */  // a narrow accumulator never sees the top bit
       (* use_dsp = USE_DSP *) reg signed [PRODUCT_BITS-1:0] product;
+      /* verilator lint_on UNUSEDSIGNAL */
 
       if (FAULT_SITES != 0) begin : g_faulty
         wire signed [PRODUCT_BITS-1:0] m = w * a;

@@ -18,6 +18,7 @@ module has_pe_array #(
   parameter ROM_DEPTH = 16,     // words of each bank with fixed contents
   parameter EXT_DEPTH = 0,      // words of each bank filled by the weight stream
   parameter WMEM_BITS = 4,      // bits of a bank address
+  parameter WRITABLE = 0,       // 1 = the fixed contents are written too
   parameter NAME_DIGITS = 2     // digits of the PE in weights_pe<PE>.mem, 2 to 4
 ) (
   input  wire                           clk,
@@ -59,6 +60,7 @@ module has_pe_array #(
 
       has_weight_bank #(
         .WIDTH(WORD_BITS), .ROM_DEPTH(ROM_DEPTH), .EXT_DEPTH(EXT_DEPTH), .ADDRESS_BITS(WMEM_BITS),
+        .WRITABLE(WRITABLE),
         .INIT_FILE({
           "weights_pe", {(NAME_DIGITS > 3 ? 1 : 0){THOUSANDS[7:0]}},
           {(NAME_DIGITS > 2 ? 1 : 0){HUNDREDS[7:0]}}, TENS[7:0], ONES[7:0], ".mem"

@@ -1,6 +1,6 @@
-// has_rom: a read-only memory with a registered output, contents from a $readmemh file.
+// has_rom: a memory with a registered output, contents from a $readmemh file; read-only unless
+// WRITABLE is 1: then the file holds the power-up contents.
 // value = word at address, one enabled clock cycle later. An address beyond DEPTH reads anything.
-// WIDTH: bits. DEPTH: words. ADDRESS_BITS: bits that count DEPTH words, at least 1.
 // INIT_FILE: plain name, found where the simulator or the synthesiser runs; "" = unknown contents.
 // Synthesis chooses between block RAM and logic by size.
 `default_nettype none
@@ -8,13 +8,19 @@
 module has_rom #(
   parameter WIDTH = 8,         // bits
   parameter DEPTH = 16,        // words
-  parameter ADDRESS_BITS = 4,  // bits
+  parameter ADDRESS_BITS = 4,  // bits that count DEPTH words, at least 1
+  parameter WRITABLE = 0,      // 1 = the write port acts
   parameter INIT_FILE = ""
 ) (
   input  wire                    clk,
   input  wire                    enable,
   input  wire [ADDRESS_BITS-1:0] address,
-  output reg  [WIDTH-1:0]        value
+  output reg  [WIDTH-1:0]        value,
+  /* verilator lint_off UNUSEDSIGNAL */  // WRITABLE = 0 leaves the write port unread
+  input  wire                    write_enable,
+  input  wire [ADDRESS_BITS-1:0] write_address,
+  input  wire [WIDTH-1:0]        write_value
+  /* verilator lint_on UNUSEDSIGNAL */
 );
 
   reg [WIDTH-1:0] words [0:DEPTH-1];
@@ -22,6 +28,12 @@ module has_rom #(
   generate
     if (INIT_FILE != "") begin : g_contents
       initial $readmemh(INIT_FILE, words);
+    end
+  endgenerate
+
+  generate
+    if (WRITABLE != 0) begin : g_write
+      always @(posedge clk) if (write_enable) words[write_address] <= write_value;
     end
   endgenerate
 

@@ -9,19 +9,25 @@ module has_row_map #(
   parameter ROW_BITS = 5,      // bits
   parameter DEPTH = 16,        // slots
   parameter ADDRESS_BITS = 4,  // bits
+  parameter WRITABLE = 0,      // 1 = the write port acts
   parameter INIT_FILE = "row_map.mem"
 ) (
   input  wire                    clk,
   input  wire                    enable,
   input  wire [ADDRESS_BITS-1:0] slot,
   output wire [ROW_BITS-1:0]     row,
-  output wire                    used
+  output wire                    used,
+  input  wire                    write_enable,
+  input  wire [ADDRESS_BITS-1:0] write_address,
+  input  wire [ROW_BITS-1:0]     write_value
 );
 
   has_rom #(
-    .WIDTH(ROW_BITS), .DEPTH(DEPTH), .ADDRESS_BITS(ADDRESS_BITS), .INIT_FILE(INIT_FILE)
+    .WIDTH(ROW_BITS), .DEPTH(DEPTH), .ADDRESS_BITS(ADDRESS_BITS), .INIT_FILE(INIT_FILE),
+    .WRITABLE(WRITABLE)
   ) rom (
-    .clk(clk), .enable(enable), .address(slot), .value(row)
+    .clk(clk), .enable(enable), .address(slot), .value(row),
+    .write_enable(write_enable), .write_address(write_address), .write_value(write_value)
   );
 
   assign used = ~&row;

@@ -11,14 +11,21 @@ module has_threshold #(
   parameter V_BITS = 25,     // bits of v: the wider of the two and 1
   parameter STAGES = 4,      // bits of the count, 0 to 8; 0 = bias only
   parameter ROWS = 16,       // rows of all layers together
-  parameter ROW_BITS = 4     // bits that count ROWS, at least 1
+  parameter ROW_BITS = 4,    // bits that count ROWS, at least 1
+  parameter WRITABLE = 0     // 1 = the write ports act
 ) (
   input  wire                                clk,
   input  wire                                enable,
   input  wire [ROW_BITS-1:0]                 row,
   input  wire [ACC_BITS-1:0]                 acc,
   output wire [V_BITS-1:0]                   v_late,
-  output wire [(STAGES > 0 ? STAGES : 1)-1:0] passed
+  output wire [(STAGES > 0 ? STAGES : 1)-1:0] passed,
+  // one enable each for bias, descending and the search's stages; address {row, node}
+  /* verilator lint_off UNUSEDSIGNAL */  // a memory takes as many bits as it has
+  input  wire [STAGES+1:0]                   write_enable,
+  input  wire [ROW_BITS+(STAGES > 1 ? STAGES-1 : 0)-1:0] write_address,
+  input  wire [V_BITS:0]                       write_value
+  /* verilator lint_on UNUSEDSIGNAL */
 );
 
   wire [BIAS_BITS-1:0] bias;
@@ -28,9 +35,12 @@ module has_threshold #(
   reg [V_BITS-1:0] v;
 
   has_rom #(
-    .WIDTH(BIAS_BITS), .DEPTH(ROWS), .ADDRESS_BITS(ROW_BITS), .INIT_FILE("bias.mem")
+    .WIDTH(BIAS_BITS), .DEPTH(ROWS), .ADDRESS_BITS(ROW_BITS), .INIT_FILE("bias.mem"),
+    .WRITABLE(WRITABLE)
   ) bias_rom (
-    .clk(clk), .enable(enable), .address(row), .value(bias)
+    .clk(clk), .enable(enable), .address(row), .value(bias),
+    .write_enable(write_enable[0]), .write_address(write_address[ROW_BITS-1:0]),
+    .write_value(write_value[BIAS_BITS-1:0])
   );
   has_delay #(.WIDTH(ACC_BITS)) acc_register (
     .clk(clk), .enable(enable), .in(acc), .out(acc_held)
@@ -46,9 +56,12 @@ module has_threshold #(
       wire descending_read, descending;
 
       has_rom #(
-        .WIDTH(1), .DEPTH(ROWS), .ADDRESS_BITS(ROW_BITS), .INIT_FILE("descending.mem")
+        .WIDTH(1), .DEPTH(ROWS), .ADDRESS_BITS(ROW_BITS), .INIT_FILE("descending.mem"),
+        .WRITABLE(WRITABLE)
       ) descending_rom (
-        .clk(clk), .enable(enable), .address(row), .value(descending_read)
+        .clk(clk), .enable(enable), .address(row), .value(descending_read),
+        .write_enable(write_enable[1]), .write_address(write_address[ROW_BITS-1:0]),
+        .write_value(write_value[0])
       );
       has_delay descending_register (
         .clk(clk), .enable(enable), .in(descending_read), .out(descending)
@@ -76,11 +89,14 @@ module has_threshold #(
           assign descending_in = g_stage[i-1].descending_out;
         end
         has_threshold_stage #(
-          .V_BITS(V_BITS), .NODE_BITS(ROW_BITS + i), .DEPTH(ROWS << i), .STAGE(i)
+          .V_BITS(V_BITS), .NODE_BITS(ROW_BITS + i), .DEPTH(ROWS << i), .STAGE(i),
+          .WRITABLE(WRITABLE)
         ) stage (
           .clk(clk), .enable(enable), .node_in(node_in), .v_in(v_in),
           .descending_in(descending_in), .node_out(node_out), .v_out(v_out),
-          .descending_out(descending_out)
+          .descending_out(descending_out),
+          .write_enable(write_enable[i+2]), .write_address(write_address[ROW_BITS+i-1:0]),
+          .write_value(write_value[V_BITS:0])
         );
       end
       assign passed = g_stage[STAGES-1].node_out[STAGES-1:0];

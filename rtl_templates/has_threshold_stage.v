@@ -2,14 +2,15 @@
 // Reads the threshold of node_in, compares v with it, and appends the answer to the node.
 // Two enabled cycles, one result a cycle. Thresholds are V_BITS + 1 bits, so that every v has
 // values which it always or never passes.
-// NODE_BITS: bits of the address {row, found bits}. DEPTH: thresholds. STAGE: names the ROM, 0 to 9.
+// NODE_BITS: bits of the address {row, found bits}. DEPTH: thresholds. STAGE: names the ROM, 0-9.
 `default_nettype none
 
 module has_threshold_stage #(
   parameter V_BITS = 25,    // bits
   parameter NODE_BITS = 4,  // bits
   parameter DEPTH = 16,     // words
-  parameter STAGE = 0
+  parameter STAGE = 0,
+  parameter WRITABLE = 0    // 1 = the write port acts
 ) (
   input  wire                 clk,
   input  wire                 enable,
@@ -18,7 +19,10 @@ module has_threshold_stage #(
   input  wire                 descending_in,
   output reg  [NODE_BITS:0]   node_out,
   output reg  [V_BITS-1:0]    v_out,
-  output reg                  descending_out
+  output reg                  descending_out,
+  input  wire                 write_enable,
+  input  wire [NODE_BITS-1:0] write_address,
+  input  wire [V_BITS:0]      write_value
 );
 
   localparam [7:0] DIGIT = 48 + STAGE;  // ASCII
@@ -30,9 +34,10 @@ module has_threshold_stage #(
 
   has_rom #(
     .WIDTH(V_BITS + 1), .DEPTH(DEPTH), .ADDRESS_BITS(NODE_BITS),
-    .INIT_FILE({"thresholds_", DIGIT, ".mem"})
+    .INIT_FILE({"thresholds_", DIGIT, ".mem"}), .WRITABLE(WRITABLE)
   ) rom (
-    .clk(clk), .enable(enable), .address(node_in), .value(limit_word)
+    .clk(clk), .enable(enable), .address(node_in), .value(limit_word),
+    .write_enable(write_enable), .write_address(write_address), .write_value(write_value)
   );
 
   wire signed [V_BITS:0] limit = limit_word;

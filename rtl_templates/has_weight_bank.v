@@ -2,7 +2,7 @@
 // EXT_DEPTH words that a stream fills, one pass of an external layer at a time.
 // weight = word at read_address, one enabled clock cycle later (block RAM).
 // WIDTH: SIMD * WEIGHT_BITS bits, multiplier 0 lowest. ADDRESS_BITS: counts both parts, at least 1.
-// INIT_FILE: $readmemh file of the ROM part. With EXT_DEPTH = 0 there is no write port.
+// INIT_FILE: $readmemh file of the ROM part. Without EXT_DEPTH only WRITABLE = 1 writes.
 `default_nettype none
 
 module has_weight_bank #(
@@ -10,6 +10,7 @@ module has_weight_bank #(
   parameter ROM_DEPTH = 16,    // words, 0 or more
   parameter EXT_DEPTH = 0,     // words, 0 or more; one of the two at least 1
   parameter ADDRESS_BITS = 4,  // bits
+  parameter WRITABLE = 0,      // 1 = the ROM part is written too
   parameter INIT_FILE = ""
 ) (
   input  wire                    clk,
@@ -30,7 +31,7 @@ module has_weight_bank #(
     if (ROM_DEPTH > 0 && INIT_FILE != "") begin : g_rom
       initial $readmemh(INIT_FILE, words, 0, ROM_DEPTH - 1);
     end
-    if (EXT_DEPTH > 0) begin : g_write
+    if (EXT_DEPTH > 0 || WRITABLE != 0) begin : g_write
       always @(posedge clk) if (write_enable) words[write_address] <= write_weight;
     end
   endgenerate

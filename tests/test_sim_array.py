@@ -11,10 +11,12 @@ import pytest
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.types import (
     ArraySpec,
+    BuildPlan,
     FaultProfile,
     IntegerNetwork,
     MultiplyLayer,
     Schedule,
+    Shift,
     Thresholds,
     frozen,
 )
@@ -120,39 +122,67 @@ def test_many_profiles_on_one_compiled_array(tmp_path: Path) -> None:
     assert len(list((tmp_path / "results").glob("*.npz"))) == len(expected) == 60
 
 
-def thresholds_layer(spec: ArraySpec, bits: int, lowest: int) -> MultiplyLayer:
-    """acc = x of one multiplier; thresholds at, around and beyond its values."""
+def ramp(index: int, rows: int, output: Thresholds | Shift, bits: int) -> MultiplyLayer:
+    """acc = the activation code, -128..127, so that v runs over every value around an edge."""
+    signed = (output.lowest if isinstance(output, Thresholds) else output.low) < 0
+    ones, zeros = frozen(np.ones((rows, 1))), frozen(np.zeros(rows))
+    name = f"layer{index}"
+    return MultiplyLayer(name, index, ones, zeros, 2, 8, True, None, output, bits, signed)
+
+
+def edge_thresholds(bits: int, lowest: int) -> Thresholds:
     levels = (1 << bits) - 1
-    rng = np.random.default_rng(bits)
-    values = np.sort(rng.integers(-130, 130, (6, levels)), axis=1)
+    values = np.sort(np.random.default_rng(bits).integers(-130, 130, (6, levels)), axis=1)
     values[1] = values[1, ::-1]
     values[2] = -(1 << 24)  # always, ascending
     values[3] = 1 << 24  # never, ascending
     values[4] = 1 << 24  # always, descending
     values[5] = -(1 << 24)  # never, descending
     down = np.array([False, True, False, False, True, True])
-    output = Thresholds(frozen(values), frozen(down, bool), lowest)
-    item = rtl_cases.layer(rng, spec, 0, 6, 1, in_signed=True)
-    return MultiplyLayer(
-        "layer0", 0, frozen(np.ones((6, 1))), frozen(np.zeros(6)), 2, 8, True, None, output,
-        bits, lowest < 0 or item.out_signed,
-    )  # fmt: skip
+    return Thresholds(frozen(values), frozen(down, bool), lowest)
 
 
-@pytest.mark.parametrize(("bits", "lowest"), [(1, 0), (2, -1), (5, -16), (8, 0)])
-def test_thresholds_at_their_edges(tmp_path: Path, bits: int, lowest: int) -> None:
+def edges() -> tuple[ArraySpec, IntegerNetwork, Schedule]:
+    """Thresholds of several depths in one search, and shifts up to beyond the width of v."""
     spec = ArraySpec(2, 1, 2, 8, 16)
-    rng = np.random.default_rng(0)
-    # a second layer of fewer bits: its deeper search must find "never"
-    layers = [
-        thresholds_layer(spec, bits, lowest),
-        rtl_cases.layer(rng, spec, 1, 3, 2, out_bits=1),
-        rtl_cases.layer(rng, spec, 2, 2, 2, kind="last"),
+    outputs: list[tuple[Thresholds | Shift, int]] = [
+        (edge_thresholds(bits, lowest), bits)
+        for bits, lowest in ((1, 0), (2, -1), (5, -16), (8, 0), (8, -128))
     ]
+    outputs += [(Shift(shift, 0, 15), 4) for shift in (0, 1, 2, 5)]
+    outputs += [(Shift(shift, -8, 7), 4) for shift in (0, 3, 6, 7, 16, 17, 40)]
+    layers = [
+        ramp(index, 6 if isinstance(output, Thresholds) else 2, output, bits)
+        for index, (output, bits) in enumerate(outputs)
+    ]
+    rng = np.random.default_rng(0)
+    layers.append(rtl_cases.layer(rng, spec, len(layers), 2, 1, kind="last", in_signed=True))
     network = rtl_cases.network(layers)
     maps = tuple(rtl_cases.random_map(rng, item, spec.pe) for item in layers)
-    schedule, healthy = Schedule(spec, maps), FaultProfile(spec)
-    plan = rtl_cases.build(network, schedule, healthy, RtlOptions())
+    return spec, network, Schedule(spec, maps)
+
+
+EDGE_FAULTS = {
+    "": ("", "", ""),
+    "ties go up": ("has_shift.v", "rest == half && odd", "rest == half"),
+    "ties go down": ("has_shift.v", "rest == half && odd", "1'b0"),
+    "no upper clamp": ("has_shift.v", "(rounded > most) ? most", "1'b0 ? most"),
+    "above instead of at": ("has_threshold_stage.v", "value >= limit", "value > limit"),
+    "below instead of at": ("has_threshold_stage.v", "value <= limit", "value < limit"),
+}
+
+
+@pytest.mark.parametrize("fault", EDGE_FAULTS)
+def test_codes_at_every_edge(tmp_path: Path, fault: str) -> None:
+    spec, network, schedule = edges()
+    healthy, rng = FaultProfile(spec), np.random.default_rng(0)
+    files = dict(rtl_cases.build(network, schedule, healthy, RtlOptions()).files)
+    if fault:
+        file, right, wrong = EDGE_FAULTS[fault]
+        text = files[f"rtl/{file}"].decode()
+        assert right in text
+        files[f"rtl/{file}"] = text.replace(right, wrong).encode()
     rtl_cases.write_job(tmp_path / "vectors", healthy, network, schedule, 256, rng)
-    done = rtl_cases.run_bench(plan, tmp_path)
-    assert done.returncode == 0, done.stdout[-3000:]
+    done = rtl_cases.run_bench(BuildPlan(files), tmp_path)
+    assert done.returncode == (1 if fault else 0), done.stdout[-3000:]
+    assert ("code must be" in done.stdout) == bool(fault)

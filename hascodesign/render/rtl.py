@@ -168,6 +168,15 @@ def _context(
         "row_number_bits": _count_bits(max(layer.rows for layer in layers)),
         "shift_bits": max(1, *(row["shift"].bit_length() for row in table)),
         "stages": stages,
+        "memory_bits": max(
+            _count_bits(rom_depth + ext_depth),
+            _count_bits(map_depth),
+            _count_bits(spec.pe),
+            all_layers + max(stages - 1, 0),
+        ),
+        "memory_width": max(
+            spec.pe * spec.simd * spec.weight_bits, value_bits(network, spec) + 1, one_layer
+        ),
         "passed_bits": max(stages, 1),
         "wide_passed": _widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
