@@ -50,16 +50,6 @@ class Draws(NamedTuple):
     steps: NDArray[np.int64]  # [B, E] the only step the transient acts in, -1 = all, -2 = none
 
 
-class Scratch(NamedTuple):
-    """What one block of rows and columns works in."""
-
-    x: NDArray[np.int16]  # [S, LANES] activations of the step
-    q: NDArray[np.int32]  # [LANES] sum of the step
-    flips: NDArray[np.int32]  # [3, LANES]
-    states: NDArray[np.uint32]  # [ROW_BLOCK, E, LANES] state of each draw before the step goes in
-    total: NDArray[np.int32]  # [ROW_BLOCK, LANES] accumulators
-
-
 @compiled(inline="always")
 def _mix(x: Any) -> Any:
     x = np.uint32(x ^ (x >> np.uint32(16)))
@@ -70,8 +60,8 @@ def _mix(x: Any) -> Any:
 
 
 @compiled()
-def _draw(flips: Any, place: int, states: Any, b: int, e: int, step: int, entries: Any) -> None:
-    """XOR the inversions of transient ``e`` into ``flips[place]``."""
+def _draw(flips: Any, states: Any, b: int, e: int, step: int, entries: Any) -> None:
+    """XOR the inversions of transient ``e`` in row ``b`` into ``flips[b]``."""
     highest, low, span = entries[e, 0], entries[e, 1], entries[e, 2]
     keep = np.int32(entries[e, 3])
     word = np.uint32(step)
@@ -79,7 +69,7 @@ def _draw(flips: Any, place: int, states: Any, b: int, e: int, step: int, entrie
         wire = np.int32(np.int32(1) << np.int32(low)) & keep
         for i in range(LANES):
             h = _mix(np.uint32((states[b, e, i] ^ word) + GOLDEN))
-            flips[place, i] ^= wire if h <= highest else np.int32(0)
+            flips[b, i] ^= wire if h <= highest else np.int32(0)
         return
     for i in range(LANES):
         h = _mix(np.uint32((states[b, e, i] ^ word) + GOLDEN))
@@ -89,176 +79,216 @@ def _draw(flips: Any, place: int, states: Any, b: int, e: int, step: int, entrie
         lower = np.uint32(np.uint32(np.uint32(again & np.uint32(0xFFFF)) * span) >> np.uint32(16))
         bit = np.uint32(low + np.uint32(np.uint32(upper + lower) >> np.uint32(16)))
         wire = np.int32(np.int32(1) << np.int32(bit)) & keep
-        flips[place, i] ^= wire if h <= highest else np.int32(0)
+        flips[b, i] ^= wire if h <= highest else np.int32(0)
 
 
 @compiled()
 def _draw_all(
-    work: Scratch, place: int, number: int, cell: Cells, draws: Draws, row: int, b: int, step: int
+    flips: Any, states: Any, step: int, number: int, entries: Any, starts: Any, steps: Any
 ) -> bool:
-    """Inversions at (stage, multiplier) number ``number``; False where it has no transient."""
-    first, last = cell.starts[number], cell.starts[number + 1]
+    """Inversions [rows, LANES] at (stage, multiplier) ``number``; False where nothing is drawn."""
+    first, last = starts[number], starts[number + 1]
     if first == last:
         return False
-    work.flips[place, :] = 0
+    flips[:, :] = 0
     for e in range(first, last):
-        if draws.steps[row, e] == -1 or draws.steps[row, e] == step:
-            _draw(work.flips, place, work.states, b, e, step, cell.entries)
+        for b in range(flips.shape[0]):
+            if steps[b, e] == -1 or steps[b, e] == step:
+                _draw(flips, states, b, e, step, entries)
     return True
 
 
 @compiled()
-def _multiply(work: Scratch, s: int, w: Any, cell: Cells, any_w: bool, any_a: bool) -> None:
-    """flips[2] = w * a, inverted as flips[0] says of w and flips[1] of a, where either is drawn."""
-    x, flips = work.x, work.flips
-    w_mask, w_sign = cell.formats[0], cell.formats[1]
-    a_mask, a_sign = cell.formats[2], cell.formats[3]
-    if not any_w:
-        flips[0, :] = 0
-    if not any_a:
-        flips[1, :] = 0
-    for i in range(LANES):
-        wi = np.int32((((w ^ flips[0, i]) & w_mask) ^ w_sign) - w_sign)
-        ai = np.int32((((np.int32(x[s, i]) ^ flips[1, i]) & a_mask) ^ a_sign) - a_sign)
-        flips[2, i] = np.int32(wi * ai)
-
-
-@compiled()
-def _faulty_cell(
-    work: Scratch, s: int, w: Any, cell: Cells, draws: Draws, row: int, b: int, step: int
+def _products(
+    x: Any, m: Any, flips_w: Any, flips_a: Any, weights: Any, step: int, s: int, formats: Any
 ) -> None:
-    """One multiplier with faults: q = F_psum(q + F_product(w * a)), transients included."""
-    x, q, flips = work.x, work.q, work.flips
-    simd = x.shape[0]
-    m_mask, m_sign = cell.formats[4], cell.formats[5]
-    m_keep, m_flip = cell.cells[s, 0], cell.cells[s, 1]
-    q_keep, q_flip = cell.cells[s, 2], cell.cells[s, 3]
-    any_w = _draw_all(work, 0, s, cell, draws, row, b, step)
-    any_a = _draw_all(work, 1, simd + s, cell, draws, row, b, step)
-    if any_w or any_a:
-        _multiply(work, s, w, cell, any_w, any_a)
-    else:
+    """Products m = w * a, where the flips invert bits of w and of a."""
+    w_mask, w_sign = formats[0], formats[1]
+    a_mask, a_sign = formats[2], formats[3]
+    for b in range(m.shape[0]):
+        w = np.int32(weights[b, step, s])
         for i in range(LANES):
-            flips[2, i] = np.int32(w * np.int32(x[s, i]))
-    if _draw_all(work, 0, 2 * simd + s, cell, draws, row, b, step):
-        for i in range(LANES):
-            m = np.int32(((flips[2, i] & m_keep) ^ m_flip ^ flips[0, i]) & m_mask)
-            q[i] += np.int32((m ^ m_sign) - m_sign)
-    else:
-        for i in range(LANES):
-            m = np.int32(((flips[2, i] & m_keep) ^ m_flip) & m_mask)
-            q[i] += np.int32((m ^ m_sign) - m_sign)
-    if _draw_all(work, 0, 3 * simd + s, cell, draws, row, b, step):
-        for i in range(LANES):
-            q[i] = (q[i] & q_keep) ^ q_flip ^ flips[0, i]
-    elif q_keep != -1 or q_flip != 0:
-        for i in range(LANES):
-            q[i] = (q[i] & q_keep) ^ q_flip
+            wi = np.int32((((w ^ flips_w[b, i]) & w_mask) ^ w_sign) - w_sign)
+            ai = np.int32((((np.int32(x[s, i]) ^ flips_a[b, i]) & a_mask) ^ a_sign) - a_sign)
+            m[b, i] = np.int32(wi * ai)
 
 
 @compiled()
-def _load(x: Any, codes: Any, sources: Any, step: int, first: int, count: int, cell: Cells) -> None:
-    """One step's activations after their permanent faults, as numbers."""
-    mask, sign = cell.formats[2], cell.formats[3]
-    for s in range(x.shape[0]):
-        keep, flip, k = cell.act[0, s], cell.act[1, s], sources[step, s]
-        if k < 0:
-            value = np.int16(((flip & mask) ^ sign) - sign)
-            for i in range(count):
-                x[s, i] = value
+def _plain_products(x: Any, m: Any, weights: Any, step: int, s: int) -> None:
+    for b in range(m.shape[0]):
+        w = np.int32(weights[b, step, s])
+        for i in range(LANES):
+            m[b, i] = np.int32(w * np.int32(x[s, i]))
+
+
+@compiled()
+def _add_products(q: Any, m: Any, flips: Any, s: int, cells: Any, formats: Any) -> None:
+    """Add F_product(m) to q; ``flips`` are the transient inversions."""
+    keep, flip = cells[s, 0], cells[s, 1]
+    mask, sign = formats[4], formats[5]
+    for b in range(q.shape[0]):
+        for i in range(LANES):
+            v = np.int32(((m[b, i] & keep) ^ flip ^ flips[b, i]) & mask)
+            q[b, i] += np.int32((v ^ sign) - sign)
+
+
+@compiled()
+def _chain(q: Any, flips: Any, keep: Any, flip: Any) -> None:
+    """F_psum of q in place; ``flips`` are the transient inversions."""
+    for b in range(q.shape[0]):
+        for i in range(LANES):
+            q[b, i] = np.int32((q[b, i] & keep) ^ flip ^ flips[b, i])
+
+
+@compiled()
+def _foot(total: Any, q: Any, flips: Any, foot: Any, drawn: bool) -> None:
+    """Accumulator register: acc = F(acc + q), and q = 0 for the next step."""
+    keep, flip = foot[0], foot[1]
+    for b in range(q.shape[0]):
+        if drawn:
+            for i in range(LANES):
+                total[b, i] = np.int32(((total[b, i] + q[b, i]) & keep) ^ flip ^ flips[b, i])
         else:
-            for i in range(count):
-                v = ((np.int32(codes[k, first + i]) & keep) ^ flip) & mask
-                x[s, i] = np.int16((v ^ sign) - sign)
+            for i in range(LANES):
+                total[b, i] = np.int32(((total[b, i] + q[b, i]) & keep) ^ flip)
+        for i in range(LANES):
+            q[b, i] = np.int32(0)
 
 
 @compiled()
-def _plain_cells(x: Any, q: Any, weights: Any, row: int, step: int, s: int, last: int) -> None:
+def _load(x: Any, fed: Any, block: int, step: int, act: Any, formats: Any) -> None:
+    """One step's activations after their permanent faults, as numbers."""
+    mask, sign = formats[2], formats[3]
+    for s in range(x.shape[0]):
+        keep, flip = act[0, s], act[1, s]
+        for i in range(LANES):
+            v = ((np.int32(fed[block, step, s, i]) & keep) ^ flip) & mask
+            x[s, i] = np.int16((v ^ sign) - sign)
+
+
+@compiled()
+def _plain_cells(x: Any, q: Any, weights: Any, step: int, s: int, last: int) -> None:
     """Healthy multipliers s..last-1."""
     while s + 4 <= last:
-        w0, w1 = np.int32(weights[row, step, s]), np.int32(weights[row, step, s + 1])
-        w2, w3 = np.int32(weights[row, step, s + 2]), np.int32(weights[row, step, s + 3])
-        for i in range(LANES):
-            q[i] += np.int32(
-                np.int32(np.int32(w0 * x[s, i]) + np.int32(w1 * x[s + 1, i]))
-                + np.int32(np.int32(w2 * x[s + 2, i]) + np.int32(w3 * x[s + 3, i]))
-            )
+        for b in range(q.shape[0]):
+            w0, w1 = np.int32(weights[b, step, s]), np.int32(weights[b, step, s + 1])
+            w2, w3 = np.int32(weights[b, step, s + 2]), np.int32(weights[b, step, s + 3])
+            for i in range(LANES):
+                q[b, i] += np.int32(
+                    np.int32(np.int32(w0 * x[s, i]) + np.int32(w1 * x[s + 1, i]))
+                    + np.int32(np.int32(w2 * x[s + 2, i]) + np.int32(w3 * x[s + 3, i]))
+                )
         s += 4
     while s < last:
-        w0 = np.int32(weights[row, step, s])
-        for i in range(LANES):
-            q[i] += np.int32(w0 * x[s, i])
+        for b in range(q.shape[0]):
+            w0 = np.int32(weights[b, step, s])
+            for i in range(LANES):
+                q[b, i] += np.int32(w0 * x[s, i])
         s += 1
 
 
 @compiled()
-def _narrow_cells(x: Any, q: Any, weights: Any, row: int, step: int, s: int, last: int) -> None:
+def _narrow_cells(x: Any, q: Any, weights: Any, step: int, s: int, last: int) -> None:
     """Healthy multipliers s..last-1 where eight products surely sum below 2^15."""
     while s + 8 <= last:
-        w0, w1 = weights[row, step, s], weights[row, step, s + 1]
-        w2, w3 = weights[row, step, s + 2], weights[row, step, s + 3]
-        w4, w5 = weights[row, step, s + 4], weights[row, step, s + 5]
-        w6, w7 = weights[row, step, s + 6], weights[row, step, s + 7]
-        for i in range(LANES):
-            lower = np.int16(
-                np.int16(np.int16(w0 * x[s, i]) + np.int16(w1 * x[s + 1, i]))
-                + np.int16(np.int16(w2 * x[s + 2, i]) + np.int16(w3 * x[s + 3, i]))
-            )
-            upper = np.int16(
-                np.int16(np.int16(w4 * x[s + 4, i]) + np.int16(w5 * x[s + 5, i]))
-                + np.int16(np.int16(w6 * x[s + 6, i]) + np.int16(w7 * x[s + 7, i]))
-            )
-            q[i] += np.int32(np.int16(lower + upper))
+        for b in range(q.shape[0]):
+            w0, w1 = weights[b, step, s], weights[b, step, s + 1]
+            w2, w3 = weights[b, step, s + 2], weights[b, step, s + 3]
+            w4, w5 = weights[b, step, s + 4], weights[b, step, s + 5]
+            w6, w7 = weights[b, step, s + 6], weights[b, step, s + 7]
+            for i in range(LANES):
+                lower = np.int16(
+                    np.int16(np.int16(w0 * x[s, i]) + np.int16(w1 * x[s + 1, i]))
+                    + np.int16(np.int16(w2 * x[s + 2, i]) + np.int16(w3 * x[s + 3, i]))
+                )
+                upper = np.int16(
+                    np.int16(np.int16(w4 * x[s + 4, i]) + np.int16(w5 * x[s + 5, i]))
+                    + np.int16(np.int16(w6 * x[s + 6, i]) + np.int16(w7 * x[s + 7, i]))
+                )
+                q[b, i] += np.int32(np.int16(lower + upper))
         s += 8
-    while s + 2 <= last:
-        w0, w1 = weights[row, step, s], weights[row, step, s + 1]
-        for i in range(LANES):
-            q[i] += np.int32(np.int16(np.int16(w0 * x[s, i]) + np.int16(w1 * x[s + 1, i])))
-        s += 2
-    if s < last:
-        w0 = weights[row, step, s]
-        for i in range(LANES):
-            q[i] += np.int32(np.int16(w0 * x[s, i]))
+    while s < last:
+        for b in range(q.shape[0]):
+            w0 = weights[b, step, s]
+            for i in range(LANES):
+                q[b, i] += np.int32(np.int16(w0 * x[s, i]))
+        s += 1
 
 
 @compiled()
-def _step(
-    work: Scratch, weights: Any, cell: Cells, draws: Draws, row: int, b: int, step: int
-) -> None:
-    """One step of one row: the sum of its products, then the accumulator."""
-    q, total = work.q, work.total
-    q[:] = 0
-    for run in range(cell.runs.shape[0]):
-        s, last = cell.runs[run, 0], cell.runs[run, 1]
-        if cell.runs[run, 2] != 0:
-            w = np.int32(weights[row, step, s])
-            _faulty_cell(work, s, w, cell, draws, row, b, step)
-        elif cell.group >= 8:
-            _narrow_cells(work.x, q, weights, row, step, s, last)
-        else:
-            _plain_cells(work.x, q, weights, row, step, s, last)
-    keep, flip = cell.foot[0], cell.foot[1]
-    if _draw_all(work, 0, 4 * work.x.shape[0], cell, draws, row, b, step):
-        for i in range(LANES):
-            total[b, i] = ((total[b, i] + q[i]) & keep) ^ flip ^ work.flips[0, i]
-    else:
-        for i in range(LANES):
-            total[b, i] = ((total[b, i] + q[i]) & keep) ^ flip
-
-
-@compiled()
-def _start_draws(states: Any, draws: Draws, first: int, count: int, row: int, rows: int) -> None:
-    for b in range(rows):
+def _start_draws(states: Any, draws: Draws, row: int, first: int) -> None:
+    count = min(LANES, draws.counters.size - first)
+    for b in range(states.shape[0]):
         for e in range(states.shape[1]):
             prefix = draws.prefixes[row + b, e]
             for i in range(count):
                 states[b, e, i] = _mix(np.uint32((prefix ^ draws.counters[first + i]) + GOLDEN))
 
 
+@compiled()
+def _block(fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, row: int) -> Any:
+    """ACC before the last wrap, [rows of the block, LANES]."""
+    # Copies: a reference count that the threads share costs more than the arithmetic.
+    weights = weights[row : row + ROW_BLOCK].copy()
+    rows, depth, simd = weights.shape
+    runs, cells, formats = cell.runs.copy(), cell.cells.copy(), cell.formats.copy()
+    act, foot = cell.act.copy(), cell.foot.copy()
+    entries, starts = cell.entries.copy(), cell.starts.copy()
+    steps = draws.steps[row : row + ROW_BLOCK].copy()
+    x = np.zeros((simd, LANES), dtype=np.int16)
+    q, total = np.zeros((rows, LANES), np.int32), np.zeros((rows, LANES), np.int32)
+    m, none = np.zeros((rows, LANES), np.int32), np.zeros((rows, LANES), np.int32)
+    f, g = np.zeros((rows, LANES), np.int32), np.zeros((rows, LANES), np.int32)
+    states = np.zeros((rows, starts[-1], LANES), dtype=np.uint32)
+    _start_draws(states, draws, row, block * LANES)
+    for step in range(depth):
+        _load(x, fed, block, step, act, formats)
+        for run in range(runs.shape[0]):
+            s, last = runs[run, 0], runs[run, 1]
+            if runs[run, 2] == 0 and cell.group >= 8:
+                _narrow_cells(x, q, weights, step, s, last)
+                continue
+            if runs[run, 2] == 0:
+                _plain_cells(x, q, weights, step, s, last)
+                continue
+            in_w = _draw_all(f, states, step, s, entries, starts, steps)
+            in_a = _draw_all(g, states, step, simd + s, entries, starts, steps)
+            if in_w or in_a:
+                _products(x, m, f if in_w else none, g if in_a else none, weights, step, s, formats)
+            else:
+                _plain_products(x, m, weights, step, s)
+            drawn = _draw_all(f, states, step, 2 * simd + s, entries, starts, steps)
+            _add_products(q, m, f if drawn else none, s, cells, formats)
+            drawn = _draw_all(f, states, step, 3 * simd + s, entries, starts, steps)
+            if drawn or cells[s, 2] != -1 or cells[s, 3] != 0:
+                _chain(q, f if drawn else none, cells[s, 2], cells[s, 3])
+        drawn = _draw_all(f, states, step, 4 * simd, entries, starts, steps)
+        _foot(total, q, f, foot, drawn)
+    return total
+
+
+@compiled(parallel=True)
+def feed(codes: NDArray[np.uint8], sources: NDArray[np.int64], fed: NDArray[np.uint8]) -> None:
+    """Lay codes [K, N] out as the array takes them: [blocks, T, S, LANES], code 0 at padding."""
+    depth, simd = sources.shape
+    for block in numba.prange(fed.shape[0]):
+        first = block * LANES
+        count = min(LANES, codes.shape[1] - first)
+        for step in range(depth):
+            for s in range(simd):
+                k = sources[step, s]
+                # Lanes past the last column are computed and dropped: loops of fixed length
+                # are faster.
+                for i in range(LANES):
+                    fed[block, step, s, i] = np.uint8(0)
+                if k >= 0:
+                    for i in range(count):
+                        fed[block, step, s, i] = codes[k, first + i]
+
+
 @compiled(parallel=True)
 def walk(
-    codes: NDArray[np.uint8],
-    sources: NDArray[np.int64],
+    fed: NDArray[np.uint8],
     weights: NDArray[np.int16],
     cell: Cells,
     draws: Draws,
@@ -268,37 +298,20 @@ def walk(
 
     Parameters
     ----------
-    codes : [K, N] activation codes, two's complement in 8 bits where signed.
-    sources : [T, S] row of ``codes`` per step and multiplier, -1 for padding.
+    fed : [blocks, T, S, LANES] activation codes in 8 bits, as `feed` lays them out.
     weights : [B, T, S] words after their permanent faults.
     cell : the PE.
     draws : what its transients hang on.
     out : [B, N] filled with ACC.
     """
-    rows, depth, simd = weights.shape
-    columns = codes.shape[1]
-    lane_blocks = (columns + LANES - 1) // LANES
+    rows, columns = out.shape
+    lane_blocks = fed.shape[0]
     row_blocks = (rows + ROW_BLOCK - 1) // ROW_BLOCK
-    mask, sign = cell.formats[6], cell.formats[7]
-    for block in numba.prange(lane_blocks * row_blocks):
-        first = (block % lane_blocks) * LANES
-        count = min(LANES, columns - first)
-        row_first = (block // lane_blocks) * ROW_BLOCK
-        row_count = min(ROW_BLOCK, rows - row_first)
-        # Lanes past the last column are computed and dropped: loops of fixed length are faster.
-        work = Scratch(
-            np.zeros((simd, LANES), dtype=np.int16),
-            np.zeros(LANES, dtype=np.int32),
-            np.zeros((3, LANES), dtype=np.int32),
-            np.zeros((row_count, cell.entries.shape[0], LANES), dtype=np.uint32),
-            np.zeros((row_count, LANES), dtype=np.int32),
-        )
-        _start_draws(work.states, draws, first, count, row_first, row_count)
-        for step in range(depth):
-            _load(work.x, codes, sources, step, first, count, cell)
-            for b in range(row_count):
-                _step(work, weights, cell, draws, row_first + b, b, step)
-        for b in range(row_count):
-            for i in range(count):
-                v = np.int32(work.total[b, i] & mask)
-                out[row_first + b, first + i] = np.int32((v ^ sign) - sign)
+    for number in numba.prange(lane_blocks * row_blocks):
+        block, row = number // row_blocks, (number % row_blocks) * ROW_BLOCK
+        total = _block(fed, block, weights, cell, draws, row)
+        mask, sign = cell.formats[6], cell.formats[7]
+        for b in range(total.shape[0]):
+            for i in range(min(LANES, columns - block * LANES)):
+                v = np.int32(total[b, i] & mask)
+                out[row + b, block * LANES + i] = np.int32((v ^ sign) - sign)

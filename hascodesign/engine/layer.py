@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.array import k_order, stored_weights, wrap
-from hascodesign.engine.kernels import Cells, Draws, walk
+from hascodesign.engine.kernels import LANES, Cells, Draws, feed, walk
 from hascodesign.engine.slots import PeFaults, Transient, hash_prefix
 from hascodesign.types import ArraySpec, FaultProfile, IntArray, MultiplyLayer, RowMap
 
@@ -233,7 +233,9 @@ class LayerOnArray:
         result = np.empty((len(rows), codes.shape[1]), dtype=np.int32)
         cell = self._cells(slots[0])
         draws = self._draws(slots, counters)
-        walk(codes, self.sources, weights, cell, draws, result)
+        fed = np.empty((-(-codes.shape[1] // LANES), *self.order.shape, LANES), dtype=np.uint8)
+        feed(codes, self.sources, fed)
+        walk(fed, weights, cell, draws, result)
         out[places] = result
 
     def _cells(self, slot: SlotClass) -> Cells:
