@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from hascodesign import tools
 from hascodesign.errors import ToolNotFound
@@ -45,7 +45,7 @@ def healthy(checks: Sequence[Check]) -> bool:
 def report(console: Console) -> int:
     """Print the checks as a table, and give the exit code: 0, or 3 where a needed one fails."""
     checks = check_all()
-    table = Table("", "what", "found", "needed for", "to do", box=None, pad_edge=False)
+    table = Table("", "what", "found", "needed", Column("to do", overflow="fold"), box=None)
     for check in checks:
         mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "-"
         # the found text is a program's own and may hold brackets

@@ -1,0 +1,57 @@
+"""report.html: one page without any other file, for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hascodesign.report import array_map, json, plots
+from hascodesign.report.record import ACCURACIES, FlowResult, describe
+
+_TEMPLATE = "report.html.j2"
+
+
+def render(result: FlowResult) -> bytes:
+    """The page: the same bytes for the same result."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE).render(context(result)).encode()
+
+
+def context(result: FlowResult) -> dict[str, Any]:
+    """What the template shows."""
+    profile, schedule = result.profile, result.search.schedule
+    return {
+        "report": json.build(result),
+        "board": result.board,
+        "names": ACCURACIES,
+        "faults": _faults(result),
+        "severities": array_map.SEVERITIES,
+        "left_out": array_map.left_out(profile, schedule),
+        "lost": result.accuracy["integer"].value - result.accuracy["faulty_identity"].value,
+        "map_svg": array_map.array_map(profile, schedule),
+        "convergence_svg": plots.convergence(result.search),
+        "accuracy_svg": plots.accuracy_bars(result),
+        "resources_svg": plots.resource_bars(result),
+    }
+
+
+def _faults(result: FlowResult) -> list[dict[str, Any]]:
+    """Each fault with where it is, how bad, and what the verification showed of it."""
+    coverage = {entry.entry: entry for entry in result.verification.coverage}
+    return [
+        {
+            "entry": entry,
+            "words": describe(fault),
+            "severity": array_map.severity(fault, result.profile.array),
+            "coverage": coverage.get(entry),
+        }
+        for entry, fault in enumerate(result.profile.faults)
+    ]

@@ -1,0 +1,126 @@
+"""report.json: every figure of a flow, for programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from hascodesign.report.record import FlowResult, describe
+from hascodesign.types import Accuracy
+
+VERSION = 1
+
+
+def build(result: FlowResult) -> dict[str, Any]:
+    """The report as plain values, ready for `json.dumps`."""
+    network = result.network
+    return {
+        "version": VERSION,
+        "command": result.command,
+        "seed": result.seed,
+        "board": result.board.name,
+        "array": asdict(result.profile.array),
+        "model": {
+            "name": network.name,
+            "dataset": result.dataset,
+            "parameters": network.parameters,
+            "macs": network.macs,
+        },
+        "data": {"calibration": result.calibration, "heldout": result.heldout},
+        "equivalence": _equivalence(result),
+        "accuracy": {name: _accuracy(entry) for name, entry in result.accuracy.items()},
+        "recovery": result.recovery,
+        "schedule": _schedule(result),
+        "verification": _verification(result),
+        "files": [
+            {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
+            for path, content in sorted(result.files.items())
+        ],
+        "resources": _resources(result),
+        "steps": [
+            {"name": step.name, "seconds": step.seconds, "cached": step.cached}
+            for step in result.steps
+        ],
+        "peak_rss_bytes": result.peak_rss_bytes,
+    }
+
+
+def dumps(report: dict[str, Any]) -> bytes:
+    """The report as the bytes of its file.
+
+    Raises
+    ------
+    ValueError
+        A figure that is not a number: JSON has no word for it.
+    """
+    return json.dumps(report, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def _accuracy(entry: Accuracy) -> dict[str, Any]:
+    return {"value": entry.value, "n": entry.n, "ci95": list(entry.ci95)}
+
+
+def _equivalence(result: FlowResult) -> dict[str, Any]:
+    held = result.equivalence
+    return {
+        "layers": [
+            {"name": name, "compared": compared, "differences": differences}
+            for name, compared, differences in zip(
+                held.layers, held.compared, held.differences, strict=True
+            )
+        ],
+        "differences": held.total,
+        "logit_residual": held.logit_residual,
+    }
+
+
+def _schedule(result: FlowResult) -> dict[str, Any]:
+    search = result.search
+    return {
+        "algorithm": search.algorithm,
+        "evaluations": search.evaluations,
+        "seconds": search.seconds,
+        "bound": search.bound,
+        "gap": search.gap,
+        "loss": search.loss,
+        "history": list(search.history),
+        "baselines": [
+            {"name": b.name, "loss": b.loss, "accuracy": b.accuracy} for b in search.baselines
+        ],
+        "passes": {row_map.name: row_map.passes for row_map in search.schedule.layers},
+        "notes": list(search.notes),
+    }
+
+
+def _verification(result: FlowResult) -> dict[str, Any]:
+    done = result.verification
+    return {
+        "simulator": done.simulator,
+        "layers": [asdict(layer) for layer in done.layers],
+        "mismatches": done.mismatches,
+        "faults": [
+            {
+                "entry": coverage.entry,
+                "fault": describe(result.profile.faults[coverage.entry]),
+                "exercised": coverage.exercised,
+                "changed_accumulator": coverage.changed_accumulator,
+            }
+            for coverage in done.coverage
+        ],
+        "seconds": done.seconds,
+    }
+
+
+def _resources(result: FlowResult) -> dict[str, Any]:
+    held = result.resources
+    return {
+        "tool": held.tool,
+        "used": dict(held.used),
+        "available": dict(held.available),
+        "percent": result.percent,
+        "guideline": dict(held.guideline),
+        "weights": dict(held.weights),
+        "notes": list(held.notes),
+    }

@@ -1,0 +1,92 @@
+"""All that a report is made of, and the words that its three forms share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from hascodesign.recovery import recovery
+from hascodesign.steps import StepRecord
+from hascodesign.types import (
+    Accuracy,
+    Board,
+    Equivalence,
+    Fault,
+    FaultProfile,
+    IntegerNetwork,
+    Resources,
+    SearchResult,
+    Verification,
+)
+
+#: Accuracies in the order they are shown, with the words for people.
+ACCURACIES: Mapping[str, str] = MappingProxyType(
+    {
+        "brevitas": "Brevitas, healthy",
+        "integer": "Integer graph, healthy",
+        "faulty_identity": "Faulty, plain order",
+        "faulty_random_mean": "Faulty, random maps (mean)",
+        "faulty_random_best": "Faulty, best random map",
+        "assignment": "Faulty, assignment alone",
+        "scheduled": "Faulty, scheduled",
+    }
+)
+
+_KINDS = {"sa0": "stuck at 0", "sa1": "stuck at 1", "flip": "inverted"}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowResult:
+    """One flow that ran to its end."""
+
+    command: str
+    board: Board
+    profile: FaultProfile
+    seed: int  # of the flow; the profile has its own
+    network: IntegerNetwork
+    dataset: str
+    calibration: int  # images
+    heldout: int  # images
+    equivalence: Equivalence
+    accuracy: Mapping[str, Accuracy]  # the keys of ACCURACIES; "assignment" may be missing
+    search: SearchResult
+    verification: Verification
+    resources: Resources
+    files: Mapping[str, bytes]  # path below the output folder -> content
+    steps: Sequence[StepRecord]
+    peak_rss_bytes: int
+
+    @property
+    def recovery(self) -> float | None:
+        """Share of the lost accuracy that the schedule wins back; None below a point of loss."""
+        return recovery(self.accuracy)
+
+    @property
+    def percent(self) -> dict[str, float | None]:
+        """Of each resource what the array takes, percent; None where the board has none."""
+        used, available = self.resources.used, self.resources.available
+        return {
+            name: 100 * used[name] / total if total else None for name, total in available.items()
+        }
+
+
+def describe(fault: Fault) -> str:
+    """One fault in words, e.g. ``PE 3, multiplier 5: product bit 11 stuck at 1``."""
+    place = f"PE {fault.pe}"
+    if fault.kind == "dead":
+        return f"{place}: dead, every product reads 0"
+    if fault.simd is not None:
+        place += f", multiplier {fault.simd}"
+    where = str(fault.site)
+    if fault.address is not None:
+        where += f" word {fault.address}"
+    if fault.kind == "transient":
+        low_high = (fault.bit, fault.bit) if fault.bits is None else fault.bits
+        span = (
+            f"bit {low_high[0]}"
+            if low_high[0] == low_high[1]
+            else f"bits {low_high[0]} to {low_high[1]}"
+        )
+        return f"{place}: {where} {span} inverted with probability {fault.p:g} at each use"
+    return f"{place}: {where} bit {fault.bit} {_KINDS[fault.kind]}"

@@ -1,0 +1,91 @@
+"""The report as tables on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hascodesign.report.record import ACCURACIES, FlowResult
+
+
+def show(console: Console, result: FlowResult) -> None:
+    """Print accuracy, verification and resources, then what is worth a sentence."""
+    console.print(accuracy_table(result))
+    console.print(verification_table(result))
+    console.print(resources_table(result))
+    for line in sentences(result):
+        console.print(Text(line))
+
+
+def accuracy_table(result: FlowResult) -> Table:
+    """Held-out accuracies with their intervals."""
+    name = result.network.name
+    table = Table(title=f"{name} on {result.heldout} held-out images", title_justify="left")
+    table.add_column("accuracy")
+    for heading in ("%", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for key, words in ACCURACIES.items():
+        entry = result.accuracy.get(key)
+        if entry is not None:
+            style = "bold" if key == "scheduled" else ""
+            low, high = entry.ci95
+            table.add_row(words, f"{entry.value:.2f}", f"{low:.1f} .. {high:.1f}", style=style)
+    return table
+
+
+def verification_table(result: FlowResult) -> Table:
+    """Simulated layers and their mismatches."""
+    done = result.verification
+    table = Table(
+        title=f"Verilog in {done.simulator} against the fault model", title_justify="left"
+    )
+    for heading in ("run", "layer"):
+        table.add_column(heading)
+    for heading in ("columns", "integers", "mismatches", "cycles", "s"):
+        table.add_column(heading, justify="right")
+    for layer in done.layers:
+        figures = (layer.columns, layer.outputs, layer.mismatches, layer.cycles)
+        table.add_row(
+            layer.run, layer.name, *(f"{n:,}" for n in figures), f"{layer.seconds:.1f}",
+            style="bold red" if layer.mismatches else "",
+        )  # fmt: skip
+    return table
+
+
+def resources_table(result: FlowResult) -> Table:
+    """What the array takes of the board."""
+    held, percent = result.resources, result.percent
+    table = Table(title=f"{result.board.name}, by synthesis", title_justify="left")
+    table.add_column("resource")
+    for heading in ("used", "available", "%", "guideline %"):
+        table.add_column(heading, justify="right")
+    for name, total in held.available.items():
+        share = percent[name]
+        table.add_row(
+            name,
+            f"{held.used[name]:,}",
+            f"{total:,}",
+            "-" if share is None else f"{share:.1f}",
+            f"{held.guideline[name]:.0f}",
+            style="yellow" if share is not None and share > held.guideline[name] else "",
+        )
+    return table
+
+
+def sentences(result: FlowResult) -> list[str]:
+    """What the tables do not say: recovery, coverage, and every note of the steps."""
+    share, done = result.recovery, result.verification
+    lines = [
+        "Faults cost the plain order less than one point: there is nothing to recover."
+        if share is None
+        else f"The schedule recovers {100 * share:.1f} % of the accuracy that the faults cost."
+    ]
+    if done.coverage:
+        exercised = sum(c.exercised for c in done.coverage)
+        changed = sum(c.changed_accumulator for c in done.coverage)
+        lines.append(
+            f"Of {len(done.coverage)} faults the verified columns exercised {exercised};"
+            f" {changed} changed an accumulator."
+        )
+    return [*lines, *result.search.notes, *result.resources.notes]

@@ -1,0 +1,46 @@
+"""The report on the terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from hascodesign.report import terminal
+from hascodesign.stats import accuracy
+from tests import report_case
+
+RESULT = report_case.result()
+
+
+def shown(result: object = RESULT) -> list[str]:
+    screen = io.StringIO()
+    terminal.show(Console(file=screen, width=110), result)  # type: ignore[arg-type]
+    return screen.getvalue().splitlines()
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│┃ ").split("│")]
+
+
+def test_tables_hold_the_figures() -> None:
+    lines = [cells(line) for line in shown()]
+    assert ["Faulty, scheduled", "97.78", "95.7 .. 98.9"] in lines
+    assert ["faulty", "conv1", "32", "2,048", "0", "1,440", "4.2"] in lines
+    assert ["DSP", "128", "220", "58.2", "50"] in lines
+    assert ["URAM", "0", "0", "-", "80"] in lines
+
+
+def test_sentences() -> None:
+    lines = terminal.sentences(RESULT)
+    assert lines[0] == "The schedule recovers 98.1 % of the accuracy that the faults cost."
+    assert lines[1] == "Of 4 faults the verified columns exercised 3; 2 changed an accumulator."
+    assert lines[2:] == [*RESULT.search.notes, *RESULT.resources.notes]
+    small = replace(RESULT, accuracy={**RESULT.accuracy, "faulty_identity": accuracy(353, 360)})
+    assert terminal.sentences(small)[0].endswith("there is nothing to recover.")
+
+
+def test_brackets_in_notes_are_not_markup() -> None:
+    noted = replace(RESULT, resources=replace(RESULT.resources, notes=("see [red]this[/red]",)))
+    assert "see [red]this[/red]" in shown(noted)
