@@ -162,6 +162,14 @@ def test_vitis_hls_takes_design_and_bench(tool: FakeTool) -> None:
     ]
 
 
+def test_vitis_hls_runs_the_bench_on_every_vector_file(tool: FakeTool) -> None:
+    tool.build = tool.build.with_name("build")
+    vectors = {"hls/vectors/b.txt": b"", "hls/vectors/a.txt": b"", "hls/vectors/notes.md": b""}
+    write_tree(tool.build, {**FILES, **vectors, **scripts()})
+    assert tool.vitis_hls().returncode == 0
+    assert tool.lines()[5:8] == ["argument a.txt", "argument b.txt", "csim_design"]
+
+
 @pytest.mark.parametrize(
     "missing", ["hls/has_layer.cpp", "hls/has_layer_tb.cpp", "hls/has_layer.h"]
 )
@@ -201,7 +209,7 @@ def test_no_script_holds_a_path_of_this_machine() -> None:
 
 
 def test_yosys_script_by_family_and_multipliers() -> None:
-    assert b"-family xc7 -top has_array -flatten -abc9" in scripts()["synth/synth.ys"]
+    assert b"-family xc7 -top has_array -flatten -noiopad" in scripts()["synth/synth.ys"]
     assert b"-family xcup" in scripts("zcu102")["synth/synth.ys"]
     assert b"-nodsp" not in scripts()["synth/synth.ys"]
     assert b"-nodsp" in scripts(multipliers="lut")["synth/synth.ys"]

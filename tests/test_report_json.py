@@ -104,7 +104,7 @@ def test_a_figure_that_is_no_number_cannot_pass() -> None:
     [
         (Fault(3, "sa1", "product", 5, 11), "PE 3, multiplier 5: product bit 11 stuck at 1"),
         (Fault(3, "sa0", "psum", None, 0), "PE 3: psum bit 0 stuck at 0"),
-        (Fault(0, "flip", "wmem", 1, 2, address=4), "PE 0, multiplier 1: wmem word 4 bit 2 inverted"),
+        (Fault(0, "flip", "wmem", 1, 2, 4), "PE 0, multiplier 1: wmem word 4 bit 2 inverted"),
         (Fault(1, "transient", "act", 0, p=0.25, bits=(2, 5)),
          "PE 1, multiplier 0: act bits 2 to 5 inverted with probability 0.25 at each use"),
         (Fault(1, "transient", "psum", None, 6, p=0.5),

@@ -40,7 +40,14 @@ proc create_clock {args} {
   set ::clock [dict get $given -period]
   note create_clock $::clock
 }
-proc csim_design {} {
+proc csim_design {args} {
+  lassign [options csim_design {-argv:} $args] given rest
+  if {[dict exists $given -argv]} {
+    foreach path [dict get $given -argv] {
+      must_be_file csim_design $path
+      note argument [file tail $path]
+    }
+  }
   set text ""
   foreach path $::bench { append text [content $path] }
   if {![regexp {\mmain\s*\(} $text]} { error "csim_design: no main in the test bench" }
