@@ -293,8 +293,9 @@ def walk(
     cell: Cells,
     draws: Draws,
     out: NDArray[np.int32],
+    places: NDArray[np.int64],
 ) -> None:
-    """ACC of some rows on one faulty PE.
+    """Add the walked products of some rows on one faulty PE to their ACC.
 
     Parameters
     ----------
@@ -302,9 +303,10 @@ def walk(
     weights : [B, T, S] words after their permanent faults.
     cell : the PE.
     draws : what its transients hang on.
-    out : [B, N] filled with ACC.
+    out : [n, N] sums of what is not walked, modulo 2^CB.
+    places : [B] row of ``out`` of each.
     """
-    rows, columns = out.shape
+    rows, columns = places.size, out.shape[1]
     lane_blocks = fed.shape[0]
     row_blocks = (rows + ROW_BLOCK - 1) // ROW_BLOCK
     for number in numba.prange(lane_blocks * row_blocks):
@@ -312,6 +314,19 @@ def walk(
         total = _block(fed, block, weights, cell, draws, row)
         mask, sign = cell.formats[6], cell.formats[7]
         for b in range(total.shape[0]):
+            place = places[row + b]
             for i in range(min(LANES, columns - block * LANES)):
-                v = np.int32(total[b, i] & mask)
-                out[row + b, block * LANES + i] = np.int32((v ^ sign) - sign)
+                v = np.int32((total[b, i] + out[place, block * LANES + i]) & mask)
+                out[place, block * LANES + i] = np.int32((v ^ sign) - sign)
+
+
+@compiled(parallel=True)
+def store(
+    sums: NDArray[Any], out: NDArray[np.int32], places: NDArray[np.int64], first: int, bits: int
+) -> None:
+    """Put exact integer sums [B, n] into ``out[places, first:first + n]``, modulo 2^bits."""
+    up = np.int64(64 - bits)
+    for b in numba.prange(sums.shape[0]):
+        place = places[b]
+        for i in range(sums.shape[1]):
+            out[place, first + i] = np.int32((np.int64(sums[b, i]) << up) >> up)
