@@ -1,0 +1,212 @@
+"""The command line: thin; one line and an exit code for every error raised on purpose."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+import typer
+from rich.console import Console
+
+from hascodesign import __version__
+from hascodesign.boards import BOARDS, find
+from hascodesign.config import board_config, load_config
+from hascodesign.errors import HascodesignError
+from hascodesign.faults_cli import faults_app
+from hascodesign.steps import STEPS
+
+app = typer.Typer(
+    name="hascodesign",
+    help="Map a quantised network onto an imperfect PE array, and prove the result bit by bit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+study_app = typer.Typer(help="Experiments: many flows, one table.", no_args_is_help=True)
+app.add_typer(faults_app, name="faults")
+app.add_typer(study_app, name="study")
+
+Board = Annotated[str, typer.Option(help="Board; `hascodesign boards` lists them.")]
+Model = Annotated[
+    str | None, typer.Option(help="digits-cnn, mnist-cnn, mnist-mlp, or file.py:factory.")
+]
+OptionalPath = Path | None
+OptionalInt = int | None
+
+
+def _flow_command(last: str, help_text: str) -> None:
+    name = {"estimate": "flow"}.get(last, last)
+
+    @app.command(name, help=help_text)
+    def command(
+        board: Board = "pynq-z2",
+        model: Model = None,
+        checkpoint: Annotated[
+            OptionalPath, typer.Option(help="State dict of --model file.py:factory.")
+        ] = None,
+        data: Annotated[
+            OptionalPath, typer.Option(help=".npz (images, labels) or a folder of IDX files.")
+        ] = None,
+        faults: Annotated[OptionalPath, typer.Option(help="Fault profile, .json or .csv.")] = None,
+        schedule: Annotated[
+            OptionalPath, typer.Option(help="A schedule.json to judge and render, no search.")
+        ] = None,
+        out: Annotated[
+            OptionalPath, typer.Option(help="Output folder; build/<board> by default.")
+        ] = None,
+        seed: Annotated[OptionalInt, typer.Option(help="Seed of every random choice.")] = None,
+        pe: Annotated[OptionalInt, typer.Option(help="Processing elements.")] = None,
+        simd: Annotated[OptionalInt, typer.Option(help="Multipliers in each PE.")] = None,
+        weight_bits: Annotated[OptionalInt, typer.Option(help="Array weight bits.")] = None,
+        act_bits: Annotated[OptionalInt, typer.Option(help="Array activation bits.")] = None,
+        acc_bits: Annotated[OptionalInt, typer.Option(help="Accumulator bits.")] = None,
+        dataflow: Annotated[
+            Literal["os", "ws"] | None,
+            typer.Option(help="Output- or weight-stationary."),
+        ] = None,
+        multipliers: Annotated[
+            Literal["dsp", "lut"] | None,
+            typer.Option(help="What multipliers are built of."),
+        ] = None,
+        simulator: Annotated[
+            Literal["icarus", "verilator"], typer.Option(help="Simulator.")
+        ] = "icarus",
+        search_seconds: Annotated[
+            float | None, typer.Option(help="Longest search, seconds.")
+        ] = None,
+        config: Annotated[
+            OptionalPath, typer.Option(help="A flow file to use for the board's own.")
+        ] = None,
+        fresh: Annotated[bool, typer.Option("--fresh", help="Compute every step again.")] = False,
+        from_step: Annotated[
+            str | None, typer.Option("--from", help=f"Compute again from: {', '.join(STEPS)}.")
+        ] = None,
+        to_step: Annotated[str, typer.Option("--to", help="Stop after this step.")] = last,
+    ) -> None:
+        from hascodesign.delivery import run_flow  # noqa: PLC0415  (numpy, jinja: start-up time)
+        from hascodesign.pipeline import Request  # noqa: PLC0415
+
+        record = find(board)
+        changes = {
+            "board": record.name,
+            "model": model,
+            "seed": seed,
+            "array.pe": pe,
+            "array.simd": simd,
+            "array.weight_bits": weight_bits,
+            "array.act_bits": act_bits,
+            "array.acc_bits": acc_bits,
+            "array.dataflow": dataflow,
+            "render.multipliers": multipliers,
+            "schedule.seconds": search_seconds,
+        }
+        for step in filter(None, (from_step, to_step)):
+            if step not in STEPS:
+                raise typer.BadParameter(f"a step must be one of {', '.join(STEPS)}, not {step}")
+        run_flow(
+            Request(
+                config=load_config(config or board_config(record.name), changes),
+                out=out or Path("build", record.name),
+                cache=_cache(),
+                command=shlex.join(["hascodesign", *sys.argv[1:]]),
+                checkpoint=checkpoint,
+                data=data or _data_for(model),
+                faults=faults,
+                schedule=schedule,
+                simulator=simulator,
+                fresh=fresh,
+                from_step=from_step,
+                to_step=to_step,
+            )
+        )
+
+
+_flow_command("estimate", "The whole flow: from a Brevitas model to verified ROMs and a report.")
+_flow_command("schedule", "The flow up to the schedule.")
+_flow_command("render", "The flow up to the rendered files, not verified yet.")
+_flow_command("verify", "The flow up to the verified files.")
+
+
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("hascodesign"))
+
+
+def _data_for(model: str | None) -> Path | None:
+    """Folder of extra data for a bundled model that is not self-contained."""
+    folder = os.environ.get("HASCODESIGN_DATA")
+    if folder is None or model is None or not model.startswith("mnist-"):
+        return None
+    return Path(folder) / "mnist-t10k"
+
+
+@study_app.command("seeds")
+def study_seeds(
+    board: Board = "pynq-z2",
+    model: Model = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Seeds 1 to N.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    search_seconds: Annotated[
+        float | None, typer.Option(help="Longest search per seed, seconds.")
+    ] = None,
+) -> None:
+    """Draw, search and judge one default profile per seed; all in one table."""
+    from hascodesign.pipeline import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.study import seeds  # noqa: PLC0415
+
+    record = find(board)
+    changes = {"board": record.name, "model": model, "schedule.seconds": search_seconds}
+    request = Request(
+        config=load_config(board_config(record.name), changes),
+        out=out or seeds.default_out(record.name),
+        cache=_cache(),
+        data=_data_for(model),
+    )
+    Console().print(seeds.table(seeds.run(request, range(1, n + 1))))
+
+
+@app.command()
+def boards() -> None:
+    """List the boards and what their parts hold."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("board", "part", "LUT", "FF", "BRAM36", "URAM", "DSP", "clock MHz")
+    for b in BOARDS.values():
+        cells = (b.lut, b.ff, b.bram36, b.uram, b.dsp, f"{b.clock_mhz:g}")
+        table.add_row(b.name, b.part, *map(str, cells))
+    Console().print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the tools and packages that the flow uses."""
+    from hascodesign import doctor as checks  # noqa: PLC0415
+
+    raise typer.Exit(checks.report(Console()))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Entry point: 0 done; 1 mismatch or failed step; 2 bad input; 3 a tool is missing."""
+    try:
+        app(standalone_mode=True)
+    except HascodesignError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        os._exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"hascodesign: {line}", file=sys.stderr)
+    raise SystemExit(code)

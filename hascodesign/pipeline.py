@@ -1,0 +1,408 @@
+"""The flow: the one place that knows the order of the steps."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hascodesign import array as arrays
+from hascodesign import codec, files, ops, stats
+from hascodesign.boards import find
+from hascodesign.config import FlowConfig, Simulator
+from hascodesign.errors import ConfigError, HascodesignError, VerificationMismatch
+from hascodesign.faults import formats as fault_formats
+from hascodesign.faults import generate
+from hascodesign.faults.profile import check
+from hascodesign.fit import check_array, weights_on_chip
+from hascodesign.steps import STEPS, StepStore
+from hascodesign.types import (
+    Accuracy,
+    ArraySpec,
+    Board,
+    BuildPlan,
+    Dataset,
+    Equivalence,
+    FaultProfile,
+    IntegerNetwork,
+    Resources,
+    Schedule,
+    SearchResult,
+    Split,
+    Verification,
+)
+from hascodesign.ui import Display
+
+if TYPE_CHECKING:
+    from hascodesign.models.load import Loaded
+
+OUTPUTS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the flow."""
+
+    config: FlowConfig
+    out: Path
+    cache: Path  # trained models
+    command: str = ""
+    checkpoint: Path | None = None
+    data: Path | None = None
+    faults: Path | None = None
+    schedule: Path | None = None
+    simulator: Simulator = "icarus"
+    fresh: bool = False
+    from_step: str | None = None
+    to_step: str = STEPS[-1]
+
+
+class Flow:
+    """load -> integerise -> faults -> schedule -> judge -> render -> verify -> estimate.
+
+    Each step is a property: asking for one runs, or reads back, all that it needs.
+    """
+
+    def __init__(self, request: Request, store: StepStore, display: Display) -> None:
+        self.request = request
+        self.config = request.config
+        self.store = store
+        self.display = display
+
+    def share_model(self, other: Flow) -> None:
+        """Take model, data and integer graph from a flow that differs in its seed only."""
+        self.dataset, self.integers = other.dataset, other.integers
+
+    # ------------------------------------------------------------------------------- set-up
+
+    @cached_property
+    def board(self) -> Board:
+        """The board's record."""
+        return find(self.config.board)
+
+    @cached_property
+    def given_profile(self) -> FaultProfile | None:
+        """The user's own profile, checked."""
+        if self.request.faults is None:
+            return None
+        return fault_formats.read(self.request.faults)
+
+    @cached_property
+    def array(self) -> ArraySpec:
+        """The array: the profile's where one is given, else the configured one."""
+        spec = self.config.array.spec()
+        if self.given_profile is not None:
+            given = self.given_profile.array
+            if replace(given, wmem_depth=0) != spec:
+                raise ConfigError(
+                    f"{self.request.faults}: the profile's array must be the flow's, {_size(spec)},"
+                    f" not {_size(given)}; name it with --pe, --simd and the --*-bits options"
+                )
+            spec = given
+        check_array(spec, self.board, self.config.render.multipliers)
+        return spec
+
+    # -------------------------------------------------------------------------------- steps
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The Brevitas model itself; only the steps that need it import torch."""
+        from hascodesign.models import load  # noqa: PLC0415  (torch takes seconds to import)
+
+        model, request = self.config.model, self.request
+        if _is_user_model(model):
+            if request.data is None:
+                raise ConfigError(f"--model {model} needs --data: an .npz or a folder of IDX files")
+            return load.load_user(model, request.checkpoint, request.data)
+        if request.checkpoint is not None:
+            raise ConfigError(f"--checkpoint goes with --model file.py:factory, not with {model}")
+        return load.load_bundled(model, request.data, request.cache, self.display.progress)
+
+    @cached_property
+    def model_inputs(self) -> tuple[Any, ...]:
+        """All that the model and its data depend on."""
+        model = self.config.model
+        source: tuple[Path | None, ...] = (self.request.checkpoint, self.request.data)
+        if _is_user_model(model):
+            source = (Path(model.rpartition(":")[0]), *source)
+        return (model, *(_content(path) for path in source))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Step load."""
+        return self.store.run("load", self.model_inputs, lambda: self.loaded.dataset)
+
+    @cached_property
+    def integers(self) -> tuple[IntegerNetwork, Equivalence]:
+        """Step integerise."""
+        spec = self.array
+        record = self.store.run("integerise", (*self.model_inputs, spec), self._integerise)
+        return record[0], record[1]
+
+    def _integerise(self) -> tuple[IntegerNetwork, Equivalence]:
+        from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)
+
+        shape = self.dataset.heldout.images.shape[1:]
+        loaded = self.loaded
+        network = integer.integerise(
+            loaded.model, loaded.name, (shape[0], shape[1], shape[2]), self.array.acc_bits
+        )
+        arrays.check_widths(network, self.array)
+        equivalence = integer.compare(loaded.model, network, self.dataset.heldout)
+        if equivalence.total:
+            raise HascodesignError(
+                f"integer graph must equal Brevitas code for code: {equivalence.total} differ"
+            )
+        return network, equivalence
+
+    @property
+    def network(self) -> IntegerNetwork:
+        """The integer graph."""
+        return self.integers[0]
+
+    @cached_property
+    def profile(self) -> FaultProfile:
+        """Step faults."""
+        inputs = (self.array, self.config.seed, self.config.faults.model_dump(), self.network_words)
+        return self.store.run("faults", (*inputs, self.given_profile), self._faults)
+
+    def _faults(self) -> FaultProfile:
+        if self.given_profile is not None:
+            return check(self.given_profile, words=self.network_words)
+        drawn, spec = self.config.faults, replace(self.array, wmem_depth=self.network_words)
+        rng = arrays.generator(self.config.seed, "faults")
+        return generate.by_area(
+            spec,
+            rng,
+            faulty_pes=drawn.faulty_pes,
+            faults_per_pe=drawn.faults_per_pe,
+            weights=drawn.site_area or None,
+            seed=self.config.seed,
+        )
+
+    @cached_property
+    def network_words(self) -> int:
+        """Words that the network takes in each weight bank."""
+        return arrays.wmem_words(self.network, self.array)
+
+    @cached_property
+    def search(self) -> SearchResult:
+        """Step schedule."""
+        given = None
+        if self.request.schedule is not None:
+            given = files.read_input(self.request.schedule, "schedule")
+        options = self.config.schedule.model_dump()
+        inputs = (self.network, self.profile, self.config.seed, options, given)
+        data = codec.digest(self.dataset.calibration)
+        return self.store.run("schedule", (*inputs, data), lambda: self._search(given))
+
+    def _search(self, given: bytes | None) -> SearchResult:
+        from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
+        from hascodesign.schedule import evolve  # noqa: PLC0415
+        from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+
+        evaluator = self.evaluator(self.dataset.calibration, Evaluator)
+        chosen = self.config.schedule
+        options = evolve.SearchOptions(
+            population=chosen.population,
+            generations=chosen.generations,
+            seconds=chosen.seconds,
+            random_maps=chosen.random_maps,
+            extra_passes=chosen.extra_passes,
+        )
+        arguments = (self.network, self.profile, evaluator, options, self.config.seed)
+        if given is not None:
+            schedule = schedule_formats.from_json(given, self.network, self.profile.array)
+            return evolve.judge_given(*arguments, schedule, self.display.progress)
+        return evolve.search(*arguments, self.display.progress)
+
+    def evaluator(self, split: Split, kind: Any, profile: FaultProfile | None = None) -> Any:
+        """The engine's evaluator of a split under the flow's profile, or another."""
+        codes = ops.quantise(split.images, self.network.input)
+        return kind(self.network, profile or self.profile, codes, split.labels)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that is rendered."""
+        return self.search.schedule
+
+    @cached_property
+    def accuracy(self) -> Mapping[str, Accuracy]:
+        """Step judge: every figure on held-out data."""
+        heldout = codec.digest(self.dataset.heldout)
+        candidates = {b.name: (b.schedule, b.loss) for b in self.search.baselines}
+        inputs = (self.network, self.profile, self.schedule, candidates, heldout)
+        brevitas = self.integers[1].brevitas_correct
+        return self.store.run("judge", (*inputs, brevitas), self._judge)
+
+    def _judge(self) -> dict[str, Accuracy]:
+        from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
+
+        heldout = self.dataset.heldout
+        evaluator = self.evaluator(heldout, Evaluator)
+        n = len(heldout.labels)
+        named = {b.name: b for b in self.search.baselines}
+        randoms = [b for name, b in named.items() if name.startswith("random_")]
+        chosen = {
+            "faulty_identity": arrays.identity_schedule(self.network, self.profile.array),
+            "faulty_random_best": min(randoms, key=lambda b: b.loss).schedule,
+            "assignment": named["assignment"].schedule,
+            "scheduled": self.schedule,
+        }
+        judged = evaluator.judge_many([*chosen.values(), *(b.schedule for b in randoms)])
+        correct = [j.correct for j in judged]
+        result = {
+            "brevitas": stats.accuracy(self.integers[1].brevitas_correct, n),
+            "integer": stats.accuracy(evaluator.healthy_judgement().correct, n),
+        }
+        result |= {
+            name: stats.accuracy(count, n) for name, count in zip(chosen, correct, strict=False)
+        }
+        result["faulty_random_mean"] = stats.mean_accuracy(correct[len(chosen) :], n)
+        return result
+
+    @cached_property
+    def on_chip(self) -> tuple[bool, ...]:
+        """Per layer: whether its weights are kept in the banks."""
+        return weights_on_chip(self.network, self.schedule, self.array, self.board)
+
+    @cached_property
+    def plan(self) -> BuildPlan:
+        """Step render: every file of the build, in memory."""
+        options = self.config.render.model_dump()
+        inputs = (self.network, self.schedule, self.profile, self.board, self.on_chip, options)
+        return self.store.run("render", inputs, self._render)
+
+    def _render(self) -> BuildPlan:
+        from hascodesign.render import hls, project, rom, rtl  # noqa: PLC0415
+
+        chosen = self.config.render
+        roms = rom.build_roms(self.network, self.schedule, self.on_chip)
+        options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
+        parts = [
+            BuildPlan(rtl.render_rtl(self.network, self.schedule, self.profile, options)),
+            BuildPlan(rom.rom_files(roms)),
+            BuildPlan(
+                hls.render_hls(self.network, self.schedule, roms, self.on_chip, self.profile)
+            ),
+        ]
+        clock = chosen.clock_mhz or self.board.clock_mhz
+        merged = BuildPlan.merge(parts)
+        scripts = project.render_project(
+            self.board, merged.files, clock_mhz=clock, multipliers=chosen.multipliers
+        )
+        parts.append(BuildPlan(scripts))
+        return BuildPlan.merge([*parts, BuildPlan(self.records(with_schedule=True))])
+
+    def records(self, *, with_schedule: bool) -> dict[str, bytes]:
+        """faults.json and, where wanted, schedule.json."""
+        from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+
+        made = {"faults.json": fault_formats.write_json(self.profile)}
+        if with_schedule:
+            made["schedule.json"] = schedule_formats.to_json(self.schedule)
+        return made
+
+    @cached_property
+    def verified(self) -> tuple[Verification, Mapping[str, bytes]]:
+        """Step verify: the plan's own bytes in the simulator, and the vectors."""
+        inputs = (
+            self.plan,
+            self.network,
+            self.schedule,
+            self.profile,
+            codec.digest(self.dataset.heldout),
+            self.request.simulator,
+            self.config.verify.model_dump(),
+        )
+        record = self.store.run("verify", inputs, self._verify)
+        return record[0], record[1]
+
+    def _verify(self) -> tuple[Verification, Mapping[str, bytes]]:
+        from hascodesign.verify import run  # noqa: PLC0415  (numba compiles)
+
+        work = self.request.out / "sim"
+        shutil.rmtree(work, ignore_errors=True)
+        codes = ops.quantise(self.dataset.heldout.images, self.network.input)
+        verification, vectors = run.verify(
+            self.network,
+            self.schedule,
+            self.profile,
+            self.plan,
+            codes,
+            work=work,
+            simulator=self.request.simulator,
+            cycle_budget=self.config.verify.cycle_budget,
+            on_chip=self.on_chip,
+            progress=self.display.progress,
+        )
+        if verification.mismatches:
+            for mismatch in verification.first:
+                self.display.line(run.format_mismatch(mismatch))
+            raise VerificationMismatch(
+                f"the simulated Verilog must equal the fault model: {verification.mismatches}"
+                f" integers differ; logs in {work}"
+            )
+        return verification, {**vectors, **self._hls_vectors(vectors)}
+
+    def _hls_vectors(self, vectors: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Inputs of the HLS test bench: the healthy vectors, as text."""
+        from hascodesign.render import hls  # noqa: PLC0415
+
+        made = {}
+        for layer, row_map, kept in zip(
+            self.network.layers, self.schedule.layers, self.on_chip, strict=True
+        ):
+            with np.load(io.BytesIO(vectors[f"vectors/healthy/{layer.name}.npz"])) as data:
+                made[f"hls/vectors/{layer.name}.txt"] = hls.hls_vectors(
+                    layer, row_map, self.schedule.array, data, weights_port=not kept
+                )
+        return made
+
+    @cached_property
+    def resources(self) -> Resources:
+        """Step estimate: yosys on the plan's own bytes."""
+        inputs = (self.plan, self.board, self.on_chip)
+        return self.store.run("estimate", inputs, self._estimate)
+
+    def _estimate(self) -> Resources:
+        from hascodesign import estimate  # noqa: PLC0415
+
+        return estimate.estimate(
+            self.plan,
+            self.board,
+            self.network,
+            self.on_chip,
+            work=self.request.out / "synth",
+            progress=self.display.progress,
+        )
+
+
+def _size(spec: ArraySpec) -> str:
+    return (
+        f"{spec.pe} PEs x {spec.simd} SIMD, {spec.weight_bits}/{spec.act_bits}/{spec.acc_bits} bit"
+        f" weights/activations/accumulators, {spec.dataflow}"
+    )
+
+
+def _is_user_model(model: str) -> bool:
+    return ":" in model
+
+
+def _content(path: Path | None) -> str | None:
+    """Hash of a file, or of all files in a folder."""
+    if path is None:
+        return None
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file() or file == path:
+            total.update(file.name.encode())
+            total.update(files.read_input(file, "input"))
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""Experiments: many flows, one table and one figure."""
