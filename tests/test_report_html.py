@@ -153,6 +153,12 @@ def test_search_without_generations_or_baselines_still_draws() -> None:
     assert "scheduled  0" in texts(plots.convergence(bare))
 
 
+def test_labels_are_spread_and_stay_inside() -> None:
+    assert plots.spread([0.5, 0.2], 0.1) == [0.5, 0.2]
+    assert plots.spread([0.99, 0.98, 0.3], 0.1) == pytest.approx([1.0, 0.9, 0.3])
+    assert plots.spread([0.0, 0.0], 0.25) == [0.0, 0.25]
+
+
 def test_bars_name_value_and_interval() -> None:
     words = texts(plots.accuracy_bars(RESULT))
     assert "97.78 %" in words

@@ -138,7 +138,10 @@ def convergence(search: SearchResult) -> Markup:
         smallest = min(values)
         if smallest > 0 and max(values) > 10 * smallest:
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            decades = math.log10(max(values) / smallest)
+            axes.yaxis.set_major_locator(
+                LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,))
+            )
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
         axes.margins(y=0.12)
@@ -187,26 +190,28 @@ def resource_bars(result: FlowResult) -> Markup:
         return to_svg(figure, "Resources as a share of the board")
 
 
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Places in 0..1 moved as little as a simple sweep can so that all are ``gap`` apart."""
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    heights = list(places)
+    floor = 0.0
+    for index in order:
+        heights[index] = max(heights[index], floor)
+        floor = heights[index] + gap
+    ceiling = 1.0
+    for index in reversed(order):
+        heights[index] = min(heights[index], ceiling)
+        ceiling = heights[index] - gap
+    return heights
+
+
 def _labels(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
     """Words beside the right end of each line, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     log = axes.get_yscale() == "log"
     scale = math.log if log else float
     bottom, top = scale(low), scale(high)
-    places = sorted(
-        ((scale(loss) - bottom) / (top - bottom), i) for i, (_, loss, _) in enumerate(lines)
-    )
-    gap, heights = 0.085, {}
-    floor = 0.0
-    for place, index in places:
-        floor = max(place, floor)
-        heights[index] = floor
-        floor += gap
-    over = max(heights.values()) - 1.0
-    for _, index in reversed(places):
-        if over <= 0:
-            break
-        heights[index] -= over  # the stack's top is beyond the axes: push the stack down
+    heights = spread([(scale(loss) - bottom) / (top - bottom) for _, loss, _ in lines], 0.085)
     for index, (words, loss, colour) in enumerate(lines):
         axes.text(
             1.015, heights[index], f"{words}  {loss:.3g}", transform=axes.transAxes,
