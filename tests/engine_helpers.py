@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hascodesign.types import (
     ArraySpec,
     Conv,
     Fault,
-    FaultProfile,
     InputQuant,
     IntegerNetwork,
     MaxPool,
     MultiplyLayer,
     RowMap,
     Schedule,
+    Shift,
     Thresholds,
     frozen,
 )
@@ -114,3 +116,70 @@ def random_faults(
         used.add((pe, site, simd, address, bit))
         faults.append(Fault(pe, kind, site, simd, bit, address))
     return tuple(faults)
+
+
+def random_output(rng: Rng, rows: int, bits: int, signed: bool, spread: int):
+    """Thresholds of either slope with a constant and an unreachable one, or a shift."""
+    lowest = -(1 << (bits - 1)) if signed else 0
+    highest = lowest + (1 << bits) - 1
+    if rng.integers(3) == 0:
+        return Shift(int(rng.integers(0, 4)), lowest, highest)
+    descending = rng.integers(2, size=rows).astype(bool)
+    values = np.sort(rng.integers(-spread, spread + 1, (rows, highest - lowest)), axis=1)
+    values[0, -1] = 1 << 34  # never
+    if rows > 1:
+        values[1, 0] = -(1 << 34)  # always
+    values[descending] = -values[descending]
+    return Thresholds(frozen(values), frozen(descending, bool), lowest)
+
+
+def random_network(rng: Rng, spec: ArraySpec, image=(6, 5, 2)) -> IntegerNetwork:
+    """Conv with padding and stride, pool, conv, pool, dense, dense."""
+    stages: list = []
+    signed, bits = bool(rng.integers(2)), int(rng.integers(2, spec.act_bits + 1))
+    source = InputQuant(1.0, bits, signed, *_ends(bits, signed))
+    shape = image
+    convs = (((3, 2), (1, 1), (1, 0)), ((2, 2), (2, 1), (0, 1)))  # kernel, stride, padding
+    pools = (((2, 2), (1, 1)), ((2, 1), (1, 2)))  # kernel, stride
+    for index, rows in enumerate((5, 6, 7, 3)):
+        conv = Conv(shape, *convs[index]) if index < 2 else None
+        depth = int(np.prod(conv.kernel)) * shape[2] if conv else int(np.prod(shape))
+        layer = dense_layer(rng, spec, rows, depth, index)
+        last = index == 3
+        out_signed = bool(rng.integers(2))
+        out_bits = int(rng.integers(2, min(spec.act_bits, 5) + 1))
+        spread = 1 << max(spec.weight_bits + bits - 3, 2)
+        layer = replace(
+            layer,
+            conv=conv,
+            in_bits=bits,
+            in_signed=signed,
+            output=None if last else random_output(rng, rows, out_bits, out_signed, spread),
+            out_bits=0 if last else out_bits,
+            out_signed=out_signed,
+        )
+        stages.append(layer)
+        shape = (1, 1, rows) if conv is None else (*conv.out_size, rows)
+        signed, bits = out_signed, out_bits
+        if index < 2:
+            pool = MaxPool(*pools[index], shape)
+            stages.append(pool)
+            shape = pool.out_shape
+    return IntegerNetwork("random", source, image, tuple(stages), 0.05)
+
+
+def _ends(bits: int, signed: bool) -> tuple[int, int]:
+    low = -(1 << (bits - 1)) if signed else 0
+    return low, low + (1 << bits) - 1
+
+
+def random_inputs(rng: Rng, network: IntegerNetwork, images: int):
+    shape = (images, *network.in_shape)
+    codes = random_codes(rng, shape, network.input.bits, network.input.signed)
+    labels = rng.integers(0, network.layers[-1].rows, images)
+    return codes, labels
+
+
+def random_schedule(rng: Rng, network: IntegerNetwork, spec: ArraySpec, spare: int = 0) -> Schedule:
+    maps = (random_map(rng, layer, spec.pe, spare) for layer in network.layers)
+    return Schedule(spec, tuple(maps))

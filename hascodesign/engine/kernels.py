@@ -24,7 +24,7 @@ def compiled(*, parallel: bool = False, inline: str = "never") -> Callable[[Func
     """Function compiled by numba, its type kept."""
 
     def decorate(function: Function) -> Function:
-        return numba.njit(parallel=parallel, inline=inline)(function)
+        return numba.njit(parallel=parallel, inline=inline, cache=inline == "never")(function)
 
     return decorate
 

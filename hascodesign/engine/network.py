@@ -1,9 +1,15 @@
-"""A whole network on the faulty array: its logits, its loss, its every layer."""
+"""A whole network on the faulty array: its logits, its loss, its every layer.
+
+Rows are kept by what they depend on: the layer, the content of its input, the row and the class of
+its slot. Two schedules that differ only in which healthy PE a row stands on are one evaluation,
+and a layer whose input has the same content as before is not computed again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +17,51 @@ from numpy.typing import NDArray
 
 from hascodesign.array import identity_schedule, wmem_bases
 from hascodesign.engine import gemm
+from hascodesign.engine.cache import ByteLru
+from hascodesign.engine.classes import HEALTHY
+from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.loss import Judgement, judge
-from hascodesign.ops import LayerTrace, walk
+from hascodesign.engine.planes import Block, Planes, blocks_of, input_pools, planes_of
+from hascodesign.engine.slots import pe_faults
+from hascodesign.ops import LayerTrace, max_pool, walk
 from hascodesign.types import (
     FaultProfile,
     IntArray,
     IntegerNetwork,
     MultiplyLayer,
+    RowMap,
     Schedule,
 )
+
+CHUNK_BYTES = 32 << 20  # columns or accumulators of the images worked on at once
+ENTRY_BYTES = 400  # what an entry takes besides its array
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One layer on the array, and the class of the slot of each of its rows."""
+
+    on_array: LayerOnArray
+    classes: IntArray  # [R]
+
+    def keys(self) -> list[bytes]:
+        """Key of each row's class."""
+        known = self.on_array.classes
+        return [known[c].key for c in self.classes.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One output channel over all images, and a digest of it."""
+
+    values: NDArray[Any]  # uint8 [height, width, images] after pooling; last layer int64 [images]
+    token: bytes
 
 
 class Evaluator:
     """Judges schedules of one network on one profile, on one set of images.
+
+    Results are the same to the bit in any order, with any cache size and any number of threads.
 
     Parameters
     ----------
@@ -31,7 +69,7 @@ class Evaluator:
     profile : a profile that has been checked.
     codes : [n, height, width, channels] input codes.
     labels : [n] classes.
-    cache_bytes : bound on what is kept between judgements.
+    cache_bytes : bound on the rows kept between judgements; 0 keeps none.
     """
 
     def __init__(
@@ -47,25 +85,40 @@ class Evaluator:
         self.profile = profile
         self.codes = codes
         self.labels = labels
-        self.cache_bytes = cache_bytes
+        self.blocks = blocks_of(network)
+        maps = codes
+        for pool in input_pools(network):
+            maps = max_pool(pool, maps)
+        self.planes = planes_of(maps)
+        self._faults = pe_faults(profile)
+        self._on_arrays: dict[tuple[int, int, int], LayerOnArray] = {}
+        self._rows: ByteLru[Row] = ByteLru(cache_bytes)
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes kept between judgements."""
+        return self._rows.held
 
     def judge(self, schedule: Schedule) -> Judgement:
         """Loss and correct answers of the network under a schedule."""
         return judge(self.logits(schedule), self.labels, self.network.logit_scale)
 
     def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
-        """`judge` of each."""
-        return [self.judge(schedule) for schedule in schedules]
+        """`judge` of each; those that share their first layers are judged one after another."""
+        prints = [b"".join(b"".join(a.keys()) for a in self.assignments(s)) for s in schedules]
+        judged: dict[bytes, Judgement] = {}
+        for place in sorted(range(len(schedules)), key=lambda i: prints[i]):
+            if prints[place] not in judged:
+                judged[prints[place]] = self.judge(schedules[place])
+        return [judged[one] for one in prints]
 
     def healthy_judgement(self) -> Judgement:
         """The same network on an array without faults."""
-        healthy = Evaluator(self.network, replace(self.profile, faults=()), self.codes, self.labels)
-        return healthy.judge(identity_schedule(self.network, self.profile.array))
+        return judge(self.run(self.healthy()), self.labels, self.network.logit_scale)
 
     def logits(self, schedule: Schedule) -> IntArray:
         """[n, classes] integer logits, ACC + bias of the last layer."""
-        *_, last = self.trace(schedule)
-        return np.ascontiguousarray(last.codes.T)
+        return self.run(self.assignments(schedule))
 
     def trace(self, schedule: Schedule) -> Iterator[LayerTrace]:
         """Every multiply layer in turn: what it took and gave."""
@@ -76,3 +129,98 @@ class Evaluator:
             return gemm.accumulate(self.profile, layer, row_map, activations, wmem_base=base)
 
         return walk(self.network, self.codes, accumulate)
+
+    # --------------------------------------------------------------------------- assignments
+
+    def assignments(self, schedule: Schedule) -> list[Assignment]:
+        """What a schedule comes to: a class for each row of each layer."""
+        bases = wmem_bases(self.network, schedule)
+        return [
+            self._assignment(block, row_map.passes, base, row_map)
+            for block, row_map, base in zip(self.blocks, schedule.layers, bases, strict=True)
+        ]
+
+    def healthy(self) -> list[Assignment]:
+        """Every row on a healthy slot."""
+        plain = self.assignments(identity_schedule(self.network, self.profile.array))
+        return [Assignment(a.on_array, np.full_like(a.classes, HEALTHY)) for a in plain]
+
+    def _assignment(self, block: Block, passes: int, base: int, row_map: RowMap) -> Assignment:
+        key = (block.layer.index, passes, base)
+        if key not in self._on_arrays:
+            self._on_arrays[key] = LayerOnArray(
+                self.profile,
+                self._faults,
+                block.layer,
+                passes=passes,
+                base=base,
+                layer_index=block.layer.index,
+                taken=block.taken,
+            )
+        on_array = self._on_arrays[key]
+        return Assignment(on_array, on_array.classes_of(row_map))
+
+    # -------------------------------------------------------------------------------- rows
+
+    def run(self, assignments: Sequence[Assignment]) -> IntArray:
+        """[n, classes] integer logits."""
+        token = b"input"
+        source = self._input
+        rows: list[Row] = []
+        for block, assignment in zip(self.blocks, assignments, strict=True):
+            rows = self._layer(block, assignment, token, source)
+            token = _digest(b"".join(row.token for row in rows))
+            source = _stack(rows)
+        return np.ascontiguousarray(np.stack([row.values for row in rows], axis=1))
+
+    def _input(self) -> Planes:
+        return self.planes
+
+    def _layer(
+        self, block: Block, assignment: Assignment, token: bytes, source: Callable[[], Planes]
+    ) -> list[Row]:
+        index = block.layer.index
+        keys = [(index, token, r, key) for r, key in enumerate(assignment.keys())]
+        rows = [self._rows.get(key) for key in keys]
+        missing = np.array([r for r, row in enumerate(rows) if row is None], dtype=np.int64)
+        if len(missing):
+            classes = assignment.classes[missing]
+            values = compute(block, assignment.on_array, missing, classes, source())
+            for r, value in zip(missing.tolist(), values, strict=True):
+                # a copy, so that dropping the row frees it
+                row = Row(value.copy(), _digest(value))
+                self._rows.put(keys[r], row, row.values.nbytes + ENTRY_BYTES)
+                rows[r] = row
+        return [row for row in rows if row is not None]
+
+
+def compute(
+    block: Block, on_array: LayerOnArray, rows: IntArray, classes: IntArray, planes: Planes
+) -> NDArray[Any]:
+    """Planes uint8 [n, height, width, images] of some rows; of the last layer int64 [n, images]."""
+    images, layer = planes.shape[-1], block.layer
+    out: NDArray[Any]
+    if block.limits is None:
+        out = np.empty((len(rows), images), dtype=np.int64)
+    else:
+        out = np.empty((len(rows), *block.out_shape, images), dtype=np.uint8)
+    per_image = layer.positions * max(layer.depth, 4 * len(rows))
+    chunk = max(CHUNK_BYTES // per_image, 1)
+    for first in range(0, images, chunk):
+        part = planes[..., first : first + chunk]
+        counters = block.counters(np.arange(first, first + part.shape[-1]))
+        acc = on_array.accumulate(rows, classes, block.columns(part), counters)
+        if block.limits is None:
+            out[:, first : first + chunk] = acc.astype(np.int64) + layer.bias[rows, None]
+        else:
+            out[..., first : first + chunk] = block.finish(rows, acc)
+    return out
+
+
+def _digest(content: bytes | NDArray[Any]) -> bytes:
+    data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _stack(rows: list[Row]) -> Callable[[], Planes]:
+    return lambda: np.stack([row.values for row in rows])
