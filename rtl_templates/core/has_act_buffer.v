@@ -1,0 +1,39 @@
+// has_act_buffer: one feature map of activation codes, element e in bank e mod SIMD, word e / SIMD.
+// Every bank has its own addresses, so that any SIMD neighbours move in one cycle.
+// read_data = words at read_address, one enabled clock cycle later. Contents survive reset.
+// SIMD: banks. CODE_BITS: bits of a code. DEPTH: words of a bank.
+`default_nettype none
+
+module has_act_buffer #(
+  parameter SIMD = 8,       // banks
+  parameter CODE_BITS = 8,  // bits
+  parameter DEPTH = 128,    // words
+  parameter WORD_BITS = 7   // bits that count DEPTH words, at least 1
+) (
+  input  wire                      clk,
+  input  wire                      read_enable,
+  input  wire [SIMD*WORD_BITS-1:0] read_address,
+  output wire [SIMD*CODE_BITS-1:0] read_data,
+  input  wire [SIMD-1:0]           write_enable,
+  input  wire [SIMD*WORD_BITS-1:0] write_address,
+  input  wire [SIMD*CODE_BITS-1:0] write_data
+);
+
+  genvar b;
+  generate
+    for (b = 0; b < SIMD; b = b + 1) begin : g_bank
+      reg [CODE_BITS-1:0] words [0:DEPTH-1];
+      reg [CODE_BITS-1:0] value;
+      always @(posedge clk) begin
+        if (write_enable[b]) begin
+          words[write_address[b*WORD_BITS +: WORD_BITS]] <= write_data[b*CODE_BITS +: CODE_BITS];
+        end
+        if (read_enable) value <= words[read_address[b*WORD_BITS +: WORD_BITS]];
+      end
+      assign read_data[b*CODE_BITS +: CODE_BITS] = value;
+    end
+  endgenerate
+
+endmodule
+
+`default_nettype wire

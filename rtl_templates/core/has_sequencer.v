@@ -1,0 +1,108 @@
+// has_sequencer: takes an image in, runs the network's stages one after the other, sends the result.
+// An image whose tlast comes early is dropped at once, one without tlast at its last beat up to the
+// next tlast. A fault in the weight stream or the row map halts: no result leaves until restart.
+// start pulses for each stage; the stage's constants stand still from then to its end.
+// Buffer i mod 2 is read by stage i, the other one is written; the image goes to buffer 0.
+`default_nettype none
+
+module has_sequencer #(
+  parameter IMAGE_BEATS = 8,     // beats of an image
+  parameter BEAT_BITS = 3,       // bits of IMAGE_BEATS - 1, at least 1
+  parameter STAGES = 1,          // stages of the network
+  parameter STAGE_BITS = 1       // bits of STAGES - 1, at least 1
+) (
+  input  wire                  clk,
+  input  wire                  rst,
+  input  wire                  enable,
+  input  wire                  image_valid,
+  input  wire                  image_last,
+  output wire                  image_ready,
+  output wire                  image_beat,   // a beat goes into the buffer
+  output reg  [BEAT_BITS-1:0]  beat,
+  output reg  [STAGE_BITS-1:0] stage,
+  output reg                   start,
+  input  wire                  stage_done,
+  input  wire                  fault,        // halt
+  output wire                  send,
+  input  wire                  sent,
+  output wire                  busy,
+  output wire                  halted,
+  output reg                   too_short,
+  output reg                   too_long,
+  output reg                   image_done,
+  output reg  [31:0]           image_cycles,
+  output wire                  stage_end,    // with stage: stage_cycles is its count
+  output reg  [31:0]           stage_cycles
+);
+
+  localparam [2:0] LOAD = 3'd0, SKIP = 3'd1, SETTLE = 3'd2, RUN = 3'd3, SEND = 3'd4, SENDING = 3'd5,
+                   HALT = 3'd6;
+  localparam [31:0] BEATS_LESS_1 = IMAGE_BEATS - 1, STAGES_LESS_1 = STAGES - 1;
+  localparam [1:0] SETTLED = 2'd3;  // cycles in which writes reach the buffer
+
+  reg [2:0] state;
+  reg [1:0] settle;
+
+  wire beat_end = beat == BEATS_LESS_1[BEAT_BITS-1:0];
+  wire beat_first = beat == {BEAT_BITS{1'b0}};
+  wire stage_last = stage == STAGES_LESS_1[STAGE_BITS-1:0];
+  wire taken = image_valid && image_ready;
+
+  assign image_ready = (state == LOAD && (enable || !beat_first)) || state == SKIP;
+  assign image_beat = taken && state == LOAD;
+  assign send = state == SEND;
+  assign busy = !(state == LOAD && beat_first);
+  assign halted = state == HALT;
+  assign stage_end = state == RUN && stage_done;
+
+  always @(posedge clk) begin
+    start <= 1'b0;
+    image_done <= 1'b0;
+    too_short <= image_beat && image_last && !beat_end && !rst;
+    too_long <= image_beat && !image_last && beat_end && !rst;
+    stage_cycles <= start ? 32'd1 : stage_cycles + 32'd1;
+    image_cycles <= (image_beat && beat_first) ? 32'd1 : image_cycles + 32'd1;
+    if (image_beat) beat <= (image_last || beat_end) ? {BEAT_BITS{1'b0}} : beat + 1'b1;
+    if (rst) begin
+      state <= LOAD;
+      beat <= {BEAT_BITS{1'b0}};
+      stage <= {STAGE_BITS{1'b0}};
+    end else if (fault) begin
+      state <= HALT;
+    end else begin
+      case (state)
+        LOAD: begin
+          stage <= {STAGE_BITS{1'b0}};
+          settle <= 2'd0;
+          if (image_beat && beat_end) state <= image_last ? SETTLE : SKIP;
+        end
+        SKIP: if (taken && image_last) state <= LOAD;
+        SETTLE: begin
+          settle <= settle + 2'd1;
+          if (settle == SETTLED) begin
+            start <= 1'b1;
+            state <= RUN;
+          end
+        end
+        RUN: begin
+          settle <= 2'd0;
+          if (stage_done) begin
+            state <= stage_last ? SEND : SETTLE;
+            if (!stage_last) stage <= stage + 1'b1;
+          end
+        end
+        SEND: state <= SENDING;
+        SENDING: begin
+          if (sent) begin
+            state <= LOAD;
+            image_done <= 1'b1;
+          end
+        end
+        default: state <= HALT;
+      endcase
+    end
+  end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,322 @@
+"""The parts of the benches of has_core: drivers, monitors, the job and what is held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+from streams import IntArray, Pauses, pack, signed
+
+OKAY, SLVERR = 0, 2
+CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x14
+SELECT, ADDRESS, COMMIT = 0x20, 0x24, 0x28
+STAGE_CYCLES, VALUES = 0x400, 0x800
+BUSY, HALTED = 1, 2
+SHORT, LONG, WEIGHTS, ROW_MAP = 1 << 8, 1 << 9, 1 << 10, 1 << 11
+ENABLE, CLASS_ONLY, RESTART = 1, 2, 4
+STALLED = 200_000  # cycles without a beat or a result after which the core is given up
+
+Beat = tuple[int, int]  # data, last
+
+
+class Watched(Protocol):
+    """A part that moves with the clock."""
+
+    def edge(self) -> None:
+        """One rising clock edge."""
+
+
+class StreamDriver:
+    """Source of a stream with tlast; ``edge`` is called at every rising clock edge."""
+
+    def __init__(self, dut: Any, name: str, pauses: Pauses) -> None:
+        self._valid, self._ready, self._last, self._data = (
+            getattr(dut, f"{name}_t{part}") for part in ("valid", "ready", "last", "data")
+        )
+        self._pauses = pauses
+        self._beats: Iterator[Beat] = iter(())
+        self._showing = False
+        self.sent = 0
+        self._valid.value = 0
+        self._last.value = 0
+
+    def send(self, beats: Iterable[Beat]) -> None:
+        """Beats to come next, in place of those that were still to come."""
+        self._beats, self._showing = iter(beats), False
+        self._valid.value = 0
+
+    def edge(self) -> None:
+        """Note whether the shown beat was taken, and show the next."""
+        if self._showing:
+            if not int(self._ready.value):
+                return
+            self.sent += 1
+        beat = None if self._pauses() else next(self._beats, None)
+        if beat is not None:
+            self._data.value, self._last.value = beat
+        if self._showing or beat is not None:
+            self._valid.value = int(beat is not None)
+        self._showing = beat is not None
+
+
+class ResultMonitor:
+    """Sink of the result stream: one list of (data, user) for each packet."""
+
+    def __init__(self, dut: Any, pauses: Pauses) -> None:
+        self._pauses = pauses
+        self._valid, self._ready, self._last, self._data, self._user = (
+            getattr(dut, f"m_axis_result_t{part}")
+            for part in ("valid", "ready", "last", "data", "user")
+        )
+        self._packet: list[tuple[int, int]] = []
+        self._resting = False
+        self.packets: list[list[tuple[int, int]]] = []
+        self._ready.value = 1
+
+    def edge(self) -> None:
+        """Take the shown beat, if this side was ready, and choose readiness anew."""
+        if not self._resting and int(self._valid.value):
+            self._packet.append((int(self._data.value), int(self._user.value)))
+            if int(self._last.value):
+                self.packets.append(self._packet)
+                self._packet = []
+        rest = self._pauses()
+        if rest != self._resting:
+            self._resting = rest
+            self._ready.value = int(not rest)
+
+
+class CodeMonitor:
+    """Watches what the layers give and what the poolings write, inside the core."""
+
+    def __init__(self, dut: Any) -> None:
+        array = dut.layers
+        self._valid = array.m_axis_result_tvalid
+        self._fields = [dut.layer] + [
+            getattr(array, f"m_axis_result_{name}")
+            for name in ("row", "column", "acc", "v", "code")
+        ]
+        self._put_valid, self._pooling = dut.codes_valid, dut.pooling
+        self._put = [dut.stage, dut.pool_element_out, dut.codes_lanes, dut.codes]
+        self.results: list[tuple[int, ...]] = []  # layer, row, column, acc, v, code
+        self.puts: list[tuple[int, ...]] = []  # stage, element, lanes, codes
+
+    def edge(self) -> None:
+        """Note the results of this cycle."""
+        if int(self._valid.value):
+            self.results.append(tuple(int(field.value) for field in self._fields))
+        if int(self._pooling.value) and int(self._put_valid.value):
+            self.puts.append(tuple(int(field.value) for field in self._put))
+
+
+class Registers:
+    """The AXI4-Lite side, one access at a time."""
+
+    PORTS = (
+        "awvalid",
+        "awaddr",
+        "wvalid",
+        "wdata",
+        "wstrb",
+        "bready",
+        "arvalid",
+        "araddr",
+        "rready",
+    )
+
+    def __init__(self, dut: Any, edge: Callable[[], Any]) -> None:
+        self._dut, self._edge = dut, edge
+        for name in self.PORTS:
+            getattr(dut, f"s_axil_{name}").value = 0
+
+    def _port(self, name: str) -> Any:
+        return getattr(self._dut, f"s_axil_{name}")
+
+    async def write(self, address: int, value: int, strobe: int = 0xF) -> int:
+        """Response of one write."""
+        settings = (("awaddr", address), ("wdata", value), ("wstrb", strobe))
+        for name, setting in (*settings, ("awvalid", 1), ("wvalid", 1), ("bready", 1)):
+            self._port(name).value = setting
+        await self._edge()
+        while not int(self._port("awready").value):
+            await self._edge()
+        self._port("awvalid").value = self._port("wvalid").value = 0
+        while not int(self._port("bvalid").value):
+            await self._edge()
+        response = int(self._port("bresp").value)
+        self._port("bready").value = 0
+        await self._edge()
+        return response
+
+    async def read(self, address: int) -> tuple[int, int]:
+        """(value, response) of one read."""
+        for name, setting in (("araddr", address), ("arvalid", 1), ("rready", 1)):
+            self._port(name).value = setting
+        await self._edge()
+        while not int(self._port("arready").value):
+            await self._edge()
+        self._port("arvalid").value = 0
+        while not int(self._port("rvalid").value):
+            await self._edge()
+        answer = int(self._port("rdata").value), int(self._port("rresp").value)
+        self._port("rready").value = 0
+        await self._edge()
+        return answer
+
+    async def value(self, address: int) -> int:
+        """Value of a register that is there."""
+        value, response = await self.read(address)
+        assert response == OKAY, f"register {address:#x} must answer OKAY, not {response}"
+        return value
+
+    async def set(self, address: int, value: int) -> None:
+        """Write that must be taken."""
+        response = await self.write(address, value)
+        assert response == OKAY, f"register {address:#x} must answer OKAY, not {response}"
+
+    async def write_memory(
+        self, memory: int, words: Iterable[int], width: int, at: int = 0
+    ) -> None:
+        """Words into one memory, from word ``at`` on."""
+        await self.set(SELECT, memory)
+        await self.set(ADDRESS, at)
+        for word in words:
+            for place in range(-(-width // 32)):
+                await self.set(VALUES + 4 * place, (word >> (32 * place)) & 0xFFFFFFFF)
+            await self.set(COMMIT, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """Images, and what every layer is to give for them."""
+
+    codes: IntArray  # [n, elements] input codes
+    acc: dict[int, IntArray]  # by layer [R, n * positions]
+    out: dict[int, IntArray]  # by layer, codes; of the last ACC + bias
+    pools: dict[int, IntArray]  # by stage [n, elements] pooled codes
+    signed: dict[str, bool]  # "layer0" or "pool1": output codes are two's complement
+    external: dict[int, dict[str, IntArray]]  # by layer: weights, slots, k_order
+
+    @staticmethod
+    def read(path: Path) -> ImageJob:
+        """One job file."""
+        with np.load(path, allow_pickle=False) as file:
+            data = {key: file[key].astype(np.int64) for key in file.files}
+
+        def numbered(prefix: str) -> dict[int, IntArray]:
+            return {int(k[len(prefix) :]): v for k, v in data.items() if k.startswith(prefix)}
+
+        parts = {name: numbered(f"{name}_") for name in ("weights", "slots", "order")}
+        external = {
+            layer: {name: part[layer] for name, part in parts.items()} for layer in parts["weights"]
+        }
+        flags = {k[7:]: bool(v) for k, v in data.items() if k.startswith("signed_")}
+        return ImageJob(
+            data["codes"], numbered("acc_"), numbered("out_"), numbered("pool_"), flags, external
+        )
+
+    @property
+    def logits(self) -> IntArray:
+        """[n, classes]."""
+        return self.out[max(self.out)].T
+
+    def image_beats(
+        self, simd: int, bits: int, images: Iterable[int] | None = None
+    ) -> Iterator[Beat]:
+        """Beats of images, all by default, back to back."""
+        for image in range(len(self.codes)) if images is None else images:
+            yield from with_last(image_words(self.codes[image], simd, bits))
+
+    def weight_beats(self, bits: int) -> Iterator[Beat]:
+        """Beats of one image's external weights: layer by layer, pass by pass."""
+        for layer in sorted(self.external):
+            part = self.external[layer]
+            padded = np.pad(part["weights"], ((0, 1), (0, 1)))
+            for slots in part["slots"]:
+                words = padded[slots[None, :, None], part["order"][:, None, :]]  # [T, P, S]
+                yield from with_last(pack(words.reshape(len(words), -1), bits))
+
+
+def image_words(codes: IntArray, simd: int, bits: int) -> list[int]:
+    """One image as words of ``simd`` codes, code 0 beyond its end."""
+    return pack(np.pad(codes, (0, -len(codes) % simd)).reshape(-1, simd), bits)
+
+
+def with_last(words: list[int]) -> Iterator[Beat]:
+    """Beats of a packet."""
+    return ((word, int(place == len(words) - 1)) for place, word in enumerate(words))
+
+
+class CoreBench:
+    """The core with its clock, streams, registers and monitors."""
+
+    def __init__(self, dut: Any, pauses: int | None = None, watch: bool = True) -> None:
+        self.dut = dut
+        seeds = [None if pauses is None else pauses + i for i in range(3)]
+        self.images = StreamDriver(dut, "s_axis_image", Pauses(seeds[0]))
+        self.weights = StreamDriver(dut, "s_axis_weight", Pauses(seeds[1]))
+        self.results = ResultMonitor(dut, Pauses(seeds[2]))
+        self.codes = CodeMonitor(dut)
+        self.registers = Registers(dut, self.edge)
+        self._clock_edge = RisingEdge(dut.clk)
+        self._watch: list[Watched] = [self.images, self.weights, self.results]
+        self._watch += [self.codes] * watch
+        self.pe, self.simd, self.weight_bits, self.act_bits, self.acc_bits, self.v_bits = (
+            int(getattr(dut, name).value)
+            for name in ("PE", "SIMD", "WEIGHT_BITS", "ACT_BITS", "ACC_BITS", "V_BITS")
+        )
+        self.cycles = 0
+
+    async def edge(self) -> None:
+        """One clock cycle of every part."""
+        await self._clock_edge
+        self.cycles += 1
+        for part in self._watch:
+            part.edge()
+
+    async def start(self) -> None:
+        """Start the clock and reset."""
+        Clock(self.dut.clk, 10, unit="ns").start()
+        await self.reset()
+
+    async def reset(self) -> None:
+        """Hold reset for two cycles, with nothing on the streams."""
+        self.images.send(())
+        self.weights.send(())
+        self.dut.rst.value = 1
+        for _ in range(3):
+            await RisingEdge(self.dut.clk)
+        self.dut.rst.value = 0
+        await RisingEdge(self.dut.clk)
+
+    async def until(self, packets: int) -> None:
+        """Run until so many packets have come."""
+        idle, seen = 0, -1
+        while len(self.results.packets) < packets:
+            await self.edge()
+            moved = self.images.sent + self.weights.sent + len(self.codes.results)
+            idle = 0 if moved != seen else idle + 1
+            seen = moved
+            assert idle < STALLED, f"no beat moved for {STALLED} cycles"
+
+    async def classify(self, job: ImageJob) -> None:
+        """Send a job's images back to back, and take their results."""
+        before = len(self.results.packets)
+        self.images.send(job.image_beats(self.simd, self.act_bits))
+        self.weights.send(
+            beat for _ in range(len(job.codes)) for beat in job.weight_beats(self.weight_bits)
+        )
+        await self.until(before + len(job.codes))
+
+    def logits(self, packet: list[tuple[int, int]]) -> IntArray:
+        """Logits of one packet; its class must stand on every beat."""
+        bits = len(self.dut.m_axis_result_tdata)
+        values = signed(np.array([data for data, _ in packet], dtype=np.int64), bits)
+        users = {user for _, user in packet}
+        assert users == {int(np.argmax(values))}, f"class of {values} must be its first greatest"
+        return values
