@@ -131,6 +131,12 @@ _flow_command("render", "The flow up to the rendered files, not verified yet.")
 _flow_command("verify", "The flow up to the verified files.")
 
 
+def _console() -> Console:
+    """Standard output; wide enough for a table where it is not a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
 def _cache() -> Path:
     return Path(platformdirs.user_cache_dir("hascodesign"))
 
@@ -165,7 +171,43 @@ def study_seeds(
         cache=_cache(),
         data=_data_for(model),
     )
-    Console().print(seeds.table(seeds.run(request, range(1, n + 1))))
+    _console().print(seeds.table(seeds.run(request, range(1, n + 1))))
+
+
+@study_app.command("voltage")
+def study_voltage(
+    board: Board = "pynq-z2",
+    model: Model = None,
+    seed: Annotated[OptionalInt, typer.Option(help="Seed of the drawn cells.")] = None,
+    out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
+    search_seconds: Annotated[
+        float, typer.Option(help="Longest search per voltage, seconds.")
+    ] = 10.0,
+) -> None:
+    """Accuracy against voltage and modelled power, for plain order and schedule."""
+    from hascodesign.pipeline import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.study import voltage  # noqa: PLC0415
+
+    record = find(board)
+    changes = {
+        "board": record.name,
+        "model": model,
+        "seed": seed,
+        "schedule.seconds": search_seconds,
+        "schedule.random_maps": 2,
+    }
+    request = Request(
+        config=load_config(board_config(record.name), changes),
+        out=out or Path("build", f"study-voltage-{record.name}"),
+        cache=_cache(),
+        data=_data_for(model),
+    )
+    folder = os.environ.get("HASCODESIGN_DATA")
+    measured = voltage.measured_folder(Path(folder) if folder else None)
+    result = voltage.run(request, measured)
+    _console().print(voltage.table(result))
+    for line in voltage.sentences(result):
+        print(line)
 
 
 @app.command()
@@ -177,7 +219,7 @@ def boards() -> None:
     for b in BOARDS.values():
         cells = (b.lut, b.ff, b.bram36, b.uram, b.dsp, f"{b.clock_mhz:g}")
         table.add_row(b.name, b.part, *map(str, cells))
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command()
@@ -185,7 +227,7 @@ def doctor() -> None:
     """Check the tools and packages that the flow uses."""
     from hascodesign import doctor as checks  # noqa: PLC0415
 
-    raise typer.Exit(checks.report(Console()))
+    raise typer.Exit(checks.report(_console()))
 
 
 @app.command()

@@ -43,6 +43,9 @@ from hascodesign.ui import Display
 if TYPE_CHECKING:
     from hascodesign.models.load import Loaded
 
+#: Largest distance of a float64 logit from its integer, in steps of one.
+LOGIT_RESIDUAL = 1e-6
+#: Folders that a flow renders.
 OUTPUTS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
 
 
@@ -155,10 +158,13 @@ class Flow:
             loaded.model, loaded.name, (shape[0], shape[1], shape[2]), self.array.acc_bits
         )
         arrays.check_widths(network, self.array)
-        equivalence = integer.compare(loaded.model, network, self.dataset.heldout)
-        if equivalence.total:
+        equivalence = integer.compare(
+            loaded.model, network, self.dataset.heldout, self.array.acc_bits
+        )
+        if equivalence.total or equivalence.logit_residual >= LOGIT_RESIDUAL:
             raise HascodesignError(
-                f"integer graph must equal Brevitas code for code: {equivalence.total} differ"
+                f"integer graph must equal Brevitas code for code: {equivalence.total} differ,"
+                f" logits by {equivalence.logit_residual:.1e} of a step"
             )
         return network, equivalence
 
@@ -213,6 +219,7 @@ class Flow:
         options = evolve.SearchOptions(
             population=chosen.population,
             generations=chosen.generations,
+            evaluations=chosen.evaluations,
             seconds=chosen.seconds,
             random_maps=chosen.random_maps,
             extra_passes=chosen.extra_passes,

@@ -1,0 +1,205 @@
+"""The whole flow as a user calls it: what it leaves, what it resumes, and how it fails."""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from hascodesign import cli, codec
+from hascodesign.engine import gemm
+from hascodesign.pipeline import Flow
+from hascodesign.types import BuildPlan
+
+QUICK = """
+board = "pynq-z2"
+[array]
+pe = 16
+simd = 8
+weight_bits = 4
+act_bits = 8
+acc_bits = 24
+[faults]
+faulty_pes = 4
+site_area = { product = 81.0, psum = 11.0, weight = 4.0, act = 4.0 }
+[schedule]
+generations = 0
+evaluations = 60
+random_maps = 2
+"""
+RENDERED = ("rtl", "roms", "hls", "vivado", "vectors", "report.json", "report.html")
+
+
+def run(*arguments):
+    """Exit code of one call of the command line; 0 where it returns."""
+    old, sys.argv = sys.argv, ["hascodesign", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as exit_:
+        return exit_.code or 0
+    finally:
+        sys.argv = old
+    return 0
+
+
+@pytest.fixture(scope="module")
+def flow_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "quick.toml"
+    path.write_text(QUICK)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, flow_file):
+    """One finished flow that the tests below copy."""
+    out = tmp_path_factory.mktemp("flow") / "out"
+    assert run("flow", "--config", flow_file, "--out", out) == 0
+    return out
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    shutil.copytree(built, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def contents(out, *folders):
+    paths = [p for f in folders for p in sorted((out / f).rglob("*")) if p.is_file()]
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in paths}
+
+
+def test_the_report_says_what_was_done(built):
+    report = json.loads((built / "report.json").read_text())
+    accuracy = report["accuracy"]
+    assert report["version"] == 1 and report["board"] == "pynq-z2"
+    assert report["verification"]["mismatches"] == 0
+    assert report["equivalence"]["differences"] == 0
+    assert accuracy["integer"]["value"] >= 98.0
+    assert accuracy["integer"]["value"] == accuracy["brevitas"]["value"]
+    # the default seed's profile hurts, and even a short search wins most of it back
+    assert accuracy["integer"]["value"] - accuracy["faulty_identity"]["value"] >= 20.0
+    assert report["recovery"] > 0.85
+    assert all(a["n"] == report["data"]["heldout"] for a in accuracy.values())
+    assert {s["name"] for s in report["steps"]} >= {"load", "schedule", "verify", "estimate"}
+    assert all(f["changed_accumulator"] for f in report["verification"]["faults"])
+
+
+def test_every_listed_file_is_there_as_listed(built):
+    report = json.loads((built / "report.json").read_text())
+    assert len(report["files"]) > 50
+    for entry in report["files"]:
+        content = (built / entry["path"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["path"]
+
+
+def test_every_resource_is_within_the_guideline(built):
+    resources = json.loads((built / "report.json").read_text())["resources"]
+    assert resources["used"]["DSP"] == 128
+    assert 0 < resources["used"]["BRAM36"] <= 0.8 * 140
+    assert 0 < resources["used"]["LUT"] <= 0.7 * 53200
+
+
+def test_a_second_run_is_served_from_the_steps_and_writes_the_same(copy, flow_file, capsys):
+    before = contents(copy, "rtl", "roms", "hls", "vivado", "vectors")
+    shutil.rmtree(copy / "roms")
+    assert run("flow", "--config", flow_file, "--out", copy) == 0
+    assert "done, " not in capsys.readouterr().err.replace("done in", "")
+    assert contents(copy, "rtl", "roms", "hls", "vivado", "vectors") == before
+
+
+def test_the_same_seed_gives_the_same_bytes_elsewhere(built, tmp_path, flow_file):
+    assert run("render", "--config", flow_file, "--out", tmp_path / "o") == 0
+    again = contents(tmp_path / "o" / "unverified", "rtl", "roms", "hls")
+    first = {p: b for p, b in contents(built, "rtl", "roms", "hls").items() if p in again}
+    assert again == first and len(again) > 50
+    for name in ("faults.json", "schedule.json"):
+        assert (tmp_path / "o" / "unverified" / name).read_bytes() == (built / name).read_bytes()
+    assert not (tmp_path / "o" / "roms").exists()
+
+
+def test_another_seed_gives_another_profile(built, tmp_path, flow_file):
+    assert run("flow", "--to", "faults", "--config", flow_file, "--out", tmp_path, "--seed", 2) == 0
+    assert (tmp_path / "faults.json").read_bytes() != (built / "faults.json").read_bytes()
+
+
+def test_a_schedule_can_be_given_back(built, tmp_path, flow_file):
+    arguments = ("--config", flow_file, "--out", tmp_path / "o")
+    given = ("--schedule", built / "schedule.json", "--faults", built / "faults.json")
+    assert run("render", *arguments, *given) == 0
+    made = (tmp_path / "o" / "unverified" / "schedule.json").read_bytes()
+    assert made == (built / "schedule.json").read_bytes()
+
+
+# ------------------------------------------------------------------- a wrong bit fails the flow
+
+
+def changed_plan(monkeypatch, change):
+    """Make the render step's files pass through ``change``."""
+    render = Flow._render
+    monkeypatch.setattr(Flow, "_render", lambda flow: BuildPlan(change(dict(render(flow).files))))
+
+
+def flipped(path, line, bit):
+    """A change that inverts one bit of one word of a memory file."""
+
+    def change(files):
+        lines = files[path].decode().split("\n")
+        width = len(lines[line])
+        lines[line] = f"{int(lines[line], 16) ^ (1 << bit):0{width}x}"
+        return files | {path: "\n".join(lines).encode()}
+
+    return change
+
+
+def wrong_sign(files):
+    text = files["rtl/has_pe.v"].decode()
+    assert text.count(": acc) + sum_held") == 1
+    return files | {"rtl/has_pe.v": text.replace(": acc) + sum_held", ": acc) - sum_held").encode()}
+
+
+CHANGES = {
+    "weight ROM": flipped("roms/weights_pe00.mem", 3, 0),
+    "threshold ROM": flipped("roms/thresholds_0.mem", 1, 9),
+    "bias ROM": flipped("roms/bias.mem", 0, 0),
+    "pe.v": wrong_sign,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_wrong_bit_in_the_plan_fails_the_flow(copy, flow_file, monkeypatch, capsys, name):
+    changed_plan(monkeypatch, CHANGES[name])
+    code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
+    error = capsys.readouterr().err
+    assert code == 1
+    assert "expected" in error and "got" in error and "PE" in error
+    left_nothing(copy)
+
+
+def test_a_wrong_engine_fails_the_flow(copy, flow_file, monkeypatch, capsys):
+    right = gemm.accumulate
+
+    def wrong(*arguments, **options):
+        acc = right(*arguments, **options).copy()
+        acc[0, :] ^= 1
+        return acc
+
+    monkeypatch.setattr(gemm, "accumulate", wrong)
+    code = run("flow", "--config", flow_file, "--out", copy, "--from", "verify")
+    assert code == 1 and "must equal the fault model" in capsys.readouterr().err
+    left_nothing(copy)
+
+
+def left_nothing(out: Path):
+    assert [name for name in RENDERED if (out / name).exists()] == []
+    assert list(out.rglob("*.mem")) == []
+
+
+def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, capsys):
+    plan = codec.decode((copy / "steps" / "render.npz").read_bytes())
+    (copy / "steps" / "render.npz").write_bytes(
+        codec.encode(BuildPlan(CHANGES["pe.v"](dict(plan.files))))
+    )
+    assert run("flow", "--config", flow_file, "--out", copy) == 0
+    assert "render     done" in capsys.readouterr().err
