@@ -119,7 +119,7 @@ class Bench:
         dut.start.value = 1
         await RisingEdge(dut.clk)
         dut.start.value = 0
-        cycles, idle, seen, done, edge = 0, 0, 0, dut.done, RisingEdge(dut.clk)
+        cycles, last, idle, seen, done, edge = 0, 0, 0, 0, dut.done, RisingEdge(dut.clk)
         parts = (self.acts, self.weights, monitor)
         while True:
             await edge
@@ -127,11 +127,12 @@ class Bench:
                 part.edge()
             moved = self.acts.sent + self.weights.sent + len(monitor.results)
             cycles += moved > 0
+            last = cycles if moved > seen else last
             idle = 0 if moved > seen else idle + 1
             seen = moved
             assert idle < STALLED, f"layer {job.name}: no beat moved for {STALLED} cycles"
             if int(done.value):
-                return cycles
+                return last
 
 
 @cocotb.test()

@@ -98,6 +98,16 @@ def test_the_healthy_build_ignores_the_profile(tmp_path: Path) -> None:
         np.testing.assert_array_equal(results[stem].codes, codes)
 
 
+def test_reset_start_and_time(tmp_path: Path) -> None:
+    shape = SHAPES["plain"]
+    network, schedule, profile = case(shape)
+    plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
+    rng = np.random.default_rng(6)
+    rtl_cases.write_job(tmp_path / "vectors", profile, network, schedule, 5, rng)
+    done = rtl_cases.run_bench(plan, tmp_path, "--faults", "--bench", "control_tests")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 def test_many_profiles_on_one_compiled_array(tmp_path: Path) -> None:
     shape = SHAPES["plain"]
     network, schedule, _ = case(shape)

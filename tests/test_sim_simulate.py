@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
+from hascodesign.files import write_tree
 from hascodesign.render.rtl import RtlOptions
+from hascodesign.resources import share
 from hascodesign.types import ArraySpec, BuildPlan, FaultProfile, Schedule
 from hascodesign.verify.simulate import LayerResult, simulate
 from tests import rtl_cases
@@ -138,3 +142,17 @@ def test_verilator_gives_the_same(tmp_path: Path) -> None:
         plan, tmp_path / "vectors", tmp_path / "work", faults=True, simulator="verilator"
     )
     assert differences(results, expected) == [("layer0", 0, 0), ("layer1", 0, 0)]
+
+
+@pytest.mark.parametrize("sites", [0, 1])
+def test_the_bench_runs_by_hand(tmp_path: Path, sites: int) -> None:
+    folder = tmp_path / "vectors" if sites else tmp_path / "vectors" / "healthy"
+    plan, expected = build(folder)
+    write_tree(tmp_path, plan.files)
+    command = ["make", "-C", str(share("sim")), f"BUILD={tmp_path}", f"PYTHON={sys.executable}"]
+    command += [f"FAULT_SITES={sites}", "PAUSES=1", "WAVES=1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert list(tmp_path.rglob("*.fst"))
+    with np.load(tmp_path / "sim" / "by_hand" / "results" / "layer1.npz") as got:
+        np.testing.assert_array_equal(got["codes"], expected["layer1"][1])
