@@ -18,7 +18,7 @@ from hascodesign.types import BuildPlan, IntArray, frozen
 
 SIMULATORS = ("icarus", "verilator")
 # Icarus and Verilator go on after a memory file that is missing, short, long or malformed
-_MEMORY_COMPLAINT = re.compile(r"readmem", re.IGNORECASE)
+_MEMORY_COMPLAINT = re.compile(r"\$readmem")
 
 
 @dataclass(frozen=True, slots=True)
