@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -13,7 +14,7 @@ from hascodesign.errors import ConfigError
 from hascodesign.schedule.assign import assign, separable_cost
 from hascodesign.schedule.cost import row_costs
 from hascodesign.schedule.evolve import ALIKE, search
-from hascodesign.schedule.fitness import Candidate, Fitness, SearchStopped
+from hascodesign.schedule.fitness import Candidate, Fitness, SearchStopped, by_network
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.judging import win_note
 from hascodesign.schedule.operators import MapCrossover, ScheduleProblem, SwapMutation
@@ -56,14 +57,7 @@ def every_schedule(space: Space) -> Iterator[IntArray]:
     """All distinct canonical chromosomes of a tiny space."""
     parts = []
     for layer in space.layers:
-        alone = Space(
-            space.array,
-            (
-                layer.__class__(
-                    layer.name, layer.rows, layer.passes, 0, layer.classes, layer.members
-                ),
-            ),
-        )
+        alone = Space(space.array, (replace(layer, start=0),))
         distinct = {}
         for order in permutations(range(layer.slots)):
             canonical = alone.canonical(np.array(order))
@@ -170,7 +164,7 @@ def test_the_result_is_a_schedule_and_says_what_it_took() -> None:
     assert 0 < result.evaluations <= SMALL.evaluations
     assert list(result.history) == sorted(result.history, reverse=True)
     assert seen[-1] == ("search", result.evaluations, SMALL.evaluations)
-    assert {what for what, _, _ in seen} == {"row costs", "search"}
+    assert {what for what, _, _ in seen} == {"loss model", "search"}
 
 
 def test_same_seed_same_schedule_another_seed_other_random_maps() -> None:
@@ -185,7 +179,7 @@ def test_same_seed_same_schedule_another_seed_other_random_maps() -> None:
 def test_each_distinct_schedule_is_evaluated_once() -> None:
     evaluator = TableEvaluator(tables(2))
     space = make_space(NETWORK, PROFILE)
-    fitness = Fitness(space, evaluator, limit=100)
+    fitness = Fitness(space, by_network(space, evaluator), limit=100)
     rng = np.random.default_rng(0)
     chromosome = space.random(rng)
     twin = chromosome.copy()
@@ -202,7 +196,7 @@ def test_the_limit_on_evaluations_holds_exactly() -> None:
     result = search(NETWORK, PROFILE, evaluator, options, seed=1)
     assert result.evaluations <= 29
     space = make_space(NETWORK, PROFILE)
-    fitness = Fitness(space, evaluator, limit=3)
+    fitness = Fitness(space, by_network(space, evaluator), limit=3)
     rng = np.random.default_rng(0)
     with pytest.raises(SearchStopped, match="all 3 evaluations are used"):
         fitness.losses([space.random(rng) for _ in range(9)])
@@ -317,7 +311,7 @@ def test_the_selection_images_choose_among_the_finalists() -> None:
 
 def test_children_are_permutations_and_swaps_change_the_result() -> None:
     space = make_space(NETWORK, PROFILE)
-    problem = ScheduleProblem(Fitness(space, TableEvaluator(tables(1)), 10))
+    problem = ScheduleProblem(Fitness(space, by_network(space, TableEvaluator(tables(1))), 10))
     rng = np.random.default_rng(0)
     parents = np.stack([[space.random(rng) for _ in range(20)] for _ in range(2)])
     children = MapCrossover(1.0)._do(problem, parents, random_state=rng)
@@ -374,7 +368,7 @@ def test_the_polish_ends_where_no_swap_helps() -> None:
     evaluator = NetworkEvaluator(NETWORK, PROFILE)
     space = make_space(NETWORK, PROFILE)
     flat = [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
-    fitness = Fitness(space, evaluator, limit=10_000)
+    fitness = Fitness(space, by_network(space, evaluator), limit=10_000)
     start = space.canonical(space.identity())
     begin = Candidate(start, float(fitness.losses([start])[0]))
     end = polish(fitness, flat, begin, patience=10_000)

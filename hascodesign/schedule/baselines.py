@@ -15,7 +15,7 @@ from pymoo.core.termination import NoTermination
 from pymoo.operators.crossover.ox import ox, random_sequence
 
 from hascodesign.array import generator
-from hascodesign.schedule.fitness import Fitness, SearchStopped
+from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
 from hascodesign.schedule.protocols import Evaluator
 from hascodesign.schedule.space import Space, make_space
@@ -94,7 +94,7 @@ def genetic_alone(
 def _best_of(
     space: Space, evaluator: Evaluator, evaluations: int, part: Callable[[Fitness], None]
 ) -> tuple[Schedule, Fitness]:
-    fitness = Fitness(space, evaluator, evaluations)
+    fitness = Fitness(space, by_network(space, evaluator), evaluations)
     with suppress(SearchStopped):  # its evaluations are used: the normal end
         part(fitness)
     return space.decode(fitness.top(1)[0].chromosome), fitness

@@ -5,21 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
 
 from hascodesign.array import generator, identity_schedule
 from hascodesign.schedule.assign import Assignment, assign, separable_cost
 from hascodesign.schedule.cost import row_costs
-from hascodesign.schedule.fitness import Fitness, SearchStopped
+from hascodesign.schedule.descend import propose
+from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.genetic import evolve, first_population
 from hascodesign.schedule.judging import Judged, judge_both, win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
-from hascodesign.schedule.protocols import Evaluator, Progress, silent
+from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts, silent
 from hascodesign.schedule.space import Space, make_space
+from hascodesign.schedule.surrogate import LogitModel, make_model
 from hascodesign.types import (
     Baseline,
     FaultProfile,
     FloatArray,
+    IntArray,
     IntegerNetwork,
     Schedule,
     SearchResult,
@@ -27,8 +33,13 @@ from hascodesign.types import (
 
 __all__ = ["SearchOptions", "judge_given", "search"]
 
-ALGORITHM = "assignment + pymoo GA + swap polish"
+ALGORITHM = "assignment + loss model + pymoo GA + swap polish"
 GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
+ROUNDS = 4  # at most, of searches on the loss model
+MODELLED = 3000  # evaluations of the model in each of them, at most
+EXACT_PAIRS = 512  # rows times classes up to which every cost is evaluated exactly
+WORK = 1.2e11  # multiply-accumulates of the network that a search may take where no limit is set
+FEWEST, MOST = 48, 2000  # evaluations
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 
 
@@ -43,6 +54,8 @@ class _Run:
     fitness: Fitness
     costs: Sequence[FloatArray]
     assigned: Assignment
+    model: LogitModel | None
+    model_around: Callable[[IntArray | None], LogitModel | None]
     history: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -125,9 +138,37 @@ def _prepare(
 ) -> _Run:
     options = SearchOptions() if options is None else options
     space = make_space(network, profile, options.extra_passes, passes)
-    fitness = Fitness(space, evaluator, options.evaluations, options.seconds, progress)
-    costs = row_costs(space, evaluator, progress)
-    return _Run(space, evaluator, selection, options, fitness, costs, assign(space, costs))
+    limit = options.evaluations or affordable(network, evaluator)
+    fitness = Fitness(space, by_network(space, evaluator), limit, options.seconds, progress)
+
+    def model_around(chromosome: IntArray | None) -> LogitModel | None:
+        if space.alike or not (options.model and isinstance(evaluator, Pictured)):
+            return None
+        images = (evaluator.codes, evaluator.labels)
+        return make_model(network, profile, space, *images, chromosome, progress)
+
+    model = model_around(None)
+    costs = _costs(space, evaluator, model, progress)
+    assigned = assign(space, costs)
+    return _Run(space, evaluator, selection, options, fitness, costs, assigned, model, model_around)
+
+
+def affordable(network: IntegerNetwork, evaluator: Evaluator) -> int:
+    """Evaluations that suit about half a minute on two cores; the same on every machine."""
+    images = len(evaluator.labels) if isinstance(evaluator, Labelled) else 1
+    return int(min(MOST, max(FEWEST, WORK / (network.macs * images))))
+
+
+def _costs(
+    space: Space, evaluator: Evaluator, model: LogitModel | None, progress: Progress
+) -> list[FloatArray]:
+    """Row costs: 0 where all maps compute the same, exact where that is cheap, else modelled."""
+    if space.alike:
+        return [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
+    pairs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
+    if model is None or (isinstance(evaluator, RowCosts) and pairs <= EXACT_PAIRS):
+        return row_costs(space, evaluator, progress)
+    return model.costs()
 
 
 def _result(
@@ -181,31 +222,61 @@ def _in_space(run: _Run, judged: dict[str, Judged]) -> list[Judged]:
 
 
 def _search(run: _Run, known: list[Judged], seed: int) -> None:
-    """The genetic part, then the polish; notes and history in `run`."""
+    """The model's proposals, the genetic part, the polish; notes and history in `run`."""
     rng = generator(seed, "schedule search")
-    fitness, options = run.fitness, run.options
+    limit = run.fitness.limit
     for one in known:
-        fitness.give(run.space.encode(one.schedule), one.searched)
-    given = [run.space.identity(), run.assigned.chromosome]
-    given += [run.space.encode(one.schedule) for one in known[:2]]
-    seeds = first_population(run.space, run.costs, given, run.assigned.chromosome, options, rng)
+        run.fitness.give(run.space.encode(one.schedule), one.searched)
     try:
-        share = GENETIC_SHARE if options.polish else 1.0
-        fitness.limit = max(1, int(share * options.evaluations))
-        _until_spent(lambda: evolve(fitness, run.costs, seeds, options, rng, run.history.append))
-        fitness.limit = options.evaluations
-        if options.polish:
+        proposed = _propose(run, [run.space.encode(one.schedule) for one in known[:2]], rng)
+        run.fitness.limit = max(1, int(GENETIC_SHARE * limit)) if run.options.polish else limit
+        _until_spent(lambda: _evolve(run, proposed, rng))
+        run.fitness.limit = limit
+        if run.options.polish:
             _until_spent(lambda: _polish(run))
     except SearchStopped as stopped:
         run.notes.append(f"Stopped early: {stopped.reason}; this is the best schedule so far.")
     except KeyboardInterrupt:
         run.notes.append(
-            f"Stopped by Ctrl-C after {fitness.evaluations} evaluations; "
+            f"Stopped by Ctrl-C after {run.fitness.evaluations} evaluations; "
             "this is the best schedule so far."
         )
 
 
-def _until_spent(part: Callable[[], None]) -> None:
+def _propose(run: _Run, starts: list[IntArray], rng: np.random.Generator) -> list[IntArray]:
+    """Descend on the loss model, built anew around the best map until that brings no more."""
+    proposed: list[IntArray] = []
+    wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
+    starts = [run.assigned.chromosome, *starts]
+    for _ in range(ROUNDS):
+        if run.model is None:
+            break
+        found = propose(run.model, starts, wide, MODELLED, rng)
+        before = run.fitness.best
+        _until_spent(partial(run.fitness.losses, found))
+        proposed += found
+        best = run.fitness.best
+        if best is None or (before is not None and best.loss >= before.loss):
+            break
+        run.model = run.model_around(best.chromosome)
+        starts = [best.chromosome, *found[:1]]
+    return proposed
+
+
+def _evolve(run: _Run, proposed: list[IntArray], rng: np.random.Generator) -> None:
+    best = run.fitness.best
+    near = run.assigned.chromosome if best is None else best.chromosome
+    given = [run.space.identity(), run.assigned.chromosome, near, *proposed]
+    costs = _costs_near(run, near)
+    seeds = first_population(run.space, costs, given, near, run.options, rng)
+    evolve(run.fitness, costs, seeds, run.options, rng, run.history.append)
+
+
+def _costs_near(run: _Run, chromosome: IntArray) -> Sequence[FloatArray]:
+    return run.costs if run.model is None else run.model.costs(chromosome)
+
+
+def _until_spent(part: Callable[[], object]) -> None:
     """Run one part of the search; using up its evaluations is its normal end."""
     try:
         part()
@@ -215,8 +286,12 @@ def _until_spent(part: Callable[[], None]) -> None:
 
 
 def _polish(run: _Run) -> None:
-    if run.fitness.best is not None:
-        polish(run.fitness, run.costs, run.fitness.best, run.options.evaluations)
+    best, model = run.fitness.best, run.model
+    if best is None:
+        return
+    rank = None if model is None else lambda c, moves: model.swapped(c, moves.first, moves.second)
+    costs = _costs_near(run, best.chromosome)
+    polish(run.fitness, costs, best, run.fitness.limit, rank)
 
 
 def _winner(run: _Run, judged: dict[str, Judged]) -> Judged:

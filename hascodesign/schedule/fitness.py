@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,19 @@ from hascodesign.schedule.space import Space
 from hascodesign.types import FloatArray, IntArray
 
 CHUNK = 8  # candidates judged together: bounds how late a stop is noticed
+
+
+Judge = Callable[[Sequence[IntArray]], Sequence[float]]  # losses of canonical chromosomes, nats
+
+
+def by_network(space: Space, evaluator: Evaluator) -> Judge:
+    """Judge by the whole faulty network."""
+
+    def judge(chromosomes: Sequence[IntArray]) -> list[float]:
+        judged = evaluator.judge_many([space.decode(c) for c in chromosomes])
+        return [judgement.loss for judgement in judged]
+
+    return judge
 
 
 class SearchStopped(Exception):
@@ -38,7 +51,7 @@ class Fitness:
     Parameters
     ----------
     space : slots and classes of every layer.
-    evaluator : judges schedules on calibration data.
+    judge : gives the losses, e.g. ``by_network``.
     limit : evaluations after which SearchStopped is raised.
     seconds : wall clock after which SearchStopped is raised, or None.
     progress : told of every chunk.
@@ -47,7 +60,7 @@ class Fitness:
     def __init__(
         self,
         space: Space,
-        evaluator: Evaluator,
+        judge: Judge,
         limit: int,
         seconds: float | None = None,
         progress: Progress = silent,
@@ -56,7 +69,7 @@ class Fitness:
         self.evaluations = 0
         self.limit = limit
         self.best: Candidate | None = None
-        self._evaluator = evaluator
+        self._judge = judge
         self._seconds = seconds
         self._start = time.monotonic()
         self._progress = progress
@@ -74,19 +87,18 @@ class Fitness:
         new = {c.tobytes(): c for c in canonical if c.tobytes() not in self._known}
         waiting = list(new.values())
         for start in range(0, len(waiting), CHUNK):
-            self._judge(waiting[start : start + CHUNK])
+            self._add(waiting[start : start + CHUNK])
         return np.array([self._known[c.tobytes()].loss for c in canonical])
 
-    def _judge(self, chunk: list[IntArray]) -> None:
+    def _add(self, chunk: list[IntArray]) -> None:
         left = self.limit - self.evaluations
         if left <= 0:
             raise SearchStopped(f"all {self.limit} evaluations are used", for_good=False)
         if self._seconds is not None and time.monotonic() - self._start > self._seconds:
             raise SearchStopped(f"the time limit of {self._seconds:g} s is reached", for_good=True)
         judged = chunk[:left]
-        results = self._evaluator.judge_many([self.space.decode(c) for c in judged])
-        for chromosome, judgement in zip(judged, results, strict=True):
-            self._remember(chromosome, judgement.loss)
+        for chromosome, loss in zip(judged, self._judge(judged), strict=True):
+            self._remember(chromosome, loss)
         self.evaluations += len(judged)
         self._progress("search", self.evaluations, self.limit)
         if len(judged) < len(chunk):

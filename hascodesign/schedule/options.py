@@ -20,8 +20,9 @@ class SearchOptions:
     population: int = 24
     generations: int = 40  # at most; a plateau ends the run sooner
     plateau: int = 12  # generations without a better schedule that end the genetic part
-    evaluations: int = 2000  # whole-network evaluations in all, baselines and row costs not counted
+    evaluations: int | None = None  # in all, baselines and row costs apart; None = by the work
     extra_passes: int = 0  # spare passes of every layer beyond the least
+    model: bool = True  # a fast model of the loss proposes maps and orders swaps
     polish: bool = True  # swaps on the best after the genetic part
     finalists: int = 6  # distinct best schedules that the selection images choose from
     random_maps: int = 20  # of the random baseline
@@ -34,10 +35,9 @@ class SearchOptions:
         least = {"population": 4, "generations": 0, "plateau": 1, "evaluations": 1}
         least |= {"extra_passes": 0, "finalists": 1, "random_maps": 0}
         for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ConfigError(
-                    f"search option {name} must be {low} or more, not {getattr(self, name)}"
-                )
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ConfigError(f"search option {name} must be {low} or more, not {value}")
         if self.seconds is not None and not self.seconds > 0:
             raise ConfigError(f"search option seconds must be above 0, not {self.seconds}")
         if not 0.0 <= self.crossover <= 1.0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +21,31 @@ class Moves:
     name: IntArray  # says which rows leave which classes; the same in every chromosome
     added: FloatArray  # to the separable cost, nats
 
+    def kept(self, which: IntArray) -> Moves:
+        """The moves of the given numbers, in their order."""
+        return Moves(self.first[which], self.second[which], self.name[which], self.added[which])
+
+    def most_promising(self, count: int) -> Moves:
+        """The moves that add the least to the separable cost."""
+        if self.name.size <= count:
+            return self
+        return self.kept(np.lexsort((self.name, self.added))[:count])
+
+
+Rank = Callable[[IntArray, Moves], FloatArray]  # of a chromosome and its moves: expected losses
+
 
 def polish(
-    fitness: Fitness, costs: Sequence[FloatArray], start: Candidate, patience: int
+    fitness: Fitness,
+    costs: Sequence[FloatArray],
+    start: Candidate,
+    patience: int,
+    rank: Rank | None = None,
 ) -> Candidate:
     """Swap rows until no single swap lowers the loss.
 
-    Moves are tried in chunks in the order of what they add to the separable cost, those that
-    failed before behind all others; the best of the first chunk that improves is taken.
+    Moves are tried in chunks in the order of what is expected of them, those that failed before
+    behind all others; the best of the first chunk that improves is taken.
 
     Parameters
     ----------
@@ -36,13 +53,18 @@ def polish(
     costs : per layer [R, classes], nats.
     start : where to begin.
     patience : moves tried without success before giving up.
+    rank : expects a loss of each move; None = what the move adds to the separable cost.
     """
     current = start
     failures: dict[int, int] = {}
     while True:
         moves = neighbours(fitness.space, costs, current.chromosome)
         failed = np.array([failures.get(int(name), 0) for name in moves.name], dtype=np.int64)
-        order = np.lexsort((moves.name, moves.added, failed))[:patience]
+        # ranking has a price: only those that can be tried, twice over, are ranked
+        likely = np.lexsort((moves.name, moves.added, failed))[: 2 * patience]
+        moves, failed = moves.kept(likely), failed[likely]
+        expected = moves.added if rank is None else rank(current.chromosome, moves)
+        order = np.lexsort((moves.name, expected, failed))[:patience]
         better = None
         for begin in range(0, order.size, CHUNK):
             chunk = order[begin : begin + CHUNK]

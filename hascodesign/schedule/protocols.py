@@ -66,3 +66,13 @@ class Labelled(Protocol):
     def logits(self, schedule: Schedule) -> IntArray:
         """Integer logits [n, classes]."""
         ...
+
+
+@runtime_checkable
+class Pictured(Labelled, Protocol):
+    """An evaluator that shows the images it judges by, so that the loss can be modelled."""
+
+    @property
+    def codes(self) -> IntArray:
+        """Input codes [n, height, width, channels]."""
+        ...

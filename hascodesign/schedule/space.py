@@ -35,6 +35,7 @@ class LayerSpace:
     name: str
     rows: int  # R
     passes: int
+    steps: int  # T, words of each weight bank that one pass takes
     start: int  # first gene of the layer in a chromosome
     classes: IntArray  # [passes*P] class of each slot; 0 meets no fault
     members: tuple[IntArray, ...]  # slots of each class, ascending
@@ -144,7 +145,9 @@ def make_space(
             ]
         classes = _number(signatures, (_healthy(profile), ((), ())))
         members = tuple(frozen(np.flatnonzero(classes == c)) for c in range(classes.max() + 1))
-        layers.append(LayerSpace(layer.name, layer.rows, count, start, frozen(classes), members))
+        layers.append(
+            LayerSpace(layer.name, layer.rows, count, steps, start, frozen(classes), members)
+        )
         start += count * spec.pe
         base += count * steps
     return Space(spec, tuple(layers))

@@ -1,0 +1,185 @@
+"""A model of the loss that costs microseconds: the logits as a sum over rows and slots.
+
+What a row does to its own codes on a faulty slot is computed exactly; what these codes do to the
+logits is linear, from the derivatives of one run; what the logits do to the loss is exact again.
+Errors of several rows meet in the logits, so the model knows that two harmless rows can harm
+together, which a separable cost does not. It orders candidates; the search judges them by the
+true network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from hascodesign.schedule.derivatives import Real, Step, backward, run
+from hascodesign.schedule.protocols import Progress
+from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
+
+BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
+FEWEST_IMAGES = 64
+BATCH_BYTES = 32 << 20  # of logits judged together
+
+
+@dataclass(frozen=True, slots=True)
+class LogitModel:
+    """Logits = base + sum over rows of the change that the row's class brings."""
+
+    space: Space
+    base: Real  # [n, classes of images], real units, every row healthy
+    changes: tuple[Real, ...]  # per layer [R + 1, classes of slots, n, classes of images]
+    labels: IntArray  # [n]
+
+    def logits(self, chromosome: IntArray) -> Real:
+        """Logits [n, classes of images] of a chromosome."""
+        total = self.base.copy()
+        for layer, change in zip(self.space.layers, self.changes, strict=True):
+            rows = np.minimum(layer.genes(chromosome), layer.rows)
+            met = np.flatnonzero((layer.classes != HEALTHY) & (rows < layer.rows))
+            for slot in met:
+                total += change[rows[slot], layer.classes[slot]]
+        return total
+
+    def losses(self, logits: Real) -> FloatArray:
+        """Mean cross-entropy of logits [..., n, classes of images], nats."""
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        right = np.take_along_axis(
+            shifted, np.broadcast_to(self.labels[:, None], (*shifted.shape[:-1], 1)), axis=-1
+        )[..., 0]
+        each = np.log(np.exp(shifted).sum(axis=-1)) - right
+        return np.asarray(each.mean(axis=-1, dtype=np.float64))
+
+    def loss(self, chromosome: IntArray) -> float:
+        """Loss of a chromosome, nats."""
+        return float(self.losses(self.logits(chromosome)))
+
+    def costs(self, chromosome: IntArray | None = None) -> list[FloatArray]:
+        """Loss increase where one row alone changes its class, per layer [R, classes], nats.
+
+        Parameters
+        ----------
+        chromosome : where all other rows stand; None = on healthy slots.
+        """
+        at = self.base if chromosome is None else self.logits(chromosome)
+        before = float(self.losses(at))
+        out = []
+        for layer, change in zip(self.space.layers, self.changes, strict=True):
+            here = np.zeros(layer.rows, dtype=np.int64)
+            if chromosome is not None:
+                genes = layer.genes(chromosome)
+                used = genes < layer.rows
+                here[genes[used]] = layer.classes[used]
+            cost = np.empty((layer.rows, len(layer.members)))
+            for row in range(layer.rows):
+                cost[row] = self.losses(at + change[row] - change[row, here[row]]) - before
+            out.append(cost)
+        return out
+
+    def swapped(self, chromosome: IntArray, first: IntArray, second: IntArray) -> FloatArray:
+        """Loss after each single swap of the slots ``first[i]`` and ``second[i]``, nats."""
+        at = self.logits(chromosome)
+        layer_of = np.repeat(
+            np.arange(len(self.space.layers)), [layer.slots for layer in self.space.layers]
+        )
+        out = np.empty(first.size)
+        batch = max(1, BATCH_BYTES // at.nbytes)
+        for index, layer in enumerate(self.space.layers):
+            mine = np.flatnonzero(layer_of[first] == index)
+            for start in range(0, mine.size, batch):
+                part = mine[start : start + batch]
+                moved = self._moved(index, layer, chromosome, first[part], second[part])
+                out[part] = self.losses(at + moved)
+        return out
+
+    def _moved(
+        self,
+        index: int,
+        layer: LayerSpace,
+        chromosome: IntArray,
+        first: IntArray,
+        second: IntArray,
+    ) -> Real:
+        """Change of the logits by each swap, [m, n, classes of images]."""
+        change = self.changes[index]
+        rows = np.minimum(chromosome[[first, second]], layer.rows)
+        kinds = layer.classes[np.stack([first, second]) - layer.start]
+        after = change[rows[0], kinds[1]] + change[rows[1], kinds[0]]
+        return after - change[rows[0], kinds[0]] - change[rows[1], kinds[1]]
+
+
+def make_model(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    space: Space,
+    codes: IntArray,
+    labels: IntArray,
+    chromosome: IntArray | None,
+    progress: Progress,
+) -> LogitModel:
+    """Model around one schedule, or around the healthy network.
+
+    Parameters
+    ----------
+    network : the network.
+    profile : a profile that has been checked.
+    space : slots and classes of every layer.
+    codes : [n, height, width, channels] input codes.
+    labels : [n] classes.
+    chromosome : the schedule around which it is built; None = the healthy network.
+    progress : told after each logit.
+    """
+    kept = _images(space, network.layers[-1].rows, len(labels))
+    codes, labels = codes[:kept], labels[:kept]
+    # one thread: sums of floats must not depend on how many share them
+    with threadpool_limits(1, user_api="blas"):
+        steps = run(network, profile, space, codes, chromosome)
+        changes = _changes(space, steps, kept, progress)
+    scale = np.float32(network.logit_scale)
+    changes = [change * scale for change in changes]
+    base = np.asarray(steps[-1].sums.T, dtype=np.float64) * network.logit_scale
+    model = LogitModel(space, base.astype(np.float32), tuple(changes), labels)
+    if chromosome is None:
+        return model
+    around = model.logits(chromosome) - model.base
+    return LogitModel(space, model.base - around, model.changes, labels)
+
+
+def _images(space: Space, outputs: int, images: int) -> int:
+    """Images that a model of this size has room for."""
+    pairs = sum((layer.rows + 1) * len(layer.members) for layer in space.layers)
+    return min(images, max(FEWEST_IMAGES, BYTES // (4 * outputs * max(pairs, 1))))
+
+
+def _changes(space: Space, steps: Sequence[Step], images: int, progress: Progress) -> list[Real]:
+    """Change of each logit by each row on each class, per layer [R + 1, classes, n, logits]."""
+    outputs = steps[-1].layer.rows
+    errors = [_errors(space, step) for step in steps]
+    changes = [
+        np.zeros((layer.rows + 1, len(layer.members), images, outputs), dtype=np.float32)
+        for layer in space.layers
+    ]
+    for logit in range(outputs):
+        progress("loss model", logit, outputs)
+        for step, slopes in backward(steps, logit, images):
+            index = step.layer.index
+            for number, error in errors[index].items():
+                moved = (slopes * error).reshape(len(error), images, -1).sum(axis=2)
+                changes[index][:-1, number, :, logit] = moved
+    progress("loss model", outputs, outputs)
+    return changes
+
+
+def _errors(space: Space, step: Step) -> dict[int, Real]:
+    """Codes of every row on each class less those on a healthy slot, [R, N]."""
+    slots = space.layers[step.layer.index]
+    healthy = step.healthy_codes()
+    out = {}
+    for number, members in enumerate(slots.members):
+        if number != HEALTHY and members.size:
+            place = divmod(int(members[0]), space.array.pe)
+            out[number] = (step.codes_on(place) - healthy).astype(np.float32)
+    return out
