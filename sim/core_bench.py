@@ -78,6 +78,10 @@ class ResultMonitor:
         self.packets: list[list[tuple[int, int]]] = []
         self._ready.value = 1
 
+    def abandon(self) -> None:
+        """Forget the packet that has begun."""
+        self._packet = []
+
     def edge(self) -> None:
         """Take the shown beat, if this side was ready, and choose readiness anew."""
         if not self._resting and int(self._valid.value):

@@ -82,6 +82,8 @@ def map_shapes(network: IntegerNetwork) -> tuple[Shape, ...]:
             raise ConfigError(f"{_name(stage)} must read a map of {shape}, not {given}")
         shapes.append(given)
         shape = _out_shape(stage)
+        if min(shape[:2]) < 1:
+            raise ConfigError(f"the kernel of {_name(stage)} must fit its map {given}")
     return tuple(shapes)
 
 
@@ -106,9 +108,6 @@ def _check_network(network: IntegerNetwork, shapes: Sequence[Shape]) -> None:
     if len(network.stages) > MAX_STAGES:
         raise ConfigError(f"stages must be at most {MAX_STAGES}, not {len(network.stages)}")
     for stage, shape in zip(network.stages, shapes, strict=True):
-        sides = _out_shape(stage)[:2]
-        if min(sides) < 1:
-            raise ConfigError(f"the kernel of {_name(stage)} must fit its map {shape}")
         largest = max(_sides(stage, shape))
         if largest > MAX_SIDE:
             raise ConfigError(f"sides of {_name(stage)} must be at most {MAX_SIDE}, not {largest}")

@@ -12,12 +12,18 @@ module has_act_buffer #(
 ) (
   input  wire                      clk,
   input  wire                      read_enable,
+  /* verilator lint_off UNUSEDSIGNAL */  // the smaller of two buffers reads fewer address bits
   input  wire [SIMD*WORD_BITS-1:0] read_address,
+  /* verilator lint_on UNUSEDSIGNAL */
   output wire [SIMD*CODE_BITS-1:0] read_data,
   input  wire [SIMD-1:0]           write_enable,
+  /* verilator lint_off UNUSEDSIGNAL */  // as above
   input  wire [SIMD*WORD_BITS-1:0] write_address,
+  /* verilator lint_on UNUSEDSIGNAL */
   input  wire [SIMD*CODE_BITS-1:0] write_data
 );
+
+  localparam INDEX_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
 
   genvar b;
   generate
@@ -26,9 +32,9 @@ module has_act_buffer #(
       reg [CODE_BITS-1:0] value;
       always @(posedge clk) begin
         if (write_enable[b]) begin
-          words[write_address[b*WORD_BITS +: WORD_BITS]] <= write_data[b*CODE_BITS +: CODE_BITS];
+          words[write_address[b*WORD_BITS +: INDEX_BITS]] <= write_data[b*CODE_BITS +: CODE_BITS];
         end
-        if (read_enable) value <= words[read_address[b*WORD_BITS +: WORD_BITS]];
+        if (read_enable) value <= words[read_address[b*WORD_BITS +: INDEX_BITS]];
       end
       assign read_data[b*CODE_BITS +: CODE_BITS] = value;
     end

