@@ -119,6 +119,7 @@ def lay_out(plan: BuildPlan, work: Path) -> None:
 
 
 def check_log(log: Path) -> None:
+    """Refuse a simulation whose log says that a memory file did not load."""
     for line in log.read_text("utf-8", "replace").splitlines():
         if _MEMORY_COMPLAINT.search(line):
             raise StepFailed(f"a memory file must load as it is: {line.strip()} (see {log})")
