@@ -1,0 +1,226 @@
+"""The loss model against the step-by-step engine: exact where it claims to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from scipy.stats import spearmanr
+
+from hascodesign.schedule.assign import assign
+from hascodesign.schedule.descend import descend, propose
+from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.polish import neighbours
+from hascodesign.schedule.protocols import silent
+from hascodesign.schedule.space import HEALTHY, Space, make_space
+from hascodesign.schedule.surrogate import LogitModel, make_model
+from hascodesign.types import (
+    Conv,
+    Fault,
+    FaultProfile,
+    InputQuant,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Shift,
+    Thresholds,
+    frozen,
+)
+from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
+
+PROFILE = FaultProfile(
+    array(acc_bits=20),
+    (
+        Fault(pe=1, kind="sa1", site="psum", bit=3),
+        Fault(pe=2, kind="flip", site="product", simd=1, bit=2),
+    ),
+)
+
+
+def layer(index: int, rows: int, depth: int, conv: Conv | None, last: bool) -> MultiplyLayer:
+    """Weights of -1..1 and codes that are the sums themselves, 8 bits and never clamped."""
+    rng = np.random.default_rng(index)
+    return MultiplyLayer(
+        name=f"layer{index}",
+        index=index,
+        weights=frozen(rng.integers(-1, 2, (rows, depth))),
+        bias=frozen(rng.integers(-2, 3, rows)),
+        weight_bits=2,
+        in_bits=3 if index == 0 else 8,
+        in_signed=index > 0,
+        conv=conv,
+        output=None if last else Shift(0, -128, 127),
+        out_bits=0 if last else 8,
+        out_signed=not last,
+    )
+
+
+def conv_network(pool: bool) -> IntegerNetwork:
+    """Two convolutions, one strided, one padded, a pool where wanted, and a dense layer."""
+    first = Conv(in_shape=(5, 6, 2), kernel=(2, 3), stride=(1, 2), padding=(1, 0))
+    second = Conv(in_shape=(6, 2, 4), kernel=(3, 1), stride=(1, 1), padding=(1, 0))
+    stages: list[MultiplyLayer | MaxPool] = [
+        layer(0, 4, 12, first, last=False),
+        layer(1, 3, 12, second, last=False),
+    ]
+    size = 6 * 2 * 3
+    if pool:
+        stages.append(MaxPool(kernel=(2, 2), stride=(2, 2), in_shape=(6, 2, 3)))
+        size = 3 * 1 * 3
+    stages.append(layer(2, 3, size, None, last=True))
+    quant = InputQuant(1.0, 3, False, 0, 7)
+    return IntegerNetwork("plain", quant, (5, 6, 2), tuple(stages), 0.05)
+
+
+def model_of(
+    network: IntegerNetwork, evaluator: NetworkEvaluator, around: IntArray | None = None
+) -> LogitModel:
+    space = make_space(network, evaluator.profile, extra_passes=1)
+    codes, labels = evaluator.codes, evaluator.labels
+    return make_model(network, evaluator.profile, space, codes, labels, around, silent)
+
+
+def healthy_but(space: Space, index: int, row: int, slot: int) -> IntArray:
+    """All rows on healthy slots, but one row of one layer on the given slot."""
+    parts = []
+    for number, one in enumerate(space.layers):
+        genes = np.arange(one.slots)
+        order = np.concatenate([one.members[HEALTHY], np.flatnonzero(one.classes != HEALTHY)])
+        placed = np.empty(one.slots, dtype=np.int64)
+        placed[order] = genes
+        if number == index:
+            here = int(np.flatnonzero(placed == row)[0])
+            placed[[here, slot]] = placed[[slot, here]]
+        parts.append(placed)
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_one_row_of_a_network_without_clamping_is_exact(index: int) -> None:
+    network = conv_network(pool=False)
+    wide = replace(PROFILE, array=array(act_bits=8, acc_bits=20))
+    evaluator = NetworkEvaluator(network, wide, images=6)
+    evaluator.codes = evaluator.codes % 3  # so small that no code is clamped
+    model = model_of(network, evaluator)
+    for row in range(network.layers[index].rows):
+        for slot in (1, 2):
+            chromosome = healthy_but(model.space, index, row, slot)
+            exact = network.logit_scale * evaluator.logits(model.space.decode(chromosome))
+            assert not np.allclose(exact, model.base, atol=1e-3)
+            assert np.allclose(model.logits(chromosome), exact, atol=1e-4)
+
+
+def test_the_model_holds_the_logits_it_was_built_around() -> None:
+    network = dense_network([6, 5, 3], 5, seed=4)
+    evaluator = NetworkEvaluator(network, PROFILE, images=30)
+    space = make_space(network, PROFILE, extra_passes=1)
+    around = space.canonical(space.random(np.random.default_rng(1)))
+    model = model_of(network, evaluator, around)
+    exact = network.logit_scale * evaluator.logits(space.decode(around))
+    assert np.allclose(model.logits(around), exact, atol=1e-3)
+    judged = evaluator.judge_many([space.decode(around)])[0]
+    assert model.loss(around) == pytest.approx(judged.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_thresholds_count_by_their_slope_in_either_direction(descending: bool) -> None:
+    network = dense_network([6, 3], 5, seed=4)
+    first, last = network.layers
+    ascending = np.tile(np.arange(-60, 60, 4), (6, 1))
+    values = ascending[:, ::-1] if descending else ascending
+    output = Thresholds(frozen(values), frozen(np.full(6, descending), bool), 0)
+    network = replace(network, stages=(replace(first, output=output, out_bits=5), last))
+    faint = FaultProfile(
+        array(act_bits=6), (Fault(pe=1, kind="flip", site="product", simd=1, bit=4),)
+    )
+    evaluator = NetworkEvaluator(network, faint, images=60)
+    model = model_of(network, evaluator)
+    exact, modelled = [], []
+    for row in range(6):
+        chromosome = healthy_but(model.space, 0, row, 1)
+        moved = network.logit_scale * evaluator.logits(model.space.decode(chromosome))
+        exact.append(moved - model.base)
+        modelled.append(model.logits(chromosome) - model.base)
+    alike = np.corrcoef(np.ravel(exact), np.ravel(modelled))[0, 1]
+    assert alike > 0.99
+
+
+def test_a_maximum_hands_its_derivative_to_the_first_that_holds_it() -> None:
+    network = conv_network(pool=True)
+    wide = replace(PROFILE, array=array(act_bits=8, acc_bits=20))
+    evaluator = NetworkEvaluator(network, wide, images=40)
+    model = model_of(network, evaluator)
+    exact, modelled = [], []
+    for row in range(3):
+        for slot in (1, 2):
+            chromosome = healthy_but(model.space, 1, row, slot)
+            moved = network.logit_scale * evaluator.logits(model.space.decode(chromosome))
+            exact.append(moved - model.base)
+            modelled.append(model.logits(chromosome) - model.base)
+    alike = np.corrcoef(np.ravel(exact), np.ravel(modelled))[0, 1]
+    assert alike > 0.9
+
+
+def test_costs_and_swaps_are_losses_of_the_model() -> None:
+    network = dense_network([6, 5, 3], 5, seed=4)
+    evaluator = NetworkEvaluator(network, PROFILE, images=30)
+    model = model_of(network, evaluator)
+    space = model.space
+    rng = np.random.default_rng(2)
+    chromosome = space.canonical(space.random(rng))
+    logits = model.logits(chromosome).astype(np.float64)
+    images = np.arange(30)
+    by_hand = -log_softmax(logits, axis=1)[images, evaluator.labels].mean()
+    assert model.loss(chromosome) == pytest.approx(by_hand, rel=1e-5)
+    for index, row, slot in ((0, 2, 1), (1, 4, 2), (2, 0, 1)):
+        alone = healthy_but(space, index, row, slot)
+        number = space.layers[index].classes[slot]
+        healthy = model.losses(model.base)
+        cost = model.costs()[index][row, number]
+        assert cost == pytest.approx(model.loss(alone) - healthy, abs=1e-5)
+    moves = neighbours(space, model.costs(), chromosome)
+    losses = model.swapped(chromosome, moves.first, moves.second)
+    for first, second, loss in zip(moves.first, moves.second, losses, strict=True):
+        changed = chromosome.copy()
+        changed[[first, second]] = changed[[second, first]]
+        assert model.loss(changed) == pytest.approx(loss, rel=1e-4)
+    # in context a row that stays where it is costs nothing
+    for one, cost in zip(space.layers, model.costs(chromosome), strict=True):
+        genes = one.genes(chromosome)
+        used = genes < one.rows
+        assert np.allclose(cost[genes[used], one.classes[used]], 0.0, atol=1e-5)
+
+
+def test_descent_ends_below_the_assignment_and_proposals_below_descent() -> None:
+    network = dense_network([9, 9, 4], 5, seed=6)
+    evaluator = NetworkEvaluator(network, PROFILE, images=60)
+    space = make_space(network, PROFILE)
+    model = make_model(network, PROFILE, space, evaluator.codes, evaluator.labels, None, silent)
+    assigned = assign(space, model.costs()).chromosome
+    start = space.canonical(space.random(np.random.default_rng(1)))
+    ended = descend(model, start)
+    assert model.loss(ended) < model.loss(start)
+    assert model.loss(descend(model, assigned)) <= model.loss(assigned)
+    moves = neighbours(space, model.costs(), ended)
+    losses = model.swapped(ended, moves.first, moves.second)
+    assert losses.min() > model.loss(ended) * (1.0 - 2e-4)
+    options = SearchOptions(population=12, generations=20)
+    best = propose(model, [assigned], options, 200, np.random.default_rng(0))
+    found = [model.loss(one) for one in best]
+    assert found == sorted(found)
+    assert found[0] <= model.loss(ended)
+    assert len({one.tobytes() for one in best}) == len(best) <= options.finalists
+
+
+def test_the_model_orders_schedules_as_the_network_does() -> None:
+    network = dense_network([9, 9, 4], 5, seed=6)
+    evaluator = NetworkEvaluator(network, PROFILE, images=60)
+    model = model_of(network, evaluator)
+    rng = np.random.default_rng(3)
+    some = [model.space.random(rng) for _ in range(40)]
+    exact = [j.loss for j in evaluator.judge_many([model.space.decode(c) for c in some])]
+    modelled = [model.loss(c) for c in some]
+    assert spearmanr(exact, modelled)[0] > 0.6
