@@ -68,7 +68,10 @@ def test_what_the_core_cannot_run_is_refused() -> None:
     unfinished = replace(hidden, output=None, out_bits=0)
     for words, stages in {
         "the kernel of layer0 must fit its map": (large, *net.stages[1:]),
-        "sides of layer0 must be at most 4095, not 5000": (wide, replace(pool, in_shape=(6, 1, 5))),
+        "sides of layer0 must be at most 4095, not 5000": (
+            wide,
+            replace(pool, in_shape=(6, 1, 5), kernel=(2, 1)),
+        ),
         "the last stage must be a layer of one position, not pooling": (conv, pool),
         "layer1 must have output codes": (conv, pool, unfinished, last),
         "stages must be at most 64": (*(MaxPool((1, 1), (1, 1), (6, 5, 3)),) * 64, *net.stages),
