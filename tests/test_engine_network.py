@@ -11,7 +11,8 @@ from scipy.special import log_softmax
 from hascodesign import ops
 from hascodesign.array import identity_schedule, wmem_bases
 from hascodesign.engine import reference
-from hascodesign.engine.network import Evaluator
+from hascodesign.engine.loss import judge
+from hascodesign.engine.network import Assignment, Evaluator
 from hascodesign.types import ArraySpec, FaultProfile
 from tests.engine_helpers import (
     random_faults,
@@ -85,7 +86,7 @@ def test_images_in_chunks_are_the_same(monkeypatch):
     rng, network, profile, codes, labels = make(5, images=20, count=8)
     schedule = random_schedule(rng, network, profile.array)
     whole = Evaluator(network, profile, codes, labels).logits(schedule)
-    monkeypatch.setattr("hascodesign.engine.network.CHUNK_BYTES", 3000)
+    monkeypatch.setattr("hascodesign.engine.rows.CHUNK_BYTES", 3000)
     np.testing.assert_array_equal(
         Evaluator(network, profile, codes, labels).logits(schedule), whole
     )
@@ -110,3 +111,32 @@ def test_healthy_judgement_has_no_faults():
     expected = Evaluator(network, healthy, codes, labels).judge(plain)
     assert Evaluator(network, profile, codes, labels).healthy_judgement() == expected
     assert Evaluator(network, profile, codes, labels).judge(plain) != expected
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+@pytest.mark.parametrize("seed", range(4))
+def test_row_costs_equal_judging_each_row_alone(seed, dataflow, monkeypatch):
+    """Against the evaluator itself, row by row, with every other row on a healthy slot."""
+    _, network, profile, codes, labels = make(seed, dataflow, images=12)
+    monkeypatch.setattr("hascodesign.engine.sensitivity.BATCH_BYTES", 20_000)
+    evaluator = Evaluator(network, profile, codes, labels)
+    healthy = evaluator.healthy()
+    base = evaluator.healthy_judgement().loss
+    some = False
+    for index, assignment in enumerate(healthy):
+        costs, table = evaluator.class_costs(index)
+        rows, classes = costs.shape
+        expected = np.zeros((rows, classes))
+        for row in range(rows):
+            for number in range(1, classes):
+                alone = assignment.classes.copy()
+                alone[row] = number
+                changed = [*healthy[:index], Assignment(assignment.on_array, alone)]
+                logits = evaluator.run([*changed, *healthy[index + 1 :]])
+                expected[row, number] = judge(logits, labels, network.logit_scale).loss - base
+        np.testing.assert_allclose(costs, expected, rtol=0, atol=1e-12)
+        some |= bool(expected.any())
+        of_pes = evaluator.row_costs(index)
+        assert of_pes.shape == (rows, profile.array.pe)
+        np.testing.assert_allclose(of_pes, expected[:, table].mean(axis=1), rtol=0, atol=1e-12)
+    assert some

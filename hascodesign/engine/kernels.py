@@ -271,19 +271,22 @@ def _block(fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, row: i
 def feed(codes: NDArray[np.uint8], sources: NDArray[np.int64], fed: NDArray[np.uint8]) -> None:
     """Lay codes [K, N] out as the array takes them: [blocks, T, S, LANES], code 0 at padding."""
     depth, simd = sources.shape
-    for block in numba.prange(fed.shape[0]):
-        first = block * LANES
-        count = min(LANES, codes.shape[1] - first)
-        for step in range(depth):
-            for s in range(simd):
-                k = sources[step, s]
-                # Lanes past the last column are computed and dropped: loops of fixed length
-                # are faster.
+    full = codes.shape[1] // LANES
+    for number in numba.prange(depth * simd):
+        step, s = number // simd, number % simd
+        k = sources[step, s]
+        for block in range(fed.shape[0]):
+            first = block * LANES
+            # Lanes past the last column are computed and dropped: loops of fixed length are faster.
+            if k >= 0 and block < full:
                 for i in range(LANES):
-                    fed[block, step, s, i] = np.uint8(0)
-                if k >= 0:
-                    for i in range(count):
-                        fed[block, step, s, i] = codes[k, first + i]
+                    fed[block, step, s, i] = codes[k, first + i]
+                continue
+            for i in range(LANES):
+                fed[block, step, s, i] = np.uint8(0)
+            if k >= 0:
+                for i in range(codes.shape[1] - first):
+                    fed[block, step, s, i] = codes[k, first + i]
 
 
 @compiled(parallel=True)

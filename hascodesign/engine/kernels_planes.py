@@ -32,6 +32,36 @@ def gather_columns(planes: NDArray[np.uint8], geometry: Any, columns: NDArray[np
                         columns[k, y, x, i] = 0
 
 
+@compiled()
+def _count_narrow(
+    acc: Any, row: int, first: int, turn: Any, limits: Any, levels: int, passed: Any
+) -> None:
+    """Count where 16 bits hold every limit; sums beyond them are clamped, which passes the same."""
+    count = min(SPAN, acc.shape[1] - first)
+    sums = np.zeros(SPAN, dtype=np.int16)
+    for i in range(count):
+        v = np.int32(acc[row, first + i] ^ turn)
+        sums[i] = np.int16(min(max(v, np.int32(-(1 << 15))), np.int32((1 << 15) - 1)))
+    for level in range(levels):
+        limit = np.int16(limits[row, level])
+        for i in range(SPAN):
+            passed[i] += np.int16(1) if sums[i] >= limit else np.int16(0)
+
+
+@compiled()
+def _count_wide(
+    acc: Any, row: int, first: int, turn: Any, limits: Any, levels: int, passed: Any
+) -> None:
+    count = min(SPAN, acc.shape[1] - first)
+    sums = np.zeros(SPAN, dtype=np.int32)
+    for i in range(count):
+        sums[i] = np.int32(acc[row, first + i] ^ turn)
+    for level in range(levels):
+        limit = limits[row, level]
+        for i in range(SPAN):
+            passed[i] += np.int16(1) if sums[i] >= limit else np.int16(0)
+
+
 @compiled(parallel=True)
 def count_passed(
     acc: NDArray[np.int32],
@@ -46,14 +76,19 @@ def count_passed(
     spans = (columns + SPAN - 1) // SPAN
     for block in numba.prange(rows * spans):
         row, first = block // spans, (block % spans) * SPAN
-        last = min(first + SPAN, columns)
-        flip, start = turn[row], np.uint8(lowest & 0xFF)
-        for i in range(first, last):
-            codes[row, i] = start
+        count = min(SPAN, columns - first)
+        passed = np.empty(SPAN, dtype=np.int16)
+        for i in range(SPAN):
+            passed[i] = np.int16(lowest)
+        least, most = np.int32(0), np.int32(0)
         for level in range(levels[row]):
-            limit = limits[row, level]
-            for i in range(first, last):
-                codes[row, i] += np.uint8(np.int32(acc[row, i] ^ flip) >= limit)
+            least, most = min(least, limits[row, level]), max(most, limits[row, level])
+        if least > -(1 << 15) and most < (1 << 15):
+            _count_narrow(acc, row, first, turn[row], limits, levels[row], passed)
+        else:
+            _count_wide(acc, row, first, turn[row], limits, levels[row], passed)
+        for i in range(count):
+            codes[row, first + i] = np.uint8(passed[i])
 
 
 @compiled(parallel=True)

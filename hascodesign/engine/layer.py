@@ -11,11 +11,9 @@ from hascodesign.array import k_order, stored_weights, wrap
 from hascodesign.engine.cells import cells_of, draws_of
 from hascodesign.engine.classes import HEALTHY, SlotClass, classify
 from hascodesign.engine.kernels import LANES, feed, store, walk
+from hascodesign.engine.matrix import Weights, products
 from hascodesign.engine.slots import PeFaults
 from hascodesign.types import ArraySpec, FaultProfile, IntArray, MultiplyLayer, RowMap
-
-FLOAT_CHUNK = 1 << 22  # numbers of one float operand held at once
-FLOAT32_EXACT = 1 << 24  # below, float32 holds every integer, so any order of summing is exact
 
 Accumulators = NDArray[np.int32]
 
@@ -55,7 +53,7 @@ class LayerOnArray:
         taken = np.arange(layer.depth) if taken is None else taken
         row_of_k = np.append(np.argsort(taken), -1)  # the -1 of padding stays
         self.sources = np.ascontiguousarray(row_of_k[self.order])
-        self.weights = np.ascontiguousarray(layer.weights[:, taken], dtype=np.float32)
+        self.weights = Weights(np.ascontiguousarray(layer.weights[:, taken], dtype=np.int8))
         rows = np.arange(layer.rows)[None, :]
         self.stored = stored_weights(layer.weights, self.order, rows)[:, 0].astype(np.int16)
         self.classes, self.slot_classes = classify(
@@ -90,8 +88,13 @@ class LayerOnArray:
         whole = np.array([len(c.walked) == self.spec.simd for c in self.classes])[classes]
         plain = np.flatnonzero(~whole)
         if len(plain):
+            bits = self.spec.acc_bits
+
+            def keep(sums: NDArray[Any], first: int) -> None:
+                store(sums, out, plain, first, bits)
+
             weights = self._folded(rows[plain], classes[plain])
-            self._multiply(weights, codes, out, plain)
+            products(weights, codes, self.layer.in_signed, keep)
         out[whole] = 0
         fed: dict[tuple[int, ...], NDArray[np.uint8]] = {}
         cells = {self.classes[c].cell: self.classes[c] for c in np.unique(classes)}
@@ -107,22 +110,22 @@ class LayerOnArray:
 
     # ----------------------------------------------------------------------- matrix product
 
-    def _folded(self, rows: IntArray, classes: IntArray) -> NDArray[np.float32]:
+    def _folded(self, rows: IntArray, classes: IntArray) -> Weights:
         """Weights [n, K] as the multipliers that are not walked see them, 0 at those that are."""
         faulty = np.flatnonzero(classes != HEALTHY)
         if not len(faulty) and len(rows) == self.layer.rows and bool((np.diff(rows) > 0).all()):
             return self.weights
-        weights = self.weights[rows]
+        weights = self.weights.values[rows]
         for one in np.unique(classes[faulty]):
             slot, places = self.classes[one], np.flatnonzero(classes == one)
             touched = set(slot.walked) | set(slot.words[:, 1].tolist()) | slot.faults.weight.places
             for s in sorted(touched):
                 used = np.flatnonzero(self.sources[:, s] >= 0)
-                new: Any = 0.0
+                new: Any = 0
                 if s not in slot.walked:
                     new = self._seen(rows[places], slot, (s,))[:, used, 0]
                 weights[np.ix_(places, self.sources[used, s])] = new
-        return weights
+        return Weights(weights)
 
     def _seen(self, rows: IntArray, slot: SlotClass, simd: tuple[int, ...]) -> NDArray[np.int16]:
         """Words [n, T, len(simd)] after the permanent faults of bank and weight wires."""
@@ -139,34 +142,6 @@ class LayerOnArray:
                 at = words[:, :, i].astype(np.int64)
                 words[:, :, i] = wrap((at & weight.keep[s]) ^ weight.flip[s], bits)
         return words
-
-    def _multiply(
-        self,
-        weights: NDArray[np.float32],
-        codes: NDArray[np.uint8],
-        out: Accumulators,
-        places: IntArray,
-    ) -> None:
-        """Fill ``out[places]`` with weights @ codes, modulo 2^CB."""
-        bits = self.spec.acc_bits
-        left: NDArray[Any] = weights
-        if not self._exact_in_float32(weights, codes):
-            # K * 2^15 stays far below 2^53 for any depth that fits in memory
-            left = weights.astype(np.float64)
-        chunk = max(FLOAT_CHUNK // codes.shape[0], LANES)
-        for first in range(0, codes.shape[1], chunk):
-            part = codes[:, first : first + chunk]
-            right = (part.view(np.int8) if self.layer.in_signed else part).astype(left.dtype)
-            store(left @ right, out, places, first, bits)
-
-    def _exact_in_float32(self, weights: NDArray[np.float32], codes: NDArray[np.uint8]) -> bool:
-        spec = self.spec
-        if self.layer.depth << (spec.weight_bits - 1 + spec.act_bits) < FLOAT32_EXACT:
-            return True
-        numbers = codes.view(np.int8) if self.layer.in_signed else codes
-        largest = max(-int(numbers.min(initial=0)), int(numbers.max(initial=0)))
-        total = np.abs(weights).sum(axis=1, dtype=np.float64).max(initial=0.0)
-        return bool(total * largest < FLOAT32_EXACT)
 
     # ------------------------------------------------------------------------- faulty walk
 

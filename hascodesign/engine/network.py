@@ -22,10 +22,13 @@ from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.loss import Judgement, judge
 from hascodesign.engine.planes import Block, Planes, blocks_of, input_pools, planes_of
+from hascodesign.engine.rows import compute
+from hascodesign.engine.sensitivity import Healthy, row_costs
 from hascodesign.engine.slots import pe_faults
 from hascodesign.ops import LayerTrace, max_pool, walk
 from hascodesign.types import (
     FaultProfile,
+    FloatArray,
     IntArray,
     IntegerNetwork,
     MultiplyLayer,
@@ -33,7 +36,6 @@ from hascodesign.types import (
     Schedule,
 )
 
-CHUNK_BYTES = 32 << 20  # columns or accumulators of the images worked on at once
 ENTRY_BYTES = 400  # what an entry takes besides its array
 
 
@@ -130,6 +132,40 @@ class Evaluator:
 
         return walk(self.network, self.codes, accumulate)
 
+    def row_costs(self, layer_index: int, images: int | None = None) -> FloatArray:
+        """Loss increase where one row alone meets one PE's faults and all else is healthy.
+
+        Parameters
+        ----------
+        layer_index : the layer.
+        images : the first so many images judge; all where None.
+
+        Returns
+        -------
+        [R, P] nats; the mean over the passes of the least number of passes where a PE's passes
+        differ.
+        """
+        costs, classes = self.class_costs(layer_index, images)
+        return np.asarray(costs[:, classes].mean(axis=1))
+
+    def class_costs(
+        self, layer_index: int, images: int | None = None
+    ) -> tuple[FloatArray, IntArray]:
+        """As `row_costs`, for each class of slots: costs [R, classes], classes [passes, P]."""
+        n = len(self.labels) if images is None else min(images, len(self.labels))
+        assignments = self.healthy()
+        on_arrays = tuple(a.on_array for a in assignments)
+        planes: list[NDArray[Any]] = [np.ascontiguousarray(self.planes[..., :n])]
+        for block, one in zip(self.blocks, assignments, strict=True):
+            rows = np.arange(block.layer.rows)
+            planes.append(compute(block, one.on_array, rows, one.classes, planes[-1]))
+        healthy = Healthy(
+            self.blocks, on_arrays, tuple(planes[:-1]), planes[-1].T, self.labels[:n],
+            self.network.logit_scale,
+        )  # fmt: skip
+        on_array = on_arrays[layer_index]
+        return row_costs(healthy, layer_index, on_array), on_array.slot_classes
+
     # --------------------------------------------------------------------------- assignments
 
     def assignments(self, schedule: Schedule) -> list[Assignment]:
@@ -192,29 +228,6 @@ class Evaluator:
                 self._rows.put(keys[r], row, row.values.nbytes + ENTRY_BYTES)
                 rows[r] = row
         return [row for row in rows if row is not None]
-
-
-def compute(
-    block: Block, on_array: LayerOnArray, rows: IntArray, classes: IntArray, planes: Planes
-) -> NDArray[Any]:
-    """Planes uint8 [n, height, width, images] of some rows; of the last layer int64 [n, images]."""
-    images, layer = planes.shape[-1], block.layer
-    out: NDArray[Any]
-    if block.limits is None:
-        out = np.empty((len(rows), images), dtype=np.int64)
-    else:
-        out = np.empty((len(rows), *block.out_shape, images), dtype=np.uint8)
-    per_image = layer.positions * max(layer.depth, 4 * len(rows))
-    chunk = max(CHUNK_BYTES // per_image, 1)
-    for first in range(0, images, chunk):
-        part = planes[..., first : first + chunk]
-        counters = block.counters(np.arange(first, first + part.shape[-1]))
-        acc = on_array.accumulate(rows, classes, block.columns(part), counters)
-        if block.limits is None:
-            out[:, first : first + chunk] = acc.astype(np.int64) + layer.bias[rows, None]
-        else:
-            out[..., first : first + chunk] = block.finish(rows, acc)
-    return out
 
 
 def _digest(content: bytes | NDArray[Any]) -> bytes:

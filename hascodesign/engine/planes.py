@@ -49,15 +49,18 @@ class Block:
     limits: Limits | None  # None = last layer
 
     def columns(self, planes: Planes) -> NDArray[np.uint8]:
-        """X [K, positions * images] of planes [channels, height, width, images]."""
+        """X [K, positions * images] of planes [channels, height, width, images].
+
+        Of some channels only, the rows of X that these channels give.
+        """
         conv = self.layer.conv
         if conv is None:
-            return np.ascontiguousarray(planes).reshape(self.layer.depth, -1)
+            return np.ascontiguousarray(planes).reshape(-1, planes.shape[-1])
         geometry = (*conv.kernel, *conv.stride, *conv.padding)
-        shape = (self.layer.depth, *conv.out_size, planes.shape[-1])
-        columns = np.empty(shape, dtype=np.uint8)
+        depth = planes.shape[0] * conv.kernel[0] * conv.kernel[1]
+        columns = np.empty((depth, *conv.out_size, planes.shape[-1]), dtype=np.uint8)
         gather_columns(planes, geometry, columns)
-        return columns.reshape(self.layer.depth, -1)
+        return columns.reshape(depth, -1)
 
     def counters(self, images: IntArray) -> IntArray:
         """Column counters of `columns`; the array takes them image by image."""
