@@ -26,6 +26,7 @@ faulty_pes = 4
 site_area = { product = 81.0, psum = 11.0, weight = 4.0, act = 4.0 }
 [schedule]
 generations = 0
+seconds = 3600.0
 evaluations = 60
 random_maps = 2
 """
