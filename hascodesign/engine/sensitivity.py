@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.array import wrap
 from hascodesign.engine.classes import HEALTHY
+from hascodesign.engine.kernels_planes import exchange
 from hascodesign.engine.layer import Accumulators, LayerOnArray
 from hascodesign.engine.loss import cross_entropy
 from hascodesign.engine.matrix import Weights, products
@@ -56,6 +56,9 @@ def row_costs(healthy: Healthy, index: int, on_array: LayerOnArray) -> FloatArra
     costs = np.zeros((len(rows), len(on_array.classes)))
     base = float(healthy.losses(healthy.logits, 1)[0])
     last = index == len(healthy.blocks) - 1
+    above = np.empty(0, dtype=np.int32)
+    if not last:
+        above = _accumulate(healthy, index + 1, healthy.planes[index + 1])
     for number in range(HEALTHY + 1, len(on_array.classes)):
         kinds = np.full(len(rows), number)
         values = compute(block, on_array, rows, kinds, healthy.planes[index])
@@ -65,7 +68,7 @@ def row_costs(healthy: Healthy, index: int, on_array: LayerOnArray) -> FloatArra
         usual = healthy.planes[index + 1]
         changed = [r for r in rows.tolist() if not np.array_equal(values[r], usual[r])]
         for batch in _batches(healthy, index + 1, changed):
-            acc = _changed(healthy, index + 1, batch, values[batch])
+            acc = _changed(healthy, index + 1, above, batch, values[batch])
             logits = _logits(healthy, index + 1, acc)
             costs[batch, number] = healthy.losses(logits, len(batch)) - base
     return costs
@@ -85,31 +88,31 @@ def _batches(healthy: Healthy, index: int, rows: Sequence[int]) -> list[list[int
     return [list(rows[i : i + size]) for i in range(0, len(rows), size)]
 
 
-def _changed(healthy: Healthy, index: int, channels: list[int], values: Planes) -> Accumulators:
+def _changed(
+    healthy: Healthy, index: int, usual: Accumulators, channels: list[int], values: Planes
+) -> Accumulators:
     """ACC [R, positions * channels * images] of a block with one channel changed at a time.
 
     The columns of one channel are K / channels consecutive rows, so the channel's old share of the
     accumulators is taken out and its new one put in, all modulo 2^CB.
     """
-    block, usual = healthy.blocks[index], healthy.planes[index]
-    rows, images = block.layer.rows, len(healthy.labels)
-    base = _accumulate(healthy, index, usual).reshape(rows, block.layer.positions, images)
+    block, rows, images = healthy.blocks[index], len(usual), len(healthy.labels)
     out = np.empty((rows, block.layer.positions, len(channels), images), dtype=np.int32)
     bits = healthy.on_arrays[index].spec.acc_bits
     for place, channel in enumerate(channels):
         new = _share(healthy, index, channel, values[place : place + 1])
-        old = _share(healthy, index, channel, usual[channel : channel + 1])
-        out[:, :, place] = wrap(base + (new - old).reshape(base.shape), bits)
+        old = _share(healthy, index, channel, healthy.planes[index][channel : channel + 1])
+        exchange(usual, old, new, bits, place, out)
     return out.reshape(rows, -1)
 
 
-def _share(healthy: Healthy, index: int, channel: int, plane: Planes) -> IntArray:
-    """What one input channel [1, height, width, images] adds to ACC, exact, [R, N]."""
+def _share(healthy: Healthy, index: int, channel: int, plane: Planes) -> Accumulators:
+    """What one input channel [1, height, width, images] adds to ACC [R, N]; below 2^31."""
     block, whole = healthy.blocks[index], healthy.on_arrays[index].weights
     each = block.layer.depth // block.in_shape[0]
     weights = np.ascontiguousarray(whole.values[:, channel * each : (channel + 1) * each])
     columns = block.columns(plane)
-    out = np.empty((block.layer.rows, columns.shape[1]), dtype=np.int64)
+    out = np.empty((block.layer.rows, columns.shape[1]), dtype=np.int32)
 
     def keep(sums: NDArray[Any], first: int) -> None:
         out[:, first : first + sums.shape[1]] = sums
