@@ -11,7 +11,9 @@ import pytest
 
 from hascodesign.array import least_passes
 from hascodesign.errors import ConfigError
+from hascodesign.schedule import prepare as prepare_module
 from hascodesign.schedule.assign import assign, separable_cost
+from hascodesign.schedule.baselines import rule_costs
 from hascodesign.schedule.cost import row_costs
 from hascodesign.schedule.evolve import ALIKE, search
 from hascodesign.schedule.fitness import Candidate, Fitness, SearchStopped, by_network
@@ -90,10 +92,10 @@ def test_the_search_finds_the_optimum_of_a_separable_loss_with_no_gap(seed: int)
     assert result.gap == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_search_finds_the_true_optimum_of_a_real_faulty_network(seed: int) -> None:
-    network = dense_network([6, 3], 5, seed=10 + seed)
-    evaluator = NetworkEvaluator(network, PROFILE)
+    network = dense_network([5, 3], 5, seed=10 + seed)
+    evaluator = NetworkEvaluator(network, PROFILE, images=15)
     space = make_space(network, PROFILE)
     every = evaluator.judge_many([space.decode(c) for c in every_schedule(space)])
     result = search(network, PROFILE, evaluator, SMALL, seed=seed)
@@ -168,12 +170,16 @@ def test_the_result_is_a_schedule_and_says_what_it_took() -> None:
 
 
 def test_same_seed_same_schedule_another_seed_other_random_maps() -> None:
+    evaluator = NetworkEvaluator(NETWORK, PROFILE, images=15)
+    options = replace(SMALL, evaluations=60)
+
     def run(seed: int) -> tuple[bytes, float, list[float]]:
-        result = search(NETWORK, PROFILE, NetworkEvaluator(NETWORK, PROFILE), SMALL, seed)
+        result = search(NETWORK, PROFILE, evaluator, options, seed)
         return to_json(result.schedule), result.loss, [b.loss for b in result.baselines]
 
-    assert run(5) == run(5)
-    assert run(5)[2][1:-1] != run(6)[2][1:-1]
+    first = run(5)
+    assert run(5) == first
+    assert run(6)[2][1:-1] != first[2][1:-1]
 
 
 def test_each_distinct_schedule_is_evaluated_once() -> None:
@@ -394,6 +400,19 @@ def test_the_polish_ends_where_no_swap_helps() -> None:
 def test_options_out_of_range_are_refused(field: str, value: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         SearchOptions(**{field: value})  # type: ignore[arg-type]
+
+
+def test_too_many_kinds_of_slots_are_costed_by_rule() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare_module, "MOST_PAIRS", 10)
+        evaluator = NetworkEvaluator(NETWORK, PROFILE, images=20)
+        result = search(NETWORK, PROFILE, evaluator, SMALL, seed=1)
+    assert result.notes[0] == prepare_module.BY_RULE
+    assert result.loss <= min(b.loss for b in result.baselines)
+    costs = rule_costs(NETWORK, PROFILE, make_space(NETWORK, PROFILE))
+    saliency = np.abs(NETWORK.layers[0].weights).sum(axis=1)
+    # PE 1: psum bit 7 at each of 2 steps; PE 2: product bit 6
+    assert np.array_equal(costs[0], np.outer(saliency, [0, 256, 128]))
 
 
 def test_stand_in_judgement_has_what_the_search_reads() -> None:

@@ -58,6 +58,11 @@ def test_transients_make_every_pass_its_own_class() -> None:
     drawn = Fault(pe=1, kind="transient", site="psum", bit=4, p=0.3)
     space = make_space(NETWORK, profile(drawn))
     assert space.layers[0].classes.tolist() == [0, 1, 0, 0, 0, 2, 0, 0]
+    assert space.layers[0].kinds.tolist() == [0, 1, 1]
+    stuck = Fault(pe=3, kind="sa1", site="psum", bit=4)
+    both = make_space(NETWORK, profile(drawn, stuck)).layers[0]
+    assert both.classes.tolist() == [0, 1, 0, 2, 0, 3, 0, 2]
+    assert both.kinds.tolist() == [0, 1, 2, 1]
     never = Fault(pe=1, kind="transient", site="psum", bit=4, p=0.0)
     assert make_space(NETWORK, profile(never)).alike
 

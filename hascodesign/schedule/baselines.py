@@ -18,7 +18,7 @@ from hascodesign.array import generator
 from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
 from hascodesign.schedule.protocols import Evaluator
-from hascodesign.schedule.space import Space, make_space
+from hascodesign.schedule.space import HEALTHY, Space, make_space
 from hascodesign.types import (
     ArraySpec,
     Fault,
@@ -174,6 +174,19 @@ def greedy(network: IntegerNetwork, profile: FaultProfile) -> Schedule:
         genes = slots.genes(chromosome)
         genes[order] = np.argsort(_saliency(layer, slots.slots), kind="stable")
     return space.decode(space.canonical(chromosome))
+
+
+def rule_costs(network: IntegerNetwork, profile: FaultProfile, space: Space) -> list[FloatArray]:
+    """Saliency times severity of each row on each class, per layer [R, classes]; not in nats."""
+    costs = []
+    for layer, slots in zip(network.layers, space.layers, strict=True):
+        severe = severity(profile, slots.steps)
+        on_class = np.zeros(len(slots.members))
+        for number, members in enumerate(slots.members):
+            if number != HEALTHY and members.size:
+                on_class[number] = severe[members % space.array.pe].mean()
+        costs.append(np.outer(np.abs(layer.weights).sum(axis=1), on_class))
+    return costs
 
 
 def _saliency(layer: MultiplyLayer, slots: int) -> FloatArray:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from hascodesign.array import generator, identity_schedule
-from hascodesign.schedule.assign import Assignment, assign, separable_cost
-from hascodesign.schedule.cost import row_costs
+from hascodesign.schedule.assign import separable_cost
 from hascodesign.schedule.descend import propose
-from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
+from hascodesign.schedule.fitness import SearchStopped
 from hascodesign.schedule.genetic import evolve, first_population
 from hascodesign.schedule.judging import Judged, judge_both, win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
-from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts, silent
-from hascodesign.schedule.space import Space, make_space
-from hascodesign.schedule.surrogate import LogitModel, make_model
+from hascodesign.schedule.prepare import Run, prepare
+from hascodesign.schedule.protocols import Evaluator, Progress, silent
 from hascodesign.types import (
     Baseline,
     FaultProfile,
@@ -37,27 +35,7 @@ ALGORITHM = "assignment + loss model + pymoo GA + swap polish"
 GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
 ROUNDS = 4  # at most, of searches on the loss model
 MODELLED = 3000  # evaluations of the model in each of them, at most
-EXACT_PAIRS = 512  # rows times classes up to which every cost is evaluated exactly
-WORK = 1.2e11  # multiply-accumulates of the network that a search may take where no limit is set
-FEWEST, MOST = 48, 2000  # evaluations
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
-
-
-@dataclass(slots=True)
-class _Run:
-    """What one search gathers on its way."""
-
-    space: Space
-    evaluator: Evaluator
-    selection: Evaluator | None
-    options: SearchOptions
-    fitness: Fitness
-    costs: Sequence[FloatArray]
-    assigned: Assignment
-    model: LogitModel | None
-    model_around: Callable[[IntArray | None], LogitModel | None]
-    history: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def search(
@@ -89,7 +67,7 @@ def search(
         (KeyboardInterrupt) the best so far, and a note that says so.
     """
     start = time.monotonic()
-    run = _prepare(network, profile, evaluator, options, progress, selection)
+    run = prepare(network, profile, evaluator, options, progress, selection)
     judged = _baselines(run, network, seed)
     if run.space.alike:
         run.notes.append(ALIKE)
@@ -118,7 +96,7 @@ def judge_given(
     """
     start = time.monotonic()
     passes = tuple(row_map.passes for row_map in schedule.layers)
-    run = _prepare(network, profile, evaluator, options, progress, selection, passes)
+    run = prepare(network, profile, evaluator, options, progress, selection, passes)
     judged = _baselines(run, network, seed)
     if run.space.alike:
         run.notes.append(ALIKE)
@@ -127,52 +105,8 @@ def judge_given(
     return replace(_result(run, network, judged, given, start), algorithm="given")
 
 
-def _prepare(
-    network: IntegerNetwork,
-    profile: FaultProfile,
-    evaluator: Evaluator,
-    options: SearchOptions | None,
-    progress: Progress,
-    selection: Evaluator | None,
-    passes: tuple[int, ...] | None = None,
-) -> _Run:
-    options = SearchOptions() if options is None else options
-    space = make_space(network, profile, options.extra_passes, passes)
-    limit = options.evaluations or affordable(network, evaluator)
-    fitness = Fitness(space, by_network(space, evaluator), limit, options.seconds, progress)
-
-    def model_around(chromosome: IntArray | None) -> LogitModel | None:
-        if space.alike or not (options.model and isinstance(evaluator, Pictured)):
-            return None
-        images = (evaluator.codes, evaluator.labels)
-        return make_model(network, profile, space, *images, chromosome, progress)
-
-    model = model_around(None)
-    costs = _costs(space, evaluator, model, progress)
-    assigned = assign(space, costs)
-    return _Run(space, evaluator, selection, options, fitness, costs, assigned, model, model_around)
-
-
-def affordable(network: IntegerNetwork, evaluator: Evaluator) -> int:
-    """Evaluations that suit about half a minute on two cores; the same on every machine."""
-    images = len(evaluator.labels) if isinstance(evaluator, Labelled) else 1
-    return int(min(MOST, max(FEWEST, WORK / (network.macs * images))))
-
-
-def _costs(
-    space: Space, evaluator: Evaluator, model: LogitModel | None, progress: Progress
-) -> list[FloatArray]:
-    """Row costs: 0 where all maps compute the same, exact where that is cheap, else modelled."""
-    if space.alike:
-        return [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
-    pairs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
-    if model is None or (isinstance(evaluator, RowCosts) and pairs <= EXACT_PAIRS):
-        return row_costs(space, evaluator, progress)
-    return model.costs()
-
-
 def _result(
-    run: _Run,
+    run: Run,
     network: IntegerNetwork,
     judged: dict[str, Judged],
     winner: Judged,
@@ -199,7 +133,7 @@ def _result(
     )
 
 
-def _baselines(run: _Run, network: IntegerNetwork, seed: int) -> dict[str, Judged]:
+def _baselines(run: Run, network: IntegerNetwork, seed: int) -> dict[str, Judged]:
     """Plain order in the least passes, random maps and the assignment, judged."""
     space, rng = run.space, generator(seed, "schedule random maps")
     schedules = {"identity": identity_schedule(network, space.array)}
@@ -210,7 +144,7 @@ def _baselines(run: _Run, network: IntegerNetwork, seed: int) -> dict[str, Judge
     return dict(zip(schedules, judged, strict=True))
 
 
-def _in_space(run: _Run, judged: dict[str, Judged]) -> list[Judged]:
+def _in_space(run: Run, judged: dict[str, Judged]) -> list[Judged]:
     """The baselines with the passes of the search, the best on the search images first."""
     passes = tuple(layer.passes for layer in run.space.layers)
     fitting = [
@@ -221,7 +155,7 @@ def _in_space(run: _Run, judged: dict[str, Judged]) -> list[Judged]:
     return sorted(fitting, key=lambda one: one.searched)
 
 
-def _search(run: _Run, known: list[Judged], seed: int) -> None:
+def _search(run: Run, known: list[Judged], seed: int) -> None:
     """The model's proposals, the genetic part, the polish; notes and history in `run`."""
     rng = generator(seed, "schedule search")
     limit = run.fitness.limit
@@ -243,7 +177,7 @@ def _search(run: _Run, known: list[Judged], seed: int) -> None:
         )
 
 
-def _propose(run: _Run, starts: list[IntArray], rng: np.random.Generator) -> list[IntArray]:
+def _propose(run: Run, starts: list[IntArray], rng: np.random.Generator) -> list[IntArray]:
     """Descend on the loss model, built anew around the best map until that brings no more."""
     proposed: list[IntArray] = []
     wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
@@ -263,7 +197,7 @@ def _propose(run: _Run, starts: list[IntArray], rng: np.random.Generator) -> lis
     return proposed
 
 
-def _evolve(run: _Run, proposed: list[IntArray], rng: np.random.Generator) -> None:
+def _evolve(run: Run, proposed: list[IntArray], rng: np.random.Generator) -> None:
     best = run.fitness.best
     near = run.assigned.chromosome if best is None else best.chromosome
     given = [run.space.identity(), run.assigned.chromosome, near, *proposed]
@@ -272,7 +206,7 @@ def _evolve(run: _Run, proposed: list[IntArray], rng: np.random.Generator) -> No
     evolve(run.fitness, costs, seeds, run.options, rng, run.history.append)
 
 
-def _costs_near(run: _Run, chromosome: IntArray) -> Sequence[FloatArray]:
+def _costs_near(run: Run, chromosome: IntArray) -> Sequence[FloatArray]:
     return run.costs if run.model is None else run.model.costs(chromosome)
 
 
@@ -285,7 +219,7 @@ def _until_spent(part: Callable[[], object]) -> None:
             raise
 
 
-def _polish(run: _Run) -> None:
+def _polish(run: Run) -> None:
     best, model = run.fitness.best, run.model
     if best is None:
         return
@@ -294,7 +228,7 @@ def _polish(run: _Run) -> None:
     polish(run.fitness, costs, best, run.fitness.limit, rank)
 
 
-def _winner(run: _Run, judged: dict[str, Judged]) -> Judged:
+def _winner(run: Run, judged: dict[str, Judged]) -> Judged:
     """The best of the finalists and the baselines over all calibration images."""
     candidates = _in_space(run, judged)
     tops = run.fitness.top(run.options.finalists if run.selection is not None else 1)

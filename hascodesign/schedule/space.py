@@ -39,6 +39,7 @@ class LayerSpace:
     start: int  # first gene of the layer in a chromosome
     classes: IntArray  # [passes*P] class of each slot; 0 meets no fault
     members: tuple[IntArray, ...]  # slots of each class, ascending
+    kinds: IntArray  # [classes] 0 = healthy; classes that differ in nothing but the draws share one
 
     @property
     def slots(self) -> int:
@@ -137,16 +138,30 @@ def make_space(
     start = base = 0
     for layer, count in zip(network.layers, passes, strict=True):
         steps = -(-layer.depth // spec.simd)
-        signatures: list[Hashable] = []
+        met: list[Hashable] = []  # faults of each slot
+        drawn: list[Hashable] = []  # and the pass, where they are drawn anew in each
         for number in range(count):
             words = (base + number * steps, base + (number + 1) * steps)
-            signatures += [
-                (shared[pe], _slot_signature(profile, pe, number, words)) for pe in range(spec.pe)
-            ]
-        classes = _number(signatures, (_healthy(profile), ((), ())))
+            for pe in range(spec.pe):
+                stuck, transient = _slot_signature(profile, pe, words)
+                met.append((shared[pe], stuck, transient))
+                drawn.append((met[-1], number if transient else 0))
+        healthy = (_healthy(profile), (), ())
+        classes, kinds = _number(drawn, (healthy, 0)), _number(met, healthy)
+        kind_of = np.zeros(classes.max() + 1, dtype=np.int64)
+        kind_of[classes] = kinds
         members = tuple(frozen(np.flatnonzero(classes == c)) for c in range(classes.max() + 1))
         layers.append(
-            LayerSpace(layer.name, layer.rows, count, steps, start, frozen(classes), members)
+            LayerSpace(
+                layer.name,
+                layer.rows,
+                count,
+                steps,
+                start,
+                frozen(classes),
+                members,
+                frozen(kind_of),
+            )
         )
         start += count * spec.pe
         base += count * steps
@@ -194,12 +209,11 @@ def _healthy(profile: FaultProfile) -> Hashable:
 
 
 def _slot_signature(
-    profile: FaultProfile, pe: int, number: int, words: tuple[int, int]
+    profile: FaultProfile, pe: int, words: tuple[int, int]
 ) -> tuple[Hashable, Hashable]:
-    """Faults of one pass: stuck words of the weight bank, and transient draws.
+    """Faults of one pass: stuck words of the weight bank, and entries that are drawn.
 
-    A transient draws by its pass and its place in the profile, so no two slots of its PE are alike;
-    in `ws` one on the activations is drawn once and handed on.
+    In `ws` a drawn fault of the activations is handed on.
     """
     stuck, drawn = [], []
     carried = profile.array.dataflow == "ws"
@@ -212,5 +226,5 @@ def _slot_signature(
             continue
         here = fault.pe == pe or (carried and fault.site == "act" and fault.pe < pe)
         if here and (fault.site != "wmem" or words[0] <= (fault.address or 0) < words[1]):
-            drawn.append((entry, number))
+            drawn.append(entry)
     return tuple(sorted(stuck, key=repr)), tuple(drawn)

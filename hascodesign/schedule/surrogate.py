@@ -31,7 +31,7 @@ class LogitModel:
 
     space: Space
     base: Real  # [n, classes of images], real units, every row healthy
-    changes: tuple[Real, ...]  # per layer [R + 1, classes of slots, n, classes of images]
+    changes: tuple[Real, ...]  # per layer [R + 1, kinds of slots, n, classes of images]
     labels: IntArray  # [n]
 
     def logits(self, chromosome: IntArray) -> Real:
@@ -41,7 +41,7 @@ class LogitModel:
             rows = np.minimum(layer.genes(chromosome), layer.rows)
             met = np.flatnonzero((layer.classes != HEALTHY) & (rows < layer.rows))
             for slot in met:
-                total += change[rows[slot], layer.classes[slot]]
+                total += change[rows[slot], layer.kinds[layer.classes[slot]]]
         return total
 
     def losses(self, logits: Real) -> FloatArray:
@@ -72,11 +72,11 @@ class LogitModel:
             if chromosome is not None:
                 genes = layer.genes(chromosome)
                 used = genes < layer.rows
-                here[genes[used]] = layer.classes[used]
-            cost = np.empty((layer.rows, len(layer.members)))
+                here[genes[used]] = layer.kinds[layer.classes[used]]
+            cost = np.empty((layer.rows, change.shape[1]))
             for row in range(layer.rows):
                 cost[row] = self.losses(at + change[row] - change[row, here[row]]) - before
-            out.append(cost)
+            out.append(cost[:, layer.kinds])
         return out
 
     def swapped(self, chromosome: IntArray, first: IntArray, second: IntArray) -> FloatArray:
@@ -106,7 +106,7 @@ class LogitModel:
         """Change of the logits by each swap, [m, n, classes of images]."""
         change = self.changes[index]
         rows = np.minimum(chromosome[[first, second]], layer.rows)
-        kinds = layer.classes[np.stack([first, second]) - layer.start]
+        kinds = layer.kinds[layer.classes[np.stack([first, second]) - layer.start]]
         after = change[rows[0], kinds[1]] + change[rows[1], kinds[0]]
         return after - change[rows[0], kinds[0]] - change[rows[1], kinds[1]]
 
@@ -150,16 +150,20 @@ def make_model(
 
 def _images(space: Space, outputs: int, images: int) -> int:
     """Images that a model of this size has room for."""
-    pairs = sum((layer.rows + 1) * len(layer.members) for layer in space.layers)
-    return min(images, max(FEWEST_IMAGES, BYTES // (4 * outputs * max(pairs, 1))))
+    return min(images, max(FEWEST_IMAGES, BYTES // (4 * outputs * pairs_of(space))))
+
+
+def pairs_of(space: Space) -> int:
+    """Pairs of a row, or none, and a kind of slot, over all layers."""
+    return sum((layer.rows + 1) * (int(layer.kinds.max()) + 1) for layer in space.layers)
 
 
 def _changes(space: Space, steps: Sequence[Step], images: int, progress: Progress) -> list[Real]:
-    """Change of each logit by each row on each class, per layer [R + 1, classes, n, logits]."""
+    """Change of each logit by each row on each class, per layer [R + 1, kinds, n, logits]."""
     outputs = steps[-1].layer.rows
     errors = [_errors(space, step) for step in steps]
     changes = [
-        np.zeros((layer.rows + 1, len(layer.members), images, outputs), dtype=np.float32)
+        np.zeros((layer.rows + 1, layer.kinds.max() + 1, images, outputs), dtype=np.float32)
         for layer in space.layers
     ]
     for logit in range(outputs):
@@ -174,12 +178,12 @@ def _changes(space: Space, steps: Sequence[Step], images: int, progress: Progres
 
 
 def _errors(space: Space, step: Step) -> dict[int, Real]:
-    """Codes of every row on each class less those on a healthy slot, [R, N]."""
+    """Codes of every row on each kind of slot less those on a healthy slot, [R, N]."""
     slots = space.layers[step.layer.index]
     healthy = step.healthy_codes()
-    out = {}
-    for number, members in enumerate(slots.members):
-        if number != HEALTHY and members.size:
+    out: dict[int, Real] = {}
+    for members, kind in zip(slots.members, slots.kinds.tolist(), strict=True):
+        if kind != HEALTHY and kind not in out and members.size:
             place = divmod(int(members[0]), space.array.pe)
-            out[number] = (step.codes_on(place) - healthy).astype(np.float32)
+            out[kind] = (step.codes_on(place) - healthy).astype(np.float32)
     return out

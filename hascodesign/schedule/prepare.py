@@ -1,0 +1,106 @@
+"""What a search starts from: the space, the loss model, the costs, the assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hascodesign.schedule.assign import Assignment, assign
+from hascodesign.schedule.baselines import rule_costs
+from hascodesign.schedule.cost import row_costs
+from hascodesign.schedule.fitness import Fitness, by_network
+from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts
+from hascodesign.schedule.space import Space, make_space
+from hascodesign.schedule.surrogate import LogitModel, make_model, pairs_of
+from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
+
+EXACT_PAIRS = 512  # rows times classes up to which every cost is evaluated exactly
+MOST_PAIRS = 100_000  # rows times kinds of slots up to which each is costed at all
+WORK = 4e10  # multiply-accumulates of the network that a search may take where no limit is set
+FEWEST, MOST = 48, 2000  # evaluations
+BY_RULE = (
+    "Too many kinds of slots to cost each row on each: assignment, bound and gap follow "
+    "saliency times severity and are not in nats."
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """What one search gathers on its way."""
+
+    space: Space
+    evaluator: Evaluator
+    selection: Evaluator | None
+    options: SearchOptions
+    fitness: Fitness
+    costs: Sequence[FloatArray]
+    assigned: Assignment
+    model: LogitModel | None
+    model_around: Callable[[IntArray | None], LogitModel | None]
+    history: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    evaluator: Evaluator,
+    options: SearchOptions | None,
+    progress: Progress,
+    selection: Evaluator | None,
+    passes: tuple[int, ...] | None = None,
+) -> Run:
+    """Space, model, costs and assignment, before the search; see `evolve.search`."""
+    options = SearchOptions() if options is None else options
+    space = make_space(network, profile, options.extra_passes, passes)
+    limit = options.evaluations or affordable(network, evaluator)
+    fitness = Fitness(space, by_network(space, evaluator), limit, options.seconds, progress)
+
+    def model_around(chromosome: IntArray | None) -> LogitModel | None:
+        wanted = options.model and not space.alike and pairs_of(space) <= MOST_PAIRS
+        if not (wanted and isinstance(evaluator, Pictured)):
+            return None
+        images = (evaluator.codes, evaluator.labels)
+        return make_model(network, profile, space, *images, chromosome, progress)
+
+    model = model_around(None)
+    notes: list[str] = []
+    if pairs_of(space) > MOST_PAIRS:
+        costs = rule_costs(network, profile, space)
+        notes.append(BY_RULE)
+    else:
+        costs = costs_of(space, evaluator, model, progress)
+    assigned = assign(space, costs)
+    return Run(
+        space,
+        evaluator,
+        selection,
+        options,
+        fitness,
+        costs,
+        assigned,
+        model,
+        model_around,
+        notes=notes,
+    )
+
+
+def affordable(network: IntegerNetwork, evaluator: Evaluator) -> int:
+    """Evaluations that suit about half a minute on two cores; the same on every machine."""
+    images = len(evaluator.labels) if isinstance(evaluator, Labelled) else 1
+    return int(min(MOST, max(FEWEST, WORK / (network.macs * images))))
+
+
+def costs_of(
+    space: Space, evaluator: Evaluator, model: LogitModel | None, progress: Progress
+) -> list[FloatArray]:
+    """Row costs: 0 where all maps compute the same, exact where that is cheap, else modelled."""
+    if space.alike:
+        return [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
+    pairs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
+    if model is None or (isinstance(evaluator, RowCosts) and pairs <= EXACT_PAIRS):
+        return row_costs(space, evaluator, progress)
+    return model.costs()
