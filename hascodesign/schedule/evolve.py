@@ -12,8 +12,8 @@ import numpy as np
 from hascodesign.array import generator, identity_schedule
 from hascodesign.schedule.assign import separable_cost
 from hascodesign.schedule.descend import propose
-from hascodesign.schedule.fitness import SearchStopped
-from hascodesign.schedule.genetic import evolve, first_population
+from hascodesign.schedule.fitness import Candidate, SearchStopped
+from hascodesign.schedule.genetic import evolve, first_population, kick
 from hascodesign.schedule.judging import Judged, judge_both, win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
@@ -34,6 +34,7 @@ __all__ = ["SearchOptions", "judge_given", "search"]
 ALGORITHM = "assignment + loss model + pymoo GA + swap polish"
 GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
 ROUNDS = 4  # at most, of searches on the loss model
+KICKS = 60  # random restarts of the polish in a row that may win nothing
 MODELLED = 3000  # evaluations of the model in each of them, at most
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 
@@ -167,7 +168,7 @@ def _search(run: Run, known: list[Judged], seed: int) -> None:
         _until_spent(lambda: _evolve(run, proposed, rng))
         run.fitness.limit = limit
         if run.options.polish:
-            _until_spent(lambda: _polish(run))
+            _until_spent(lambda: _polish(run, rng))
     except SearchStopped as stopped:
         run.notes.append(f"Stopped early: {stopped.reason}; this is the best schedule so far.")
     except KeyboardInterrupt:
@@ -219,13 +220,23 @@ def _until_spent(part: Callable[[], object]) -> None:
             raise
 
 
-def _polish(run: Run) -> None:
-    best, model = run.fitness.best, run.model
-    if best is None:
-        return
+def _polish(run: Run, rng: np.random.Generator) -> None:
+    """Swaps on the best, then on the best with a few random swaps, until that wins nothing."""
+    fitness, model = run.fitness, run.model
     rank = None if model is None else lambda c, moves: model.swapped(c, moves.first, moves.second)
-    costs = _costs_near(run, best.chromosome)
-    polish(run.fitness, costs, best, run.fitness.limit, rank)
+    kicks = 0
+    start = fitness.best
+    while start is not None and fitness.best is not None and kicks <= KICKS:
+        before = fitness.best.loss
+        costs = _costs_near(run, start.chromosome)
+        polish(fitness, costs, start, fitness.limit, rank)
+        kicks = 0 if fitness.best.loss < before else kicks + 1
+        # every other time from anywhere: the best may lie in another valley
+        anywhere = kicks % 2 == 0 and kicks > 0
+        best = fitness.best.chromosome
+        kicked = run.space.random(rng) if anywhere else kick(run.space, costs, best, rng)
+        kicked = run.space.canonical(kicked)
+        start = Candidate(kicked, float(fitness.losses([kicked])[0]))
 
 
 def _winner(run: Run, judged: dict[str, Judged]) -> Judged:

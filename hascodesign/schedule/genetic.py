@@ -43,15 +43,22 @@ def first_population(
     rng : draws the swaps.
     """
     population = list(given)
-    free = [i for i, layer in enumerate(space.layers) if layer.free]
     while len(population) < options.population * 3 // 4:
-        changed = assigned.copy()
-        for _ in range(1 + int(rng.integers(4))):
-            index = int(rng.choice(free))
-            layer = space.layers[index]
-            swap(layer, layer.genes(changed), costs[index], rng)
-        population.append(changed)
+        population.append(kick(space, costs, assigned, rng))
     return population[: options.population]
+
+
+def kick(
+    space: Space, costs: Sequence[FloatArray], chromosome: IntArray, rng: np.random.Generator
+) -> IntArray:
+    """A chromosome with one to four random swaps, cheap rows likelier; not canonical."""
+    free = [i for i, layer in enumerate(space.layers) if layer.free]
+    changed = chromosome.copy()
+    for _ in range(1 + int(rng.integers(4))):
+        index = int(rng.choice(free))
+        layer = space.layers[index]
+        swap(layer, layer.genes(changed), costs[index], rng)
+    return changed
 
 
 def evolve(
