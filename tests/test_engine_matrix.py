@@ -11,11 +11,9 @@ from hascodesign.engine.matrix import Weights, products
 
 def product(weights, codes, signed):
     out = np.zeros((len(weights), codes.shape[1]), dtype=np.int64)
-
-    def keep(sums, first):
+    left = Weights(weights.astype(np.int8))
+    for first, sums in products(left, codes.astype(np.uint8), signed):
         out[:, first : first + sums.shape[1]] = sums
-
-    products(Weights(weights.astype(np.int8)), codes.astype(np.uint8), signed, keep)
     return out
 
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from hascodesign.engine.kernels import compiled
 
-SPAN = 1024  # accumulators of one row that stay in the first-level cache over all its limits
-
 
 @compiled(parallel=True)
 def gather_columns(planes: NDArray[np.uint8], geometry: Any, columns: NDArray[np.uint8]) -> None:
@@ -33,62 +31,82 @@ def gather_columns(planes: NDArray[np.uint8], geometry: Any, columns: NDArray[np
 
 
 @compiled()
-def _count_narrow(
-    acc: Any, row: int, first: int, turn: Any, limits: Any, levels: int, passed: Any
+def _window_maximum(
+    acc: Any, row: int, first: int, width: int, kernel: Any, turn: Any, best: Any
 ) -> None:
-    """Count where 16 bits hold every limit; sums beyond them are clamped, which passes the same."""
-    count = min(SPAN, acc.shape[1] - first)
-    sums = np.zeros(SPAN, dtype=np.int16)
+    """Greatest (acc XOR turn) over a window whose corner starts at column ``first``."""
+    count = best.size
+    images, height_k, width_k = kernel
     for i in range(count):
-        v = np.int32(acc[row, first + i] ^ turn)
+        best[i] = np.int32(acc[row, first + i] ^ turn)
+    for ky in range(height_k):
+        for kx in range(width_k):
+            if ky == 0 and kx == 0:
+                continue
+            at = first + (ky * width + kx) * images
+            for i in range(count):
+                best[i] = max(best[i], np.int32(acc[row, at + i] ^ turn))
+
+
+@compiled()
+def _count_narrow(best: Any, limits: Any, row: int, levels: int, passed: Any) -> None:
+    """Count where 16 bits hold every limit; sums beyond them are clamped, which passes the same."""
+    sums = np.empty(best.size, dtype=np.int16)
+    for i in range(best.size):
+        v = best[i]
         sums[i] = np.int16(min(max(v, np.int32(-(1 << 15))), np.int32((1 << 15) - 1)))
     for level in range(levels):
         limit = np.int16(limits[row, level])
-        for i in range(SPAN):
+        for i in range(sums.size):
             passed[i] += np.int16(1) if sums[i] >= limit else np.int16(0)
 
 
 @compiled()
-def _count_wide(
-    acc: Any, row: int, first: int, turn: Any, limits: Any, levels: int, passed: Any
-) -> None:
-    count = min(SPAN, acc.shape[1] - first)
-    sums = np.zeros(SPAN, dtype=np.int32)
-    for i in range(count):
-        sums[i] = np.int32(acc[row, first + i] ^ turn)
+def _count_wide(best: Any, limits: Any, row: int, levels: int, passed: Any) -> None:
     for level in range(levels):
         limit = limits[row, level]
-        for i in range(SPAN):
-            passed[i] += np.int16(1) if sums[i] >= limit else np.int16(0)
+        for i in range(best.size):
+            passed[i] += np.int16(1) if best[i] >= limit else np.int16(0)
 
 
 @compiled(parallel=True)
 def count_passed(
     acc: NDArray[np.int32],
+    geometry: Any,
     turn: NDArray[np.int32],
     limits: NDArray[np.int32],
     levels: NDArray[np.int64],
     lowest: int,
     codes: NDArray[np.uint8],
 ) -> None:
-    """Codes [n, N] = lowest + number of limits that (acc XOR turn) reaches, in 8 bits."""
-    rows, columns = acc.shape
-    spans = (columns + SPAN - 1) // SPAN
-    for block in numba.prange(rows * spans):
-        row, first = block // spans, (block % spans) * SPAN
-        count = min(SPAN, columns - first)
-        passed = np.empty(SPAN, dtype=np.int16)
-        for i in range(SPAN):
-            passed[i] = np.int16(lowest)
+    """Codes [n, height, width, images] = lowest + number of limits passed, in 8 bits, pooled.
+
+    Thresholds are monotone in (acc XOR turn), so the maximum of the codes in a window is the code
+    of the maximum. ``geometry`` is the width of ACC's map, then kernel and stride (y, x) of the
+    pooling, all 1 where there is none.
+    """
+    map_width, kernel_y, kernel_x, stride_y, stride_x = geometry
+    rows, height, width, images = codes.shape
+    for block in numba.prange(rows * height):
+        row, y = block // height, block % height
         least, most = np.int32(0), np.int32(0)
         for level in range(levels[row]):
             least, most = min(least, limits[row, level]), max(most, limits[row, level])
-        if least > -(1 << 15) and most < (1 << 15):
-            _count_narrow(acc, row, first, turn[row], limits, levels[row], passed)
-        else:
-            _count_wide(acc, row, first, turn[row], limits, levels[row], passed)
-        for i in range(count):
-            codes[row, first + i] = np.uint8(passed[i])
+        narrow = least > -(1 << 15) and most < (1 << 15)
+        best = np.empty(images, dtype=np.int32)
+        passed = np.empty(images, dtype=np.int16)
+        for x in range(width):
+            first = (y * stride_y * map_width + x * stride_x) * images
+            window = (images, kernel_y, kernel_x)
+            _window_maximum(acc, row, first, map_width, window, turn[row], best)
+            for i in range(images):
+                passed[i] = np.int16(lowest)
+            if narrow:
+                _count_narrow(best, limits, row, levels[row], passed)
+            else:
+                _count_wide(best, limits, row, levels[row], passed)
+            for i in range(images):
+                codes[row, y, x, i] = np.uint8(passed[i])
 
 
 @compiled(parallel=True)

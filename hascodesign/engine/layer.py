@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hascodesign.engine.classes import HEALTHY, SlotClass, classify
 from hascodesign.engine.kernels import LANES, feed, store, walk
 from hascodesign.engine.matrix import Weights, products
 from hascodesign.engine.slots import PeFaults
-from hascodesign.types import ArraySpec, FaultProfile, IntArray, MultiplyLayer, RowMap
+from hascodesign.types import ArraySpec, BoolArray, FaultProfile, IntArray, MultiplyLayer, RowMap
 
 Accumulators = NDArray[np.int32]
 
@@ -84,18 +85,8 @@ class LayerOnArray:
         codes : [K, N] activation codes in 8 bits, two's complement where signed.
         counters : [N] column counters of the transient draw.
         """
-        out = np.empty((len(rows), codes.shape[1]), dtype=np.int32)
         whole = np.array([len(c.walked) == self.spec.simd for c in self.classes])[classes]
-        plain = np.flatnonzero(~whole)
-        if len(plain):
-            bits = self.spec.acc_bits
-
-            def keep(sums: NDArray[Any], first: int) -> None:
-                store(sums, out, plain, first, bits)
-
-            weights = self._folded(rows[plain], classes[plain])
-            products(weights, codes, self.layer.in_signed, keep)
-        out[whole] = 0
+        out = self._plain(rows, classes, ~whole, codes)
         fed: dict[tuple[int, ...], NDArray[np.uint8]] = {}
         cells = {self.classes[c].cell: self.classes[c] for c in np.unique(classes)}
         for cell, slot in cells.items():
@@ -109,6 +100,27 @@ class LayerOnArray:
         return out
 
     # ----------------------------------------------------------------------- matrix product
+
+    def _plain(
+        self, rows: IntArray, classes: IntArray, plain: BoolArray, codes: NDArray[np.uint8]
+    ) -> Accumulators:
+        """Sums [n, N] modulo 2^CB of the products that are not walked; 0 where all are."""
+        bits, places = self.spec.acc_bits, np.flatnonzero(plain)
+        shape = (len(rows), codes.shape[1])
+        if not len(places):
+            return np.zeros(shape, dtype=np.int32)
+        weights = self._folded(rows[places], classes[places])
+        pieces = products(weights, codes, self.layer.in_signed)
+        if len(places) == len(rows) and weights.largest << 8 < 1 << (bits - 1):
+            start = list(islice(pieces, 1))
+            if start and start[0][1].shape == shape and start[0][1].dtype == np.int32:
+                return start[0][1]  # one piece, and nothing to wrap
+            pieces = chain(start, pieces)
+        out = np.empty(shape, dtype=np.int32)
+        out[~plain] = 0
+        for column, sums in pieces:
+            store(sums, out, places, column, bits)
+        return out
 
     def _folded(self, rows: IntArray, classes: IntArray) -> Weights:
         """Weights [n, K] as the multipliers that are not walked see them, 0 at those that are."""

@@ -8,7 +8,7 @@ float64. Integers below these bounds are exact in floating point whatever the or
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -50,19 +50,15 @@ class Weights:
 
 
 def products(
-    weights: Weights,
-    codes: NDArray[np.uint8],
-    signed: bool,
-    keep: Callable[[NDArray[Any], int], None],
-) -> None:
-    """Hand ``weights`` @ codes to ``keep`` piece by piece, as (sums [n, columns], first column).
+    weights: Weights, codes: NDArray[np.uint8], signed: bool
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Weights @ codes piece by piece: first column, sums [n, columns] as exact integers.
 
     Parameters
     ----------
     weights : left operand.
     codes : [K, N] bytes, two's complement where ``signed``.
     signed : how the bytes are read.
-    keep : takes each piece; the sums are exact integers of any type.
     """
     chunk = max(CHUNK // max(codes.shape[0], 1), LEAST_COLUMNS)
     largest = 128 if signed else 255
@@ -73,7 +69,7 @@ def products(
             largest = _magnitude(codes, signed)
         multiply = _float32 if weights.largest * largest < FLOAT32_EXACT else _float64
     for first in range(0, codes.shape[1], chunk):
-        keep(multiply(weights, codes[:, first : first + chunk], signed), first)
+        yield first, multiply(weights, codes[:, first : first + chunk], signed)
 
 
 def _int8(weights: Weights, codes: NDArray[np.uint8], signed: bool) -> NDArray[Any]:

@@ -71,15 +71,18 @@ class Block:
         """Planes [n, height, width, images] of ACC [n, positions * images] of some rows."""
         if self.limits is None:
             raise ValueError("the last layer has no codes")
-        limits = self.limits
-        codes = np.empty(acc.shape, dtype=np.uint8)
-        count_passed(
-            acc, limits.turn[rows], limits.values[rows], limits.levels[rows], limits.lowest, codes
-        )
-        size = (1, 1) if self.layer.conv is None else self.layer.conv.out_size
-        planes = codes.reshape(len(rows), *size, -1)
-        for pool in self.pools:
-            shape = (len(rows), *pool.out_shape[:2], planes.shape[-1])
+        images = acc.shape[1] // self.layer.positions
+        limits, conv = self.limits, self.layer.conv
+        height, width = (1, 1) if conv is None else conv.out_size
+        geometry = (width, 1, 1, 1, 1)
+        if self.pools:
+            geometry = (width, *self.pools[0].kernel, *self.pools[0].stride)
+            height, width = self.pools[0].out_shape[:2]
+        planes = np.empty((len(rows), height, width, images), dtype=np.uint8)
+        chosen = (limits.turn[rows], limits.values[rows], limits.levels[rows])
+        count_passed(acc, geometry, *chosen, limits.lowest, planes)
+        for pool in self.pools[1:]:
+            shape = (len(rows), *pool.out_shape[:2], images)
             pooled = np.empty(shape, dtype=np.uint8)
             sign = 0x80 if self.layer.out_signed else 0
             pool_planes(planes, (*pool.kernel, *pool.stride), sign, pooled)

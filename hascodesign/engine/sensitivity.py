@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.kernels_planes import exchange
@@ -113,11 +111,8 @@ def _share(healthy: Healthy, index: int, channel: int, plane: Planes) -> Accumul
     weights = np.ascontiguousarray(whole.values[:, channel * each : (channel + 1) * each])
     columns = block.columns(plane)
     out = np.empty((block.layer.rows, columns.shape[1]), dtype=np.int32)
-
-    def keep(sums: NDArray[Any], first: int) -> None:
+    for first, sums in products(Weights(weights), columns, block.layer.in_signed):
         out[:, first : first + sums.shape[1]] = sums
-
-    products(Weights(weights), columns, block.layer.in_signed, keep)
     return out
 
 
