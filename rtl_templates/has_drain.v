@@ -1,4 +1,5 @@
-// has_drain: walks the captured accumulators of one column slot by slot, PE 0 first.
+// has_drain: walks the captured accumulators of one column slot by slot, PE 0 first; with several
+// lanes, each of PE PEs, all walk in step and slot is lane 0's.
 // take = 1: the head accumulator enters the output path in this cycle with slot (the address in
 // the row map), column and ending (last slot of the layer). free = 1: the shadow may be captured.
 // Counts passes and columns by itself, in the order in which has_steps takes them.
@@ -6,7 +7,8 @@
 `default_nettype none
 
 module has_drain #(
-  parameter PE = 16,           // processing elements
+  parameter PE = 16,           // processing elements of a lane
+  parameter OTHERS = 0,        // processing elements of all other lanes
   parameter PE_BITS = 4,       // bits of PE - 1, at least 1
   parameter PASS_BITS = 4,     // bits of passes - 1
   parameter COLUMN_BITS = 24,  // bits of columns
@@ -28,7 +30,7 @@ module has_drain #(
   output wire                   ending
 );
 
-  localparam [31:0] PE_LESS_1 = PE - 1;
+  localparam [31:0] PE_LESS_1 = PE - 1, TO_NEXT_PASS = OTHERS + 1;
 
   reg full;
   reg [PE_BITS-1:0] pe;
@@ -49,7 +51,8 @@ module has_drain #(
       slot <= map_base;
     end else if (take) begin
       pe <= pe_end ? {PE_BITS{1'b0}} : pe + 1'b1;
-      slot <= (pe_end && !column_end) ? slot - PE_LESS_1[SLOT_BITS-1:0] : slot + 1'b1;
+      slot <= !pe_end ? slot + 1'b1 :
+        column_end ? slot + TO_NEXT_PASS[SLOT_BITS-1:0] : slot - PE_LESS_1[SLOT_BITS-1:0];
       if (pe_end) column <= column_end ? {COLUMN_BITS{1'b0}} : column + 1'b1;
       if (pe_end && column_end) pass <= pass + 1'b1;
     end

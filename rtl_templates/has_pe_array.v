@@ -19,6 +19,7 @@ module has_pe_array #(
   parameter EXT_DEPTH = 0,      // words of each bank filled by the weight stream
   parameter WMEM_BITS = 4,      // bits of a bank address
   parameter WRITABLE = 0,       // 1 = the fixed contents are written too
+  parameter LANES = 1,          // parts of the shadow chain, each with a head; divides PE
   parameter NAME_DIGITS = 2     // digits of the PE in weights_pe<PE>.mem, 2 to 4
 ) (
   input  wire                           clk,
@@ -30,7 +31,7 @@ module has_pe_array #(
   input  wire                           first,
   input  wire                           capture,
   input  wire                           shift,
-  output wire [ACC_BITS-1:0]            head,
+  output wire [LANES*ACC_BITS-1:0]      head,
   input  wire                           write_enable,
   input  wire [WMEM_BITS-1:0]           write_address,
   input  wire [PE*SIMD*WEIGHT_BITS-1:0] write_weights
@@ -102,7 +103,7 @@ module has_pe_array #(
         .acc(acc)
       );
 
-      if (p + 1 < PE) begin : g_chain
+      if ((p + 1) % (PE / LANES) != 0) begin : g_chain
         assign behind = g_pe[p+1].shadow;
       end else begin : g_end
         assign behind = {ACC_BITS{1'b0}};
@@ -112,9 +113,10 @@ module has_pe_array #(
         else if (shift) shadow <= behind;
       end
     end
+    for (p = 0; p < LANES; p = p + 1) begin : g_head
+      assign head[p*ACC_BITS +: ACC_BITS] = g_pe[p*(PE/LANES)].shadow;
+    end
   endgenerate
-
-  assign head = g_pe[0].shadow;
 
 endmodule
 

@@ -100,22 +100,34 @@ class CodeMonitor:
 
     def __init__(self, dut: Any) -> None:
         array = dut.layers
-        self._valid = array.m_axis_result_tvalid
-        self._fields = [dut.layer] + [
-            getattr(array, f"m_axis_result_{name}")
-            for name in ("row", "column", "acc", "v", "code")
-        ]
+        self._valid, self._lanes = dut.taken, array.m_axis_result_lanes
+        self._layer, self._column = dut.layer, array.m_axis_result_column
+        lanes = len(self._lanes)
+        self._fields = [getattr(array, f"m_axis_result_{n}") for n in ("row", "acc", "v", "code")]
+        self._bits = [len(field) // lanes for field in self._fields]
         self._put_valid, self._pooling = dut.codes_valid, dut.pooling
         self._put = [dut.stage, dut.pool_element_out, dut.codes_lanes, dut.codes]
-        self.results: list[tuple[int, ...]] = []  # layer, row, column, acc, v, code
+        self.results: list[tuple[int, ...]] = []  # layer, column, row, acc, v, code
         self.puts: list[tuple[int, ...]] = []  # stage, element, lanes, codes
 
     def edge(self) -> None:
         """Note the results of this cycle."""
         if int(self._valid.value):
-            self.results.append(tuple(int(field.value) for field in self._fields))
+            shared = int(self._layer.value), int(self._column.value)
+            words = [str(field.value) for field in self._fields]  # idle lanes hold unknown bits
+            for lane, used in enumerate(reversed(str(self._lanes.value))):
+                if used == "1":
+                    parts = zip(words, self._bits, strict=True)
+                    values = (int(lane_of(word, lane, bits), 2) for word, bits in parts)
+                    self.results.append((*shared, *values))
         if int(self._pooling.value) and int(self._put_valid.value):
             self.puts.append(tuple(int(field.value) for field in self._put))
+
+
+def lane_of(word: str, lane: int, bits: int) -> str:
+    """Bits of one lane, lane 0 at the right."""
+    end = len(word) - lane * bits
+    return word[end - bits : end]
 
 
 class Registers:

@@ -32,9 +32,9 @@ def arrange(bench: CoreBench, job: ImageJob) -> Seen:
         )
         shape = (expected.shape[0], images, expected.shape[1] // images)
         image = np.arange(len(part)) // (shape[0] * shape[2])
-        place = (part[:, 1], image, part[:, 2])
-        assert (part[:, 1] < shape[0]).all(), f"layer {layer} names a row beyond {shape[0]}"
-        assert (part[:, 2] < shape[2]).all(), f"layer {layer} names a column beyond {shape[2]}"
+        place = (part[:, 2], image, part[:, 1])
+        assert (part[:, 2] < shape[0]).all(), f"layer {layer} names a row beyond {shape[0]}"
+        assert (part[:, 1] < shape[2]).all(), f"layer {layer} names a column beyond {shape[2]}"
         count = np.zeros(shape, dtype=np.int64)
         np.add.at(count, place, 1)
         assert (count == 1).all(), f"layer {layer} must give every (row, column) once per image"

@@ -115,9 +115,10 @@ def build(
     profile: FaultProfile,
     on_chip: tuple[bool, ...] | None = None,
     pipeline: int = 2,
+    lanes: int = 0,
 ) -> BuildPlan:
     inside = on_chip or (True,) * len(net.layers)
-    options = CoreOptions(RtlOptions(pipeline=pipeline, on_chip=inside))
+    options = CoreOptions(RtlOptions(pipeline=pipeline, on_chip=inside), lanes=lanes)
     roms = build_roms(net, schedule, inside)
     return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
 

@@ -48,7 +48,8 @@ def run(case: int, seed: int, work: Path) -> CoreVerification:
     net = network(rng, spec, case)
     schedule = core_cases.random_schedule(rng, net, spec)
     profile = rtl_cases.random_profile(rng, spec, 8)
-    plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(4)))
+    lanes = (0, 2, 4)[case % 3]
+    plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(4)), lanes=lanes)
     codes = core_cases.images(rng, net, 2)
     return verify_core(
         net,

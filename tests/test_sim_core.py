@@ -64,6 +64,21 @@ def test_every_geometry(tmp_path: Path, case: tuple) -> None:
     assert run.mismatches == 0, run.first
 
 
+@pytest.mark.parametrize("simd", [1, 4])
+@pytest.mark.parametrize("lanes", [2, 4, 8])
+def test_results_leave_on_several_lanes(tmp_path: Path, simd: int, lanes: int) -> None:
+    """Every lane wants the bank of its row: any order, queues that fill, idle slots."""
+    rng = np.random.default_rng(lanes)
+    spec = ArraySpec(8, simd, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (4, 4, 1), [(19, 2, 1, 0)], pool=False, hidden=11)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    profile = rtl_cases.random_profile(rng, spec, 6)
+    plan = core_cases.build(net, schedule, profile, lanes=lanes)
+    codes = core_cases.images(rng, net, 2)
+    run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True)
+    assert run.mismatches == 0, run.first
+
+
 def test_streamed_weights(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     spec = ArraySpec(4, 4, 4, 4, 20)
@@ -80,12 +95,16 @@ def test_streamed_weights(tmp_path: Path) -> None:
     assert [stage.load_cycles > 0 for stage in run.stages] == [False, False, True, True]
 
 
-def test_cycles_beyond_the_ideal_are_few(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pe", [4, 16])
+@pytest.mark.parametrize("plain", [True, False])
+def test_cycles_beyond_the_ideal_are_few(tmp_path: Path, pe: int, plain: bool) -> None:
     """At most 10 % on a convolution with as many channels as multipliers of a PE."""
     rng = np.random.default_rng(4)
-    spec = ArraySpec(4, 4, 4, 4, 20)
-    net = core_cases.random_network(rng, spec, (8, 8, 4), [(8, 3, 1, 1)], pool=False)
+    spec = ArraySpec(pe, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (8, 8, 4), [(2 * pe, 3, 1, 1)], pool=False)
     schedule = core_cases.identity(net, spec)
+    if not plain:
+        schedule = Schedule(spec, tuple(rtl_cases.random_map(rng, x, pe) for x in net.layers))
     plan = core_cases.build(net, schedule, FaultProfile(spec))
     codes = core_cases.images(rng, net, 1)
     run = verify_core(net, schedule, FaultProfile(spec), plan, codes, work=tmp_path, faults=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hascodesign.errors import ConfigError
 from hascodesign.render import rtl
-from hascodesign.render.rtl import RtlOptions, comment_text, count_bits, steps_of, widened
+from hascodesign.render.rtl import RtlOptions, comment_text, count_bits, steps_of
 from hascodesign.resources import share
 from hascodesign.types import (
     ArraySpec,
@@ -34,6 +34,7 @@ class CoreOptions:
 
     array: RtlOptions = field(default_factory=RtlOptions)
     writable: bool = True  # row map, weights, biases and thresholds can be written at run time
+    lanes: int = 0  # results that leave the array in one cycle, a power of two; 0 = as needed
     buffer_words: int = 1 << 20  # words of SIMD codes that either activation buffer may take
 
 
@@ -85,6 +86,32 @@ def map_shapes(network: IntegerNetwork) -> tuple[Shape, ...]:
         if min(shape[:2]) < 1:
             raise ConfigError(f"the kernel of {_name(stage)} must fit its map {given}")
     return tuple(shapes)
+
+
+def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions) -> int:
+    """Results a cycle, so that the drain hides behind every convolution with channels >= SIMD.
+
+    A column's P results leave while the next column's T steps run. Lanes that want one bank
+    wait for each other, hence a share of the time in hand. More lanes than banks are no use.
+    """
+    most = spec.pe & -spec.pe  # they divide P
+    if options.lanes:
+        if options.lanes & (options.lanes - 1) or options.lanes > most:
+            raise ConfigError(f"lanes must be a power of two up to {most}, not {options.lanes}")
+        return options.lanes
+    least = min(
+        (
+            steps_of(layer, spec)
+            for layer in network.layers
+            if layer.conv is not None and layer.conv.in_shape[2] >= spec.simd
+        ),
+        default=2 * spec.pe,
+    )
+    lanes, cycles = 1, spec.pe + 1
+    while cycles > least and lanes < min(most, spec.simd):
+        lanes *= 2
+        cycles = 5 * spec.pe // (4 * lanes) + 1
+    return lanes
 
 
 def image_beats(network: IntegerNetwork, simd: int) -> int:
@@ -183,7 +210,7 @@ def _core_context(
         "buffer_words": words,
         "value_words": _value_words(array["memory_width"]),
         "depths": _depths(array, options.writable),
-        "wide_code": widened("code", spec.act_bits, spec.simd * spec.act_bits),
+        "lanes": result_lanes(network, spec, options),
         "stage_fields": _fields(bits),
         "stages_table": _table(network, schedule, shapes, _fields(bits)),
     }

@@ -42,6 +42,7 @@ module has_registers #(
   input  wire                   busy,
   input  wire                   halted,
   input  wire [3:0]             errors,      // one cycle each: short, long, weights, row map
+  output reg  [31:0]            images,      // answered, or as last set
   input  wire                   image_done,
   input  wire [31:0]            image_cycles,
   input  wire                   stage_done,
@@ -63,7 +64,7 @@ module has_registers #(
   localparam SELECT_BITS = $clog2(MEMORIES);
 
   reg [3:0] error;
-  reg [31:0] cycles, images, select, address;
+  reg [31:0] cycles, select, address;
   reg [31:0] cycles_of [0:STAGES-1];
   reg [31:0] value [0:VALUE_WORDS-1];
 
