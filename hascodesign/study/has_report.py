@@ -1,0 +1,234 @@
+"""Tables, figure and files of `study has`, with the study's own figures beside ours."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from hascodesign.files import usable_folder, write_atomic
+from hascodesign.stats import mean_interval
+from hascodesign.study.has import HasCase, HasResult
+
+#: (dataset, layer, kind, pmax) -> clean, faulty, after the GA: percent of the images it tuned on.
+STUDY: Mapping[tuple[str, str, str, float], tuple[float, float, float]] = MappingProxyType(
+    {
+        ("mnist", "first", "invert", 0.001): (99.2, 88.6, 96.3),
+        ("mnist", "first", "invert", 0.002): (99.2, 76.8, 94.4),
+        ("mnist", "first", "invert", 0.005): (99.2, 57.6, 87.4),
+        ("mnist", "first", "set1", 0.005): (99.2, 56.9, 87.3),
+    }
+)
+STUDY_HOURS = "27 to 29 hours on an A100"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Means over all networks and profiles of one kind and pmax, percent."""
+
+    kind: str
+    pmax: float
+    cases: int
+    clean: float
+    plain: float
+    random: float
+    assigned: float
+    scheduled: float
+    recovery: float | None  # mean over the cases that lose a point or more
+    recovery_ci95: tuple[float, float] | None
+    counted: int  # cases in `recovery`
+    bound: float | None  # mean over the same cases
+    seconds: float  # the longest schedule
+    study: tuple[float, float, float] | None  # clean, faulty, after its GA
+
+    @property
+    def study_recovery(self) -> float | None:
+        """Share of the lost accuracy that the study won back."""
+        if self.study is None:
+            return None
+        clean, faulty, after = self.study
+        return (after - faulty) / (clean - faulty)
+
+
+def rows(result: HasResult) -> tuple[Row, ...]:
+    """One row per kind and pmax."""
+    options = result.options
+    found = []
+    for kind in options.kinds:
+        for pmax in options.pmax:
+            cases = [c for c in result.cases if c.kind == kind and c.pmax == pmax]
+            study = STUDY.get((options.dataset, options.layer, kind, pmax))
+            found.append(_row(kind, pmax, cases, study))
+    return tuple(found)
+
+
+def _row(
+    kind: str,
+    pmax: float,
+    cases: Sequence[HasCase],
+    study: tuple[float, float, float] | None,
+) -> Row:
+    won = [c.recovery for c in cases if c.recovery is not None]
+    bounds = [c.bound for c in cases if c.recovery is not None and c.bound is not None]
+    return Row(
+        kind, pmax, len(cases),
+        clean=_mean([c.clean for c in cases]),
+        plain=_mean([c.plain.value for c in cases]),
+        random=_mean([c.random.value for c in cases]),
+        assigned=_mean([c.assigned.value for c in cases]),
+        scheduled=_mean([c.scheduled.value for c in cases]),
+        recovery=_mean(won) if won else None,
+        recovery_ci95=mean_interval(won) if won else None,
+        counted=len(won),
+        bound=_mean(bounds) if bounds else None,
+        seconds=max(c.seconds for c in cases),
+        study=study,
+    )  # fmt: skip
+
+
+def table(result: HasResult) -> Table:
+    """Rows for the terminal: ours, then the study's where it has the row."""
+    options = result.options
+    shown = Table(
+        title=f"HAS study, {options.dataset}, {options.layer} layer(s), float32:"
+        f" accuracy on {result.heldout} held-out images, %"
+    )
+    heads = "kind pmax clean plain random scheduled won-back bound seconds study study-won"
+    for head in heads.split():
+        shown.add_column(head, justify="left" if head == "kind" else "right")
+    for row in rows(result):
+        shown.add_row(*_cells(row))
+    shown.caption = summary(result)
+    return shown
+
+
+def _cells(row: Row) -> Iterator[str]:
+    yield row.kind
+    yield f"{row.pmax:g}"
+    yield from (f"{v:.2f}" for v in (row.clean, row.plain, row.random, row.scheduled))
+    if row.recovery is None or row.recovery_ci95 is None:
+        yield "-"
+    else:
+        low, high = row.recovery_ci95
+        yield f"{100 * row.recovery:.1f} ({100 * low:.0f} to {100 * high:.0f})"
+    yield "-" if row.bound is None else f"{100 * row.bound:.1f}"
+    yield f"{row.seconds:.1f}"
+    yield "-" if row.study is None else " / ".join(f"{v:g}" for v in row.study)
+    yield "-" if row.study_recovery is None else f"{100 * row.study_recovery:.0f}"
+
+
+def summary(result: HasResult) -> str:
+    """What the columns mean, in two sentences."""
+    options = result.options
+    return (
+        f"Means over {options.models} networks x {options.profiles} {options.blocks.upper()}"
+        f" profiles; won-back and bound are % of the lost accuracy, over the cases that lose a"
+        f" point or more; seconds: the longest schedule. Study: clean / faulty / after its GA, on"
+        f" the images that it tuned on, {STUDY_HOURS}; bound: the least separable cost, on"
+        f" {result.calibration} calibration images; a map can pass it."
+    )
+
+
+def integer_table(result: HasResult) -> Table:
+    """The integer part's profiles, one row each."""
+    shown = Table(title="the same question in the array's integers: accuracy on held-out images, %")
+    heads = "PEs pmax profile healthy plain random scheduled won-back bound 10x 10x-won seconds"
+    for head in heads.split():
+        shown.add_column(head, justify="right")
+    for c in result.integer:
+        values = (c.healthy, c.plain, c.random, c.scheduled)
+        won, bound, longer = (
+            "-" if v is None else f"{100 * v:.1f}" for v in (c.recovery, c.bound, c.longer_recovery)
+        )
+        cells = [f"{v:.2f}" for v in values]
+        first = (c.share, f"{c.pmax:g}", str(c.profile))
+        shown.add_row(*first, *cells, won, bound, f"{c.longer:.2f}", longer, f"{c.seconds:.1f}")
+    shown.caption = (
+        "bound: % of the calibration loss (nats) that the least separable cost wins back"
+    )
+    return shown
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+def write(result: HasResult, out: Path) -> None:
+    """``has.json`` and ``has.svg`` into the folder ``out``, which need not exist.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written to.
+    """
+    usable_folder(out)
+    write_atomic(out / "has.json", to_json(result))
+    write_atomic(out / "has.svg", to_svg(result))
+
+
+def to_json(result: HasResult) -> bytes:
+    """Every case, every row, and the study's figures."""
+    content: dict[str, Any] = {
+        "version": 1,
+        "options": asdict(result.options),
+        "heldout_images": result.heldout,
+        "calibration_images": result.calibration,
+        "rows": [asdict(row) | {"study_recovery": row.study_recovery} for row in rows(result)],
+        "cases": [asdict(case) | {"recovery": case.recovery} for case in result.cases],
+        "integer": [
+            asdict(c)
+            | {"recovery": c.recovery, "longer_recovery": c.longer_recovery, "bound": c.bound}
+            for c in result.integer
+        ],
+        "seconds": result.seconds,
+    }
+    return json.dumps(content, indent=2).encode() + b"\n"
+
+
+def to_svg(result: HasResult) -> bytes:
+    """Accuracy over pmax for each kind: clean, plain, random, scheduled, and the study."""
+    # in matplotlib these settings are global; the context puts the caller's back
+    with mpl.rc_context({"svg.hashsalt": "hascodesign"}):
+        return _svg(result)
+
+
+def _svg(result: HasResult) -> bytes:
+    figure = Figure(figsize=(5.2 * len(result.options.kinds), 3.6), layout="constrained")
+    found = rows(result)
+    for place, kind in enumerate(result.options.kinds):
+        axes = figure.add_subplot(1, len(result.options.kinds), place + 1)
+        own = sorted((row for row in found if row.kind == kind), key=lambda row: row.pmax)
+        pmax = [row.pmax for row in own]
+        lines = {
+            "clean": ("#8b929c", [row.clean for row in own]),
+            "plain order": ("#d64550", [row.plain for row in own]),
+            "random maps": ("#dd8a2d", [row.random for row in own]),
+            "scheduled": ("#2a9d6f", [row.scheduled for row in own]),
+        }
+        for name, (colour, values) in lines.items():
+            axes.plot(pmax, values, "o-", color=colour, label=name, markersize=4)
+        known = [(row.pmax, row.study) for row in own if row.study is not None]
+        for column, name, mark in ((1, "study, plain", "x"), (2, "study, its GA", "+")):
+            values = [study[column] for _, study in known]
+            if values:
+                axes.plot([p for p, _ in known], values, mark, color="black", label=name)
+        axes.set_xscale("log")
+        axes.set_xlabel("pmax")
+        axes.set_ylabel("held-out accuracy, %")
+        axes.set_title(f"{result.options.dataset}, {kind}")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
