@@ -52,6 +52,10 @@ def _flow_command(last: str, help_text: str) -> None:
             OptionalPath, typer.Option(help=".npz (images, labels) or a folder of IDX files.")
         ] = None,
         faults: Annotated[OptionalPath, typer.Option(help="Fault profile, .json or .csv.")] = None,
+        voltage: Annotated[
+            float | None,
+            typer.Option(help="Supply, V: the cells of --faults, or drawn ones, that fail at it."),
+        ] = None,
         schedule: Annotated[
             OptionalPath, typer.Option(help="A schedule.json to judge and render, no search.")
         ] = None,
@@ -88,7 +92,7 @@ def _flow_command(last: str, help_text: str) -> None:
         to_step: Annotated[str, typer.Option("--to", help="Stop after this step.")] = last,
     ) -> None:
         from hascodesign.delivery import run_flow  # noqa: PLC0415  (numpy, jinja: start-up time)
-        from hascodesign.pipeline import Request  # noqa: PLC0415
+        from hascodesign.request import Request  # noqa: PLC0415
 
         record = find(board)
         changes = {
@@ -116,6 +120,7 @@ def _flow_command(last: str, help_text: str) -> None:
                 checkpoint=checkpoint,
                 data=data or _data_for(model),
                 faults=faults,
+                voltage=voltage,
                 schedule=schedule,
                 simulator=simulator,
                 fresh=fresh,
@@ -160,7 +165,7 @@ def study_seeds(
     ] = None,
 ) -> None:
     """Draw, search and judge one default profile per seed; all in one table."""
-    from hascodesign.pipeline import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
     from hascodesign.study import seeds  # noqa: PLC0415
 
     record = find(board)
@@ -185,7 +190,7 @@ def study_voltage(
     ] = 10.0,
 ) -> None:
     """Accuracy against voltage and modelled power, for plain order and schedule."""
-    from hascodesign.pipeline import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
     from hascodesign.study import voltage  # noqa: PLC0415
 
     record = find(board)

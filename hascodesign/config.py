@@ -48,8 +48,9 @@ class ScheduleConfig(_Section):
 
     population: int = Field(default=24, ge=4, le=10_000)
     generations: int = Field(default=40, ge=0, le=1_000_000)
-    evaluations: int = Field(default=2000, ge=1, le=100_000_000)  # whole networks judged, at most
-    seconds: float = Field(default=60.0, gt=0)  # the search stops early past this, and says so
+    evaluations: int | None = Field(default=None, ge=1, le=100_000_000)  # None = by the work
+    # wall clock: the search stops early past this, and says so; only then is it not repeatable
+    seconds: float = Field(default=300.0, gt=0)
     random_maps: int = Field(default=20, ge=1, le=1000)  # baselines beside the search
     extra_passes: int = Field(default=0, ge=0, le=1000)  # spare passes per layer
 

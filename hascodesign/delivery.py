@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hascodesign import files
 from hascodesign.errors import ConfigError, HascodesignError, StepFailed, VerificationMismatch
-from hascodesign.pipeline import OUTPUTS, Flow, Request
+from hascodesign.pipeline import OUTPUTS, Flow
+from hascodesign.request import Request
 from hascodesign.steps import STEPS, StepRecord, StepStore
 from hascodesign.types import BuildPlan
 from hascodesign.ui import Display

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,13 @@ import numpy as np
 from hascodesign import array as arrays
 from hascodesign import codec, files, ops, stats
 from hascodesign.boards import find
-from hascodesign.config import FlowConfig, Simulator
 from hascodesign.errors import ConfigError, HascodesignError, VerificationMismatch
+from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
-from hascodesign.faults import generate
 from hascodesign.faults.profile import check
 from hascodesign.fit import check_array, weights_on_chip
-from hascodesign.steps import STEPS, StepStore
+from hascodesign.request import Request, content, is_user_model, size
+from hascodesign.steps import StepStore
 from hascodesign.types import (
     Accuracy,
     ArraySpec,
@@ -45,26 +44,9 @@ if TYPE_CHECKING:
 
 #: Largest distance of a float64 logit from its integer, in steps of one.
 LOGIT_RESIDUAL = 1e-6
+NOMINAL_VOLTS = 1.0
 #: Folders that a flow renders.
 OUTPUTS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call of the flow."""
-
-    config: FlowConfig
-    out: Path
-    cache: Path  # trained models
-    command: str = ""
-    checkpoint: Path | None = None
-    data: Path | None = None
-    faults: Path | None = None
-    schedule: Path | None = None
-    simulator: Simulator = "icarus"
-    fresh: bool = False
-    from_step: str | None = None
-    to_step: str = STEPS[-1]
 
 
 class Flow:
@@ -92,10 +74,19 @@ class Flow:
 
     @cached_property
     def given_profile(self) -> FaultProfile | None:
-        """The user's own profile, checked."""
-        if self.request.faults is None:
+        """The user's own profile, checked; None where one has to be drawn or derived."""
+        path = self.request.faults
+        if path is None or self.derived:
             return None
-        return fault_formats.read(self.request.faults)
+        return fault_formats.read(path)
+
+    @property
+    def derived(self) -> bool:
+        """Whether the profile follows from cells, probabilities or a measured list."""
+        path = self.request.faults
+        if self.request.voltage is not None:
+            return True
+        return path is not None and (path.is_dir() or path.suffix == ".npy")
 
     @cached_property
     def array(self) -> ArraySpec:
@@ -105,8 +96,8 @@ class Flow:
             given = self.given_profile.array
             if replace(given, wmem_depth=0) != spec:
                 raise ConfigError(
-                    f"{self.request.faults}: the profile's array must be the flow's, {_size(spec)},"
-                    f" not {_size(given)}; name it with --pe, --simd and the --*-bits options"
+                    f"{self.request.faults}: the profile's array must be the flow's, {size(spec)},"
+                    f" not {size(given)}; name it with --pe, --simd and the --*-bits options"
                 )
             spec = given
         check_array(spec, self.board, self.config.render.multipliers)
@@ -120,7 +111,7 @@ class Flow:
         from hascodesign.models import load  # noqa: PLC0415  (torch takes seconds to import)
 
         model, request = self.config.model, self.request
-        if _is_user_model(model):
+        if is_user_model(model):
             if request.data is None:
                 raise ConfigError(f"--model {model} needs --data: an .npz or a folder of IDX files")
             return load.load_user(model, request.checkpoint, request.data)
@@ -133,9 +124,9 @@ class Flow:
         """All that the model and its data depend on."""
         model = self.config.model
         source: tuple[Path | None, ...] = (self.request.checkpoint, self.request.data)
-        if _is_user_model(model):
+        if is_user_model(model):
             source = (Path(model.rpartition(":")[0]), *source)
-        return (model, *(_content(path) for path in source))
+        return (model, *(content(path) for path in source))
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -177,9 +168,21 @@ class Flow:
     def profile(self) -> FaultProfile:
         """Step faults."""
         inputs = (self.array, self.config.seed, self.config.faults.model_dump(), self.network_words)
-        return self.store.run("faults", (*inputs, self.given_profile), self._faults)
+        source = (self.request.voltage, content(self.request.faults))
+        return self.store.run("faults", (*inputs, self.given_profile, source), self._faults)
+
+    def _derived(self) -> FaultProfile:
+        spec, path = replace(self.array, wmem_depth=self.network_words), self.request.faults
+        volts, seed = self.request.voltage, self.config.seed
+        if path is not None:
+            options = commands.LoadOptions(spec, volts, seed=seed)
+            return check(commands.load(path, options), words=self.network_words)
+        cells = voltage.draw_cells(spec, arrays.generator(seed, "cells"), seed=seed)
+        return voltage.at_voltage(cells, NOMINAL_VOLTS if volts is None else volts)
 
     def _faults(self) -> FaultProfile:
+        if self.derived:
+            return self._derived()
         if self.given_profile is not None:
             return check(self.given_profile, words=self.network_words)
         drawn, spec = self.config.faults, replace(self.array, wmem_depth=self.network_words)
@@ -390,26 +393,3 @@ class Flow:
             work=self.request.out / "synth",
             progress=self.display.progress,
         )
-
-
-def _size(spec: ArraySpec) -> str:
-    return (
-        f"{spec.pe} PEs x {spec.simd} SIMD, {spec.weight_bits}/{spec.act_bits}/{spec.acc_bits} bit"
-        f" weights/activations/accumulators, {spec.dataflow}"
-    )
-
-
-def _is_user_model(model: str) -> bool:
-    return ":" in model
-
-
-def _content(path: Path | None) -> str | None:
-    """Hash of a file, or of all files in a folder."""
-    if path is None:
-        return None
-    total = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() or file == path:
-            total.update(file.name.encode())
-            total.update(files.read_input(file, "input"))
-    return total.hexdigest()

@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.table import Table
 
 from hascodesign import files
-from hascodesign.pipeline import Flow, Request
+from hascodesign.pipeline import Flow
 from hascodesign.recovery import recovery
+from hascodesign.request import Request
 from hascodesign.steps import StepStore
 from hascodesign.ui import Display
 

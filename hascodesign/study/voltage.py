@@ -14,8 +14,9 @@ from hascodesign import array, files
 from hascodesign.errors import ConfigError
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel
-from hascodesign.pipeline import Flow, Request
+from hascodesign.pipeline import Flow
 from hascodesign.report import plots
+from hascodesign.request import Request
 from hascodesign.steps import StepStore
 from hascodesign.types import Accuracy, ArraySpec, FaultProfile
 from hascodesign.ui import Display
