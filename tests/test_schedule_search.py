@@ -245,6 +245,15 @@ def test_the_time_limit_stops_and_says_so() -> None:
     assert result.loss <= min(b.loss for b in result.baselines)
 
 
+def test_the_time_limit_spares_the_first_proposals_of_the_model() -> None:
+    evaluator = NetworkEvaluator(NETWORK, PROFILE, images=15)
+    options = SearchOptions(seconds=1e-9, random_maps=0)
+    result = search(NETWORK, PROFILE, evaluator, options, seed=1)
+    assert result.notes[0].startswith("Stopped early: the time limit")
+    assert 0 < result.evaluations <= options.finalists
+    assert result.loss < min(b.loss for b in result.baselines)
+
+
 def test_alike_pes_are_said_in_one_sentence_and_not_searched() -> None:
     evaluator = NetworkEvaluator(NETWORK, FaultProfile(ARRAY))
     result = search(NETWORK, FaultProfile(ARRAY), evaluator, SMALL, seed=1)

@@ -183,9 +183,11 @@ def _propose(run: Run, starts: list[IntArray], rng: np.random.Generator) -> list
     proposed: list[IntArray] = []
     wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
     starts = [run.assigned.chromosome, *starts]
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         if run.model is None:
             break
+        # on a slow machine, too, the first proposals are worth their few evaluations
+        run.fitness.timed = number > 0
         found = propose(run.model, starts, wide, MODELLED, rng)
         before = run.fitness.best
         _until_spent(partial(run.fitness.losses, found))
@@ -195,6 +197,7 @@ def _propose(run: Run, starts: list[IntArray], rng: np.random.Generator) -> list
             break
         run.model = run.model_around(best.chromosome)
         starts = [best.chromosome, *found[:1]]
+    run.fitness.timed = True
     return proposed
 
 

@@ -69,6 +69,7 @@ class Fitness:
         self.evaluations = 0
         self.limit = limit
         self.best: Candidate | None = None
+        self.timed = True  # whether the wall clock counts
         self._judge = judge
         self._seconds = seconds
         self._start = time.monotonic()
@@ -94,7 +95,7 @@ class Fitness:
         left = self.limit - self.evaluations
         if left <= 0:
             raise SearchStopped(f"all {self.limit} evaluations are used", for_good=False)
-        if self._seconds is not None and time.monotonic() - self._start > self._seconds:
+        if self.timed and self._seconds is not None and self._passed() > self._seconds:
             raise SearchStopped(f"the time limit of {self._seconds:g} s is reached", for_good=True)
         judged = chunk[:left]
         for chromosome, loss in zip(judged, self._judge(judged), strict=True):
@@ -103,6 +104,9 @@ class Fitness:
         self._progress("search", self.evaluations, self.limit)
         if len(judged) < len(chunk):
             raise SearchStopped(f"all {self.limit} evaluations are used", for_good=False)
+
+    def _passed(self) -> float:
+        return time.monotonic() - self._start
 
     def _remember(self, chromosome: IntArray, loss: float) -> None:
         candidate = Candidate(chromosome, loss)
