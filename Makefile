@@ -1,4 +1,4 @@
-# make flow | test | synth | lint | bench | clean
+# make flow | test | regress | synth | lint | bench | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test test-fast synth lint bench clean tools setup
+.PHONY: flow test test-fast regress synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -20,6 +20,9 @@ synth: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+regress: setup
+	$(BIN)/python -m tests.regress_core
 
 lint: setup
 	$(BIN)/ruff check .

@@ -114,6 +114,16 @@ def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions)
     return lanes
 
 
+def runs_read(network: IntegerNetwork, spec: ArraySpec) -> int:
+    """Runs of neighbours read in a cycle: 2 where a step of a wide map may take 2 kernel rows."""
+    rows = (
+        layer.conv.kernel[1] * layer.conv.in_shape[2]
+        for layer in network.layers
+        if layer.conv is not None and layer.conv.in_shape[2] >= spec.simd
+    )
+    return 2 if any(row % spec.simd for row in rows) else 1
+
+
 def image_beats(network: IntegerNetwork, simd: int) -> int:
     """Beats of one image on the image stream."""
     return -(-_elements(network.in_shape) // simd)
@@ -210,6 +220,7 @@ def _core_context(
         "buffer_words": words,
         "value_words": _value_words(array["memory_width"]),
         "depths": _depths(array, options.writable),
+        "runs": runs_read(network, spec),
         "lanes": result_lanes(network, spec, options),
         "stage_fields": _fields(bits),
         "stages_table": _table(network, schedule, shapes, _fields(bits)),

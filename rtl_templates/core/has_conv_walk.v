@@ -1,11 +1,13 @@
-// has_conv_walk: names the activations of a multiply layer, one run of neighbours a cycle, in the
-// order pass, column (y, x), step. A run ends with its step or with its row of the kernel.
+// has_conv_walk: names the activations of a multiply layer, RUNS runs of neighbours a cycle, in the
+// order pass, column (y, x), step. A run ends with its step or with its row of the kernel; a second
+// one (*_b) goes on with the step in the kernel's next row.
 // A dense layer is a kernel of one row and one position. Outputs are registered and hold while
 // move = 0. element and x_place are those of lane 0, lanes lane_first..lane_end-1 are meant; a
 // lane whose x_place is outside the map's row, or any with y_inside = 0, is padding.
 `default_nettype none
 
 module has_conv_walk #(
+  parameter RUNS = 1,           // 1 or 2
   parameter SIMD = 8,           // lanes
   parameter LANE_BITS = 3,      // bits of SIMD - 1, at least 1
   parameter ELEMENT_BITS = 16,  // bits of an element's number, two's complement
@@ -35,6 +37,11 @@ module has_conv_walk #(
   output reg                     y_inside,
   output reg  [LANE_BITS:0]      lane_first,
   output reg  [LANE_BITS:0]      lane_end,
+  output reg  [ELEMENT_BITS-1:0] element_b,
+  output reg  [ELEMENT_BITS-1:0] x_place_b,
+  output reg                     y_inside_b,
+  output reg  [LANE_BITS:0]      lane_first_b,
+  output reg  [LANE_BITS:0]      lane_end_b,
   output reg                     first,  // of the step
   output reg                     last    // of the step
 );
@@ -57,11 +64,29 @@ module has_conv_walk #(
   wire full = left >= wide_room;
   wire [LANE_BITS:0] lanes = row_end ? left[LANE_BITS:0] : room;
   wire [ELEMENT_BITS-1:0] wide_lanes = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lanes};
-  wire column_end = row_end && kernel_y == kernel_height_less_1;
-  wire step_end = full || column_end;
+  wire column_end_a = row_end && kernel_y == kernel_height_less_1;
+
+  // the second run, in the kernel's next row
+  wire more = RUNS == 2 && row_end && !full && !column_end_a;
+  wire [LANE_BITS:0] lane_b = lane + lanes;
+  wire [LANE_BITS:0] room_b = LANES - lane_b;
+  wire [ELEMENT_BITS-1:0] wide_lane_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lane_b};
+  wire [ELEMENT_BITS-1:0] wide_room_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, room_b};
+  wire row_end_b = kernel_row <= wide_room_b;
+  wire full_b = kernel_row >= wide_room_b;
+  wire [LANE_BITS:0] lanes_b = row_end_b ? kernel_row[LANE_BITS:0] : room_b;
+  wire [ELEMENT_BITS-1:0] wide_lanes_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lanes_b};
+  wire two_rows = more && row_end_b;
+  wire [SIDE_BITS-1:0] next_kernel_y = kernel_y + 1'b1;
+  wire column_end_b = two_rows && next_kernel_y == kernel_height_less_1;
+
+  wire column_end = column_end_a || column_end_b;
+  wire step_end = full || column_end || (more && full_b);
   wire line_end = out_x == out_width_less_1;
   wire map_end = line_end && out_y == out_height_less_1;
   wire [ELEMENT_BITS-1:0] x_here = x + place - wide_lane;
+  wire [ELEMENT_BITS-1:0] x_here_b = x - wide_lane_b;
+  wire [SIDE_BITS-1:0] y_b = y + 1'b1;
 
   // where the next column stands
   wire [ELEMENT_BITS-1:0] next_base =
@@ -75,6 +100,11 @@ module has_conv_walk #(
       y_inside <= !y[SIDE_BITS-1] && y < map_height;
       lane_first <= lane;
       lane_end <= lane + lanes;
+      element_b <= base + map_row + x_here_b;
+      x_place_b <= x_here_b;
+      y_inside_b <= !y_b[SIDE_BITS-1] && y_b < map_height;
+      lane_first_b <= lane_b;
+      lane_end_b <= more ? lane_b + lanes_b : lane_b;
       first <= begins;
       last <= step_end;
     end
@@ -89,12 +119,13 @@ module has_conv_walk #(
       begins <= 1'b1;
     end else if (running && move) begin
       begins <= step_end;
-      lane <= step_end ? NO_LANE : lane + lanes;
-      place <= row_end ? ORIGIN : place + wide_lanes;
+      lane <= step_end ? NO_LANE : more ? lane_b + lanes_b : lane_b;
+      place <= (column_end || two_rows) ? ORIGIN : more ? wide_lanes_b :
+        row_end ? ORIGIN : place + wide_lanes;
       if (row_end) begin
-        kernel_y <= column_end ? {SIDE_BITS{1'b0}} : kernel_y + 1'b1;
-        y <= column_end ? next_y : y + 1'b1;
-        base <= column_end ? next_base : base + map_row;
+        kernel_y <= column_end ? {SIDE_BITS{1'b0}} : two_rows ? next_kernel_y + 1'b1 : next_kernel_y;
+        y <= column_end ? next_y : two_rows ? y_b + 1'b1 : y_b;
+        base <= column_end ? next_base : two_rows ? base + map_row + map_row : base + map_row;
       end
       if (column_end) begin
         out_x <= line_end ? {SIDE_BITS{1'b0}} : out_x + 1'b1;

@@ -2,10 +2,12 @@
 // Three register stages after the run: read, align, merge. Runs of one step are laid side by side
 // (lanes that no run names are code 0); with pooling, they meet in the maximum of each lane.
 // out_valid comes with a step's or window's last run. All stages move together: move = 0 holds.
-// The banks are outside: read_address goes to the buffer, read_data comes one move later.
+// The banks are outside: read_address goes to the buffer, read_data comes one move later. A second
+// run of the step (*_b, RUNS = 2) has a read port of its own.
 `default_nettype none
 
 module has_gather #(
+  parameter RUNS = 1,           // 1 or 2
   parameter SIMD = 8,           // lanes
   parameter LANE_BITS = 3,      // bits of SIMD - 1, at least 1
   parameter CODE_BITS = 8,      // bits
@@ -27,6 +29,15 @@ module has_gather #(
   input  wire                      run_first,
   input  wire                      run_last,
   input  wire                      run_ending,
+  /* verilator lint_off UNUSEDSIGNAL */  // RUNS = 1 has no second run
+  input  wire [ELEMENT_BITS-1:0]   run_element_b,
+  input  wire [ELEMENT_BITS-1:0]   run_x_place_b,
+  input  wire                      run_y_inside_b,
+  input  wire [LANE_BITS:0]        run_lane_first_b,
+  input  wire [LANE_BITS:0]        run_lane_end_b,
+  output wire [SIMD*WORD_BITS-1:0] read_address_b,
+  input  wire [SIMD*CODE_BITS-1:0] read_data_b,
+  /* verilator lint_on UNUSEDSIGNAL */
   output wire [SIMD*WORD_BITS-1:0] read_address,
   input  wire [SIMD*CODE_BITS-1:0] read_data,
   output reg                       out_valid,
@@ -58,6 +69,56 @@ module has_gather #(
     .in(read_data), .by(offset_2), .out(aligned)
   );
 
+  wire [SIMD*CODE_BITS-1:0] aligned_b;
+  wire [SIMD-1:0] meant_b, inside_b;
+
+  generate
+    if (RUNS == 2) begin : g_second
+      wire [LANE_BITS-1:0] offset;
+      reg [LANE_BITS-1:0] offset_held;
+      reg [LANE_BITS:0] lane_first, lane_end;
+      reg [ELEMENT_BITS-1:0] x_place;
+      reg y_inside;
+
+      has_bank_address #(
+        .SIMD(SIMD), .LANE_BITS(LANE_BITS), .ELEMENT_BITS(ELEMENT_BITS), .WORD_BITS(WORD_BITS)
+      ) banks_b (
+        .element(run_element_b), .offset(offset), .address(read_address_b)
+      );
+      has_rotate #(.LANES(SIMD), .WIDTH(CODE_BITS), .BY_BITS(LANE_BITS)) align_b (
+        .in(read_data_b), .by(offset_held), .out(aligned_b)
+      );
+      has_lane_range #(
+        .SIMD(SIMD), .LANE_BITS(LANE_BITS), .ELEMENT_BITS(ELEMENT_BITS)
+      ) range_b (
+        .lane_first(lane_first), .lane_end(lane_end), .x_place(x_place), .y_inside(y_inside),
+        .map_row(map_row), .meant(meant_b), .in_map(inside_b)
+      );
+      always @(posedge clk) begin
+        if (move) begin
+          offset_held <= offset;
+          {lane_first, lane_end} <= {run_lane_first_b, run_lane_end_b};
+          x_place <= run_x_place_b;
+          y_inside <= run_y_inside_b;
+        end
+      end
+    end else begin : g_one
+      assign read_address_b = {SIMD*WORD_BITS{1'b0}};
+      assign aligned_b = {SIMD*CODE_BITS{1'b0}};
+      assign meant_b = {SIMD{1'b0}};
+      assign inside_b = {SIMD{1'b0}};
+    end
+  endgenerate
+
+  wire [SIMD-1:0] in_map;
+  assign inside_2 = in_map | {SIMD{pooling}};
+  has_lane_range #(
+    .SIMD(SIMD), .LANE_BITS(LANE_BITS), .ELEMENT_BITS(ELEMENT_BITS)
+  ) range_a (
+    .lane_first(lane_first_2), .lane_end(lane_end_2), .x_place(x_place_2), .y_inside(y_inside_2),
+    .map_row(map_row), .meant(meant_2), .in_map(in_map)
+  );
+
   always @(posedge clk) begin
     if (move) begin
       {first_2, last_2, ending_2} <= {run_first, run_last, run_ending};
@@ -67,7 +128,7 @@ module has_gather #(
       x_place_2 <= run_x_place;
       {first_3, last_3, ending_3} <= {first_2, last_2, ending_2};
       lane_end_3 <= lane_end_2;
-      meant_3 <= meant_2;
+      meant_3 <= meant_2 | meant_b;
       out_lanes <= lane_end_3;
       out_ending <= ending_3;
     end
@@ -86,13 +147,6 @@ module has_gather #(
   genvar i;
   generate
     for (i = 0; i < SIMD; i = i + 1) begin : g_lane
-      localparam [LANE_BITS:0] LANE = i;
-      localparam [ELEMENT_BITS-1:0] PLACE = i;
-      wire [ELEMENT_BITS-1:0] x_place = x_place_2 + PLACE;
-      assign meant_2[i] = LANE >= lane_first_2 && LANE < lane_end_2;
-      assign inside_2[i] =
-        pooling || (y_inside_2 && !x_place[ELEMENT_BITS-1] && x_place < map_row);
-
       wire [CODE_BITS-1:0] code = codes_3[i*CODE_BITS +: CODE_BITS];
       wire [CODE_BITS-1:0] held = out_codes[i*CODE_BITS +: CODE_BITS];
       // with the sign bit turned over, two's complement compares as unsigned
@@ -102,7 +156,8 @@ module has_gather #(
       always @(posedge clk) begin
         if (move) begin
           codes_3[i*CODE_BITS +: CODE_BITS] <=
-            (meant_2[i] && inside_2[i]) ? aligned[i*CODE_BITS +: CODE_BITS] : {CODE_BITS{1'b0}};
+            (meant_2[i] && inside_2[i]) ? aligned[i*CODE_BITS +: CODE_BITS] :
+            (meant_b[i] && inside_b[i]) ? aligned_b[i*CODE_BITS +: CODE_BITS] : {CODE_BITS{1'b0}};
           if (valid_3) begin
             if (first_3 || (pooling ? greater : meant_3[i])) begin
               out_codes[i*CODE_BITS +: CODE_BITS] <= code;
