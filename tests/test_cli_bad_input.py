@@ -198,7 +198,9 @@ def missing(layers):
     layers[2]["slots"][0][9] = -1
 
 
-@pytest.mark.parametrize(("change", "words"), [(twice, ["layers[0]", "row 2"]), (missing, ["layers[2]", "row 9"])])
+@pytest.mark.parametrize(
+    ("change", "words"), [(twice, ["layers[0]", "row 2"]), (missing, ["layers[2]", "row 9"])]
+)
 def test_bad_maps(call, tmp_path, change, words):
     refused(call("flow", "--schedule", schedule(tmp_path, change)), *words)
     assert not (tmp_path / "build" / "pynq-z2").exists()

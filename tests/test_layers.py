@@ -10,7 +10,17 @@ from hascodesign.resources import share
 PACKAGE = Path(__file__).parent.parent / "hascodesign"
 BOTTOM = {"errors", "types", "array", "ops", "resources", "stats", "codec", "files", "recovery"}
 TOOLS = {"tools", "doctor", "boards", "config", "fit", "ui", "steps", "request"}
-WORK = {"models", "faults", "engine", "schedule", "render", "verify", "estimate", "report", "timing"}
+WORK = {
+    "models",
+    "faults",
+    "engine",
+    "schedule",
+    "render",
+    "verify",
+    "estimate",
+    "report",
+    "timing",
+}
 TOP = {
     "pipeline": 3,
     "faults_cli": 3,
