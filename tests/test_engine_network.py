@@ -140,3 +140,16 @@ def test_row_costs_equal_judging_each_row_alone(seed, dataflow, monkeypatch):
         assert of_pes.shape == (rows, profile.array.pe)
         np.testing.assert_allclose(of_pes, expected[:, table].mean(axis=1), rtol=0, atol=1e-12)
     assert some
+
+
+def test_layouts_of_several_pass_counts_share_their_weights():
+    rng, network, profile, codes, labels = make(4)
+    evaluator = Evaluator(network, profile, codes, labels)
+    one, two = (
+        evaluator.assignments(random_schedule(rng, network, profile.array, spare))
+        for spare in (0, 1)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a.on_array is not b.on_array
+        assert a.on_array.stored is b.on_array.stored
+        assert a.on_array.weights is b.on_array.weights

@@ -32,6 +32,7 @@ class LayerOnArray:
     layer_index : word of the transient draw.
     order : [T, S] K index per step and multiplier, -1 for padding; the default where None.
     taken : [K] K index of each row of the codes that `accumulate` is given; 0..K-1 where None.
+    like : the same layer with the same ``order`` and ``taken``; its weights are shared.
     """
 
     def __init__(
@@ -45,11 +46,27 @@ class LayerOnArray:
         layer_index: int,
         order: IntArray | None = None,
         taken: IntArray | None = None,
+        like: LayerOnArray | None = None,
     ) -> None:
         self.profile = profile
         self.layer = layer
         self.layer_index = layer_index
         self.base = base
+        self.order: IntArray  # [T, S]
+        self.sources: IntArray  # [T, S] row of the codes, -1 for padding
+        self.weights: Weights  # [R, K] in the order of the codes' rows
+        self.stored: NDArray[np.int16]  # [R, T, S] as the array steps through them
+        if like is None:
+            self._lay_out(order, taken)
+        else:
+            self.order, self.sources = like.order, like.sources
+            self.weights, self.stored = like.weights, like.stored
+        self.classes, self.slot_classes = classify(
+            faults, steps=self.order.shape[0], passes=passes, base=base
+        )
+
+    def _lay_out(self, order: IntArray | None, taken: IntArray | None) -> None:
+        layer = self.layer
         self.order = k_order(layer.depth, self.spec.simd) if order is None else order
         taken = np.arange(layer.depth) if taken is None else taken
         row_of_k = np.append(np.argsort(taken), -1)  # the -1 of padding stays
@@ -57,9 +74,6 @@ class LayerOnArray:
         self.weights = Weights(np.ascontiguousarray(layer.weights[:, taken], dtype=np.int8))
         rows = np.arange(layer.rows)[None, :]
         self.stored = stored_weights(layer.weights, self.order, rows)[:, 0].astype(np.int16)
-        self.classes, self.slot_classes = classify(
-            faults, steps=self.order.shape[0], passes=passes, base=base
-        )
 
     @property
     def spec(self) -> ArraySpec:

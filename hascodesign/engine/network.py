@@ -93,6 +93,7 @@ class Evaluator:
             maps = max_pool(pool, maps)
         self.planes = planes_of(maps)
         self._faults = pe_faults(profile)
+        self._banks_matter = any(fault.site == "wmem" for fault in profile.faults)
         self._on_arrays: dict[tuple[int, int, int], LayerOnArray] = {}
         self._rows: ByteLru[Row] = ByteLru(cache_bytes)
 
@@ -182,16 +183,21 @@ class Evaluator:
         return [Assignment(a.on_array, np.full_like(a.classes, HEALTHY)) for a in plain]
 
     def _assignment(self, block: Block, passes: int, base: int, row_map: RowMap) -> Assignment:
-        key = (block.layer.index, passes, base)
+        index = block.layer.index
+        if not self._banks_matter:
+            base = 0  # one object for every place in the banks
+        key = (index, passes, base)
         if key not in self._on_arrays:
+            same = [one for (layer, *_), one in self._on_arrays.items() if layer == index]
             self._on_arrays[key] = LayerOnArray(
                 self.profile,
                 self._faults,
                 block.layer,
                 passes=passes,
                 base=base,
-                layer_index=block.layer.index,
+                layer_index=index,
                 taken=block.taken,
+                like=same[0] if same else None,
             )
         on_array = self._on_arrays[key]
         return Assignment(on_array, on_array.classes_of(row_map))
