@@ -46,6 +46,7 @@ SAMPLE = [  # pe, simd, bits, shape, convolutions (rows, kernel, stride, padding
     (4, 8, 8, (4, 9, 2), [(6, 3, 3, 2)], 9),
     (16, 4, 2, (1, 1, 11), [], 20),
     (32, 2, 4, (4, 4, 2), [(7, 4, 1, 0)], 0),
+    (8, 8, 4, (5, 6, 1), [(9, 3, 1, 1), (4, 3, 1, 1)], 0),  # two whole kernel rows in one read
 ]
 
 
