@@ -12,12 +12,13 @@ import platformdirs
 import typer
 from rich.console import Console
 
-from hascodesign import __version__
+from hascodesign import __version__, files
 from hascodesign.boards import BOARDS, find
 from hascodesign.config import board_config, load_config
-from hascodesign.errors import HascodesignError
+from hascodesign.errors import ConfigError, HascodesignError
 from hascodesign.faults_cli import faults_app
 from hascodesign.steps import STEPS
+from hascodesign.ui import Display
 
 app = typer.Typer(
     name="hascodesign",
@@ -213,6 +214,53 @@ def study_voltage(
     _console().print(voltage.table(result))
     for line in voltage.sentences(result):
         print(line)
+
+
+@study_app.command("has")
+def study_has(
+    dataset: Annotated[
+        Literal["digits", "mnist"], typer.Option(help="mnist needs HASCODESIGN_DATA.")
+    ] = "digits",
+    layer: Annotated[Literal["first", "all"], typer.Option(help="Layers corrupted.")] = "first",
+    kinds: Annotated[str, typer.Option(help="Comma-separated kinds.")] = "invert,set1",
+    pmax: Annotated[str, typer.Option(help="Comma-separated probabilities.")] = "0.002,0.005",
+    models: Annotated[int, typer.Option(min=1, help="Networks trained.")] = 1,
+    profiles: Annotated[int, typer.Option(min=1, help="Profiles of each.")] = 2,
+    blocks: Annotated[Literal["lim", "inf"], typer.Option(help="Blocks reused or not.")] = "lim",
+    integer_pmax: Annotated[
+        str, typer.Option(help="Also in integers, at these probabilities; takes minutes each.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 1,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("build", "study-has"),
+) -> None:
+    """The HAS study's own experiment, judged on images that no search has seen."""
+    from hascodesign.study import has, has_report  # noqa: PLC0415  (torch: start-up time)
+
+    options = has.HasOptions(
+        dataset=dataset,
+        layer=layer,
+        kinds=tuple(kinds.split(",")),
+        pmax=_numbers("--pmax", pmax),
+        models=models,
+        profiles=profiles,
+        blocks=blocks,
+        integer_pmax=_numbers("--integer-pmax", integer_pmax),
+        seed=seed,
+    )
+    folder = files.usable_folder(out)
+    with Display(folder / "study.log") as display:
+        result = has.run(options, _cache(), display.progress)
+    has_report.write(result, folder)
+    _console().print(has_report.table(result))
+    if result.integer:
+        _console().print(has_report.integer_table(result))
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part)
+    except ValueError as error:
+        raise ConfigError(f"{option} must be numbers with commas between, not {text}") from error
 
 
 @app.command()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from hascodesign import array as arrays
 from hascodesign import codec, files, ops, stats
@@ -336,6 +333,7 @@ class Flow:
         return record[0], record[1]
 
     def _verify(self) -> tuple[Verification, Mapping[str, bytes]]:
+        from hascodesign import handover  # noqa: PLC0415
         from hascodesign.verify import run  # noqa: PLC0415  (numba compiles)
 
         work = self.request.out / "sim"
@@ -360,21 +358,9 @@ class Flow:
                 f"the simulated Verilog must equal the fault model: {verification.mismatches}"
                 f" integers differ; logs in {work}"
             )
-        return verification, {**vectors, **self._hls_vectors(vectors)}
-
-    def _hls_vectors(self, vectors: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Inputs of the HLS test bench: the healthy vectors, as text."""
-        from hascodesign.render import hls  # noqa: PLC0415
-
-        made = {}
-        for layer, row_map, kept in zip(
-            self.network.layers, self.schedule.layers, self.on_chip, strict=True
-        ):
-            with np.load(io.BytesIO(vectors[f"vectors/healthy/{layer.name}.npz"])) as data:
-                made[f"hls/vectors/{layer.name}.txt"] = hls.hls_vectors(
-                    layer, row_map, self.schedule.array, data, weights_port=not kept
-                )
-        return made
+        handover.check_memories(self.plan, self.network, self.schedule, self.on_chip)
+        texts = handover.hls_vectors(vectors, self.network, self.schedule, self.on_chip)
+        return verification, {**vectors, **texts}
 
     @cached_property
     def resources(self) -> Resources:

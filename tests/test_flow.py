@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -163,7 +164,6 @@ def wrong_sign(files):
 CHANGES = {
     "weight ROM": flipped("roms/weights_pe00.mem", 3, 0),
     "threshold ROM": flipped("roms/thresholds_0.mem", 1, 9),
-    "bias ROM": flipped("roms/bias.mem", 0, 0),
     "pe.v": wrong_sign,
 }
 
@@ -174,7 +174,15 @@ def test_a_wrong_bit_in_the_plan_fails_the_flow(copy, flow_file, monkeypatch, ca
     code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
     error = capsys.readouterr().err
     assert code == 1
-    assert "expected" in error and "got" in error and "PE" in error
+    assert "integers differ" in error
+    assert re.search(r"row \d+, column \d+, PE \d+", error)
+    left_nothing(copy)
+
+
+def test_a_wrong_bit_that_no_column_shows_fails_the_flow_too(copy, flow_file, monkeypatch, capsys):
+    changed_plan(monkeypatch, flipped("roms/bias.mem", 0, 0))
+    code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
+    assert code == 1 and "roms/bias.mem must hold" in capsys.readouterr().err
     left_nothing(copy)
 
 
