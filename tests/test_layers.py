@@ -22,13 +22,14 @@ WORK = {
     "timing",
 }
 TOP = {
-    "pipeline": 3,
+    "handover": 3,
     "faults_cli": 3,
-    "delivery": 4,
-    "study": 5,
-    "bench": 5,
-    "cli": 6,
-    "__main__": 7,
+    "pipeline": 4,
+    "delivery": 5,
+    "study": 6,
+    "bench": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 MAY_USE_ENGINE = {"schedule", "verify"}
 
