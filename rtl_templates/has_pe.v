@@ -3,6 +3,8 @@
 // accumulate and first belong to the operands PIPELINE enabled cycles earlier; enable = 0 holds it.
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after the adder tree (the accumulator
 // loop then holds one addition), 3 also before the multipliers. Registers never change a value.
+// Masks come with the operands they act on; xor masks, which may change from step to step, travel
+// down the pipeline with them.
 `default_nettype none
 
 module has_pe #(
@@ -65,11 +67,15 @@ module has_pe #(
 
       if (FAULT_SITES != 0) begin : g_faulty
         wire signed [PRODUCT_BITS-1:0] m = w * a;
-        wire [PRODUCT_BITS-1:0] met;
+        wire [PRODUCT_BITS-1:0] met, xor_held;
+        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(PIPELINE > 2 ? 1 : 0)) xor_register (
+          .clk(clk), .enable(enable), .in(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .out(xor_held)
+        );
         has_fault #(.WIDTH(PRODUCT_BITS)) fault (
           .value(m), .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
           .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]), .faulty(met)
+          .mask_xor(xor_held), .faulty(met)
         );
         if (PIPELINE > 0) begin : g_register
           always @(posedge clk) if (enable) product <= met;
@@ -121,6 +127,10 @@ module has_pe #(
 
   generate
     if (FAULT_SITES != 0) begin : g_faults
+      wire [ACC_BITS-1:0] xor_held;
+      has_delay #(.WIDTH(ACC_BITS), .DEPTH(PIPELINE)) xor_register (
+        .clk(clk), .enable(enable), .in(psum_xor), .out(xor_held)
+      );
       has_fault #(.WIDTH(SIMD*WEIGHT_BITS)) weight_fault (
         .value(weight), .mask_and(weight_and), .mask_or(weight_or), .mask_xor(weight_xor),
         .faulty(weight_met)
@@ -129,7 +139,7 @@ module has_pe #(
         .value(act), .mask_and(act_and), .mask_or(act_or), .mask_xor(act_xor), .faulty(act_met)
       );
       has_fault #(.WIDTH(ACC_BITS)) psum_fault (
-        .value(next), .mask_and(psum_and), .mask_or(psum_or), .mask_xor(psum_xor),
+        .value(next), .mask_and(psum_and), .mask_or(psum_or), .mask_xor(xor_held),
         .faulty(next_met)
       );
     end else begin : g_healthy

@@ -3,6 +3,8 @@
 // 1 + PIPELINE. capture copies all accumulators to shadow registers, shift moves them on by one PE,
 // head is PE 0's. Weights of external layers are written one step of all PEs at a time.
 // FAULT_SITES: 0 no faults; 1 the FAULTY_PES take masks from has_fault_masks; 2 all PEs do.
+// coordinates of act and weight: layer, bank address, pass, column, step; 32 bits, step lowest.
+// Read where COORDINATES is 1, for faults of bank words and transient ones.
 `default_nettype none
 
 module has_pe_array #(
@@ -15,6 +17,7 @@ module has_pe_array #(
   parameter USE_DSP = "yes",
   parameter FAULT_SITES = 0,
   parameter [PE-1:0] FAULTY_PES = 0,  // PEs that FAULT_SITES = 1 gives masks
+  parameter COORDINATES = 0,    // 1 = masks may depend on the coordinates
   parameter ROM_DEPTH = 16,     // words of each bank with fixed contents
   parameter EXT_DEPTH = 0,      // words of each bank filled by the weight stream
   parameter WMEM_BITS = 4,      // bits of a bank address
@@ -27,6 +30,9 @@ module has_pe_array #(
   input  wire [WMEM_BITS-1:0]           read_address,
   input  wire [SIMD*ACT_BITS-1:0]       act,
   input  wire                           act_signed,
+  /* verilator lint_off UNUSEDSIGNAL */  // FAULT_SITES = 0 has no use for them
+  input  wire [159:0]                   coordinates,
+  /* verilator lint_on UNUSEDSIGNAL */
   input  wire                           accumulate,
   input  wire                           first,
   input  wire                           capture,
@@ -50,7 +56,7 @@ module has_pe_array #(
       localparam FAULTS = (FAULT_SITES == 2 || (FAULT_SITES == 1 && FAULTY_PES[p])) ? 1 : 0;
       localparam [31:0] THOUSANDS = 48 + (p / 1000) % 10;
 
-      wire [WORD_BITS-1:0] weight;
+      wire [WORD_BITS-1:0] word, weight;
       wire [WORD_BITS-1:0] weight_and, weight_or, weight_xor;
       wire [ACT_WORD_BITS-1:0] act_and, act_or, act_xor;
       wire [PRODUCT_WORD_BITS-1:0] product_and, product_or, product_xor;
@@ -67,21 +73,36 @@ module has_pe_array #(
           {(NAME_DIGITS > 2 ? 1 : 0){HUNDREDS[7:0]}}, TENS[7:0], ONES[7:0], ".mem"
         })
       ) bank (
-        .clk(clk), .read_enable(enable), .read_address(read_address), .weight(weight),
+        .clk(clk), .read_enable(enable), .read_address(read_address), .weight(word),
         .write_enable(write_enable), .write_address(write_address),
         .write_weight(write_weights[p*WORD_BITS +: WORD_BITS])
       );
 
       if (FAULTS != 0) begin : g_masks
+        /* verilator lint_off UNUSEDSIGNAL */  // COORDINATES = 0: no word of the bank has any
+        wire [WORD_BITS-1:0] wmem_and, wmem_or, wmem_xor;
+        /* verilator lint_on UNUSEDSIGNAL */
         has_fault_masks #(
-          .PE(p), .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS)
+          .PE(p), .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
+          .PSUMS(1)
         ) masks (
+          .coordinates(coordinates),
+          .wmem_and(wmem_and), .wmem_or(wmem_or), .wmem_xor(wmem_xor),
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
           .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
           .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor)
         );
+        if (COORDINATES != 0) begin : g_word
+          has_fault #(.WIDTH(WORD_BITS)) fault (
+            .value(word), .mask_and(wmem_and), .mask_or(wmem_or), .mask_xor(wmem_xor),
+            .faulty(weight)
+          );
+        end else begin : g_wire
+          assign weight = word;
+        end
       end else begin : g_neutral
+        assign weight = word;
         assign {weight_and, act_and, product_and, psum_and} =
           {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b1}};
         assign {weight_or, act_or, product_or, psum_or} =

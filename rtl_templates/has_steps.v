@@ -1,7 +1,8 @@
 // has_steps: counts a layer's steps, columns and passes, and lets the streams in accordingly.
 // For each pass (external layers: STEPS weight beats first), for each column, for each step: one
 // activation beat. Gives the bank address and the first/last marks of each beat.
-// start loads the layer; no beat is let in after its last. ready = 0 holds activations.
+// start loads the layer; no beat is let in after its last. ready = 0 holds activations, and with
+// HOLD_WEIGHTS = 1 weights too.
 // Control: synchronous reset.
 `default_nettype none
 
@@ -9,7 +10,8 @@ module has_steps #(
   parameter STEP_BITS = 8,     // bits of steps - 1
   parameter PASS_BITS = 4,     // bits of passes - 1
   parameter COLUMN_BITS = 24,  // bits of columns
-  parameter WMEM_BITS = 8      // bits of a bank address
+  parameter WMEM_BITS = 8,     // bits of a bank address
+  parameter HOLD_WEIGHTS = 0   // 1 = ready holds the weight stream too
 ) (
   input  wire                   clk,
   input  wire                   rst,
@@ -27,15 +29,15 @@ module has_steps #(
   output wire                   act_beat,
   output wire                   weight_beat,
   output reg  [WMEM_BITS-1:0]   address,
+  output reg  [PASS_BITS-1:0]   pass,
+  output reg  [COLUMN_BITS-1:0] column,
+  output reg  [STEP_BITS-1:0]   step,
   output wire                   first,
   output wire                   last
 );
 
   reg running;  // beats of the layer are still to come
   reg loading;  // they are weights
-  reg [STEP_BITS-1:0] step;
-  reg [PASS_BITS-1:0] pass;
-  reg [COLUMN_BITS-1:0] column;
   reg [WMEM_BITS-1:0] pass_base;
 
   wire step_end = step == steps_less_1;
@@ -46,7 +48,7 @@ module has_steps #(
   wire [WMEM_BITS-1:0] next_base = external ? pass_base : address + 1'b1;
 
   assign act_ready = running && !loading && ready;
-  assign weight_ready = running && loading;
+  assign weight_ready = running && loading && (ready || HOLD_WEIGHTS == 0);
   assign act_beat = act_valid && act_ready;
   assign weight_beat = weight_valid && weight_ready;
   assign first = step == {STEP_BITS{1'b0}};

@@ -77,7 +77,7 @@ async def cycles(dut: Any) -> None:
     """A column takes max(steps, PE + 1) cycles; the rest is a fixed latency."""
     bench = Bench(dut, None)
     await bench.reset()
-    pes, latency = int(dut.PE.value), int(dut.PIPELINE.value) + 2 * int(dut.STAGES.value) + 8
+    pes, latency = int(dut.PE.value), int(dut.LATENCY.value) + 2 * int(dut.STAGES.value) + 8
     for job in jobs():
         took = await bench.run(job)
         if bench.weights.sent:

@@ -19,7 +19,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from streams import Checker, Driver, IntArray, Monitor, Pauses, Results, pack
 
-SITES = ("weight_", "act_", "product_", "psum_")  # keys of run-time masks, plus and, or, xor
+SET = "set_"  # keys of run-time faults: registers of tb_fault_masks
 STALLED = 100_000  # cycles without a beat or a result after which the array is given up
 
 
@@ -33,8 +33,9 @@ class Job:
     activations: IntArray  # [K, N]
     order: IntArray  # [T, S]
     slots: IntArray  # [passes, P]
+    columns: IntArray  # [N] column counters
     expected: Results
-    masks: dict[str, IntArray]  # run-time fault masks, e.g. "weight_and" [P, S], "psum_or" [P]
+    faults: dict[str, IntArray]  # of tb_fault_masks, e.g. "set_weight_and" [P, S]
 
     @staticmethod
     def read(path: Path) -> Job:
@@ -48,21 +49,23 @@ class Job:
             data["activations"],
             data["k_order"],
             data["slots"],
+            data["columns"],
             Results(data["acc"], data["codes"]),
-            {
-                key: value
-                for key, value in data.items()
-                if key.startswith(SITES) and key != "act_signed"
-            },
+            {key: value for key, value in data.items() if key.startswith(SET)},
         )
 
-    def act_beats(self, bits: int) -> Iterator[int]:
-        """For each pass, column, step: one beat of SIMD codes; code 0 at padding."""
+    def act_beats(self, bits: int) -> Iterator[tuple[int, int]]:
+        """For each pass, column, step: one beat of SIMD codes, code 0 at padding; and its offset.
+
+        The offset makes the column's own counter of the column's place in this run.
+        """
         padded = np.vstack([self.activations, np.zeros_like(self.activations[:1])])
         beats = [pack(padded[self.order, n], bits) for n in range(self.activations.shape[1])]
+        offsets = [(int(column) - n) & 0xFFFFFFFF for n, column in enumerate(self.columns)]
         for _ in self.slots:
-            for column in beats:
-                yield from column
+            for column, offset in zip(beats, offsets, strict=True):
+                for beat in column:
+                    yield beat, offset
 
     def weight_beats(self, bits: int) -> Iterator[int]:
         """For each pass and step: one beat of PE x SIMD weights; 0 at idle slots and padding."""
@@ -72,20 +75,34 @@ class Job:
             yield from pack(words.reshape(len(words), -1), bits)
 
 
+class ActPort:
+    """The activation stream's data with the column offset that goes along."""
+
+    def __init__(self, dut: Any) -> None:
+        self._data, self._offset = dut.s_axis_act_tdata, dut.column_offset
+        self._last = -1
+
+    def _set(self, beat: tuple[int, int]) -> None:
+        self._data.value, offset = beat
+        if offset != self._last:
+            self._offset.value = self._last = offset
+
+    value = property(fset=_set)
+
+
 class Bench:
     """The array with its clock, streams and reset."""
 
     def __init__(self, dut: Any, pauses: int | None) -> None:
         self.dut = dut
+        self._set: dict[tuple[str, int], bytes] = {}
         seeds = [None if pauses is None else pauses + i for i in range(3)]
-        self.acts = self._driver("act", Pauses(seeds[0]))
-        self.weights = self._driver("weight", Pauses(seeds[1]))
+        self.acts = self._driver("act", Pauses(seeds[0]), ActPort(dut))
+        self.weights = self._driver("weight", Pauses(seeds[1]), dut.s_axis_weight_tdata)
         self.monitor = Monitor(dut, Pauses(seeds[2]))
 
-    def _driver(self, name: str, pauses: Pauses) -> Driver:
-        valid, ready, data = (
-            getattr(self.dut, f"s_axis_{name}_t{part}") for part in ("valid", "ready", "data")
-        )
+    def _driver(self, name: str, pauses: Pauses, data: Any) -> Driver:
+        valid, ready = (getattr(self.dut, f"s_axis_{name}_t{part}") for part in ("valid", "ready"))
         return Driver(valid, ready, data, pauses)
 
     async def reset(self) -> None:
@@ -98,20 +115,21 @@ class Bench:
         self.dut.rst.value = 0
         await RisingEdge(self.dut.clk)
 
-    def set_masks(self, job: Job) -> None:
-        """Write a job's masks into an array that was built with tb_fault_masks."""
-        for name, masks in job.masks.items():
-            site = name.split("_")[0]
-            for pe, fields in enumerate(masks.reshape(len(masks), -1)):
+    def set_faults(self, job: Job) -> None:
+        """Write a job's faults into an array that was built with tb_fault_masks."""
+        for name, values in job.faults.items():
+            for pe, fields in enumerate(values.reshape(len(values), -1)):
+                if self._set.get((name, pe)) == fields.tobytes():
+                    continue
+                self._set[name, pe] = fields.tobytes()
                 handle = getattr(self.dut.array.g_pe[pe].g_masks.masks, name)
-                bits = len(handle) if site == "psum" else len(handle) // len(fields)
-                handle.value = pack(fields[None], bits)[0]
+                handle.value = pack(fields[None], len(handle) // len(fields))[0]
 
     async def run(self, job: Job) -> int:
         """Compute one layer; cycles from the first beat in to the last result out."""
         dut, monitor = self.dut, self.monitor
         monitor.results, monitor.lasts = [], []
-        self.set_masks(job)
+        self.set_faults(job)
         self.acts.send(job.act_beats(int(dut.ACT_BITS.value)))
         self.weights.send(job.weight_beats(int(dut.WEIGHT_BITS.value)))
         dut.layer.value = job.index

@@ -45,6 +45,8 @@ def verilog(options: argparse.Namespace) -> list[Path]:
     if options.bench_masks:
         files = [file for file in files if file.name != "has_fault_masks.v"]
         files.append(HERE / "tb_fault_masks.v")
+        if not any(file.name == "has_transient.v" for file in files):  # not of a healthy build
+            files.append(HERE.parent / "rtl_templates" / "has_transient.v")
     return files
 
 

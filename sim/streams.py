@@ -37,12 +37,12 @@ class Driver:
 
     def __init__(self, valid: Any, ready: Any, data: Any, pauses: Pauses) -> None:
         self._valid, self._ready, self._data, self._pauses = valid, ready, data, pauses
-        self._beats: Iterator[int] = iter(())
+        self._beats: Iterator[Any] = iter(())
         self._showing = False
         self.sent = 0
         valid.value = 0
 
-    def send(self, beats: Iterator[int]) -> None:
+    def send(self, beats: Iterator[Any]) -> None:
         """Beats to come next; one that is shown and was never asked for is withdrawn."""
         self._beats, self.sent, self._showing = beats, 0, False
         self._valid.value = 0

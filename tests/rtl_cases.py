@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hascodesign import array, ops
+from hascodesign.engine import reference
 from hascodesign.files import write_tree
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions, render_rtl
@@ -33,6 +34,9 @@ from hascodesign.types import (
 )
 
 SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
+MASKS = (("and", "and_"), ("or", "or_"), ("xor", "xor"))
+WORDS, DRAWS = 8, 4  # faulty words and transients that each PE of the bench can hold
+NOWHERE = 1 << 32  # no address
 
 
 def layer(
@@ -99,45 +103,63 @@ def random_profile(rng: np.random.Generator, spec: ArraySpec, count: int) -> Fau
             entries[(pe,)] = Fault(pe, "dead")
             continue
         site = SITES[rng.integers(4)]
-        simd = None if site == "psum" else int(rng.integers(spec.simd))
+        alone = site == "psum" and spec.dataflow == "os"
+        simd = None if alone else int(rng.integers(spec.simd))
         bit = int(rng.integers(spec.site_bits(site)))
         kind = ("sa0", "sa1", "flip")[rng.integers(3)]
         entries[(pe, site, simd, bit)] = Fault(pe, kind, site, simd, bit)
     return FaultProfile(spec, tuple(entries.values()))
 
 
+def any_profile(
+    rng: np.random.Generator, spec: ArraySpec, count: int, words: int, slots: int = 0
+) -> FaultProfile:
+    """Faults of every kind on every site of the dataflow, distinct bits, one PE in eight dead.
+
+    ``words`` are the words of each bank; with ``slots`` no PE gets more faulty words or transients
+    than the registers of the bench hold.
+    """
+    sites: tuple[Site, ...] = ("wmem", *SITES, *(("acc",) if spec.dataflow == "ws" else ()))
+    entries: dict[tuple[object, ...], Fault] = {}
+    dead = {pe for pe in range(spec.pe) if rng.random() < 0.125}
+    for _ in range(count):
+        pe, site = int(rng.integers(spec.pe)), sites[rng.integers(len(sites))]
+        if pe in dead:
+            entries[(pe,)] = Fault(pe, "dead")
+            continue
+        alone = site == "acc" or (site == "psum" and spec.dataflow == "os")
+        simd = None if alone else int(rng.integers(spec.simd))
+        address = int(rng.integers(words)) if site == "wmem" else None
+        bit = int(rng.integers(spec.site_bits(site)))
+        own = [fault for fault in entries.values() if fault.pe == pe]
+        if slots and site == "wmem" and len({f.address for f in own} - {None}) >= 2 * slots:
+            continue
+        if rng.random() < 0.4:
+            if slots and sum(fault.kind == "transient" for fault in own) >= slots:
+                continue
+            p = (0.0, 0.1, 0.5, 0.9, 1.0)[rng.integers(5)]
+            high = int(rng.integers(bit, spec.site_bits(site)))
+            one = Fault(pe, "transient", site, simd, bit, address, p)
+            many = Fault(pe, "transient", site, simd, None, address, p, (bit, high))
+            entries[(len(entries), "transient")] = one if rng.random() < 0.5 else many
+            continue
+        kind = ("sa0", "sa1", "flip")[rng.integers(3)]
+        entries[(pe, site, simd, bit, address)] = Fault(pe, kind, site, simd, bit, address)
+    return FaultProfile(spec, tuple(entries.values()), seed=int(rng.integers(1 << 32)))
+
+
 def accumulate(
-    profile: FaultProfile, item: MultiplyLayer, row_map: RowMap, activations: IntArray
+    profile: FaultProfile,
+    item: MultiplyLayer,
+    row_map: RowMap,
+    activations: IntArray,
+    base: int = 0,
+    columns: IntArray | None = None,
 ) -> IntArray:
     """ACC [R, N], one wire at a time, straight from the definition of the array."""
-    spec = profile.array
-    order = array.k_order(item.depth, spec.simd)
-    masks = {s: array.site_masks(profile, s) for s in SITES}
-
-    def met(site: str, where: tuple[int, ...], value: int, signed: bool = True) -> int:
-        m = masks[site]
-        word = ((value & int(m.and_[where])) | int(m.or_[where])) ^ int(m.xor[where])
-        word &= (1 << m.bits) - 1
-        return word - (1 << m.bits) if signed and word >> (m.bits - 1) else word
-
-    out = np.zeros((item.rows, activations.shape[1]), dtype=np.int64)
-    for slots in row_map.slots.tolist():
-        for pe, row in enumerate(slots):
-            if row < 0:
-                continue
-            for column in range(activations.shape[1]):
-                acc = 0
-                for step in order.tolist():
-                    total = 0
-                    for s, k in enumerate(step):
-                        w = 0 if k < 0 else int(item.weights[row, k])
-                        a = 0 if k < 0 else int(activations[k, column])
-                        w = met("weight", (pe, s), w)
-                        a = met("act", (pe, s), a, item.in_signed)
-                        total += met("product", (pe, s), w * a)
-                    acc = met("psum", (pe,), acc + total)
-                out[row, column] = acc
-    return out
+    return reference.accumulate(
+        profile, item, row_map, activations, wmem_base=base, columns=columns
+    )
 
 
 def activations(
@@ -151,13 +173,46 @@ def activations(
     return rng.integers(low, high, (item.depth, columns))
 
 
-def mask_arrays(profile: FaultProfile) -> dict[str, IntArray]:
-    """Masks as the bench writes them into an array built with --bench-masks."""
-    arrays = {}
-    for site in SITES:
-        masks = array.site_masks(profile, site)
-        arrays |= {f"{site}_and": masks.and_, f"{site}_or": masks.or_, f"{site}_xor": masks.xor}
-    return arrays
+def fault_arrays(profile: FaultProfile) -> dict[str, IntArray]:
+    """A profile as the bench writes it into an array built with --bench-masks."""
+    spec, arrays = profile.array, {}
+    sites = [*SITES, "acc"] if spec.dataflow == "ws" else SITES
+    for site in sites:
+        masks = array.site_masks(profile, site)  # type: ignore[arg-type]
+        arrays |= {f"set_{site}_{m}": getattr(masks, n) for m, n in MASKS}
+    words = max((f.address for f in profile.faults if f.address is not None), default=0) + 1
+    masks = array.site_masks(profile, "wmem", words)
+    held = np.full((spec.pe, WORDS), NOWHERE)
+    bank = {m: np.zeros((spec.pe, WORDS, spec.simd), dtype=np.int64) for m, _ in MASKS}
+    for pe in range(spec.pe):
+        places = np.flatnonzero(masks.active[pe].any(axis=0))
+        held[pe, : len(places)] = places
+        for m, n in MASKS:
+            bank[m][pe, : len(places)] = getattr(masks, n)[pe][:, places].T
+    arrays |= {f"set_wmem_{m}": values for m, values in bank.items()}
+    arrays |= {"set_wmem_address": held, "set_seed": np.full(spec.pe, profile.seed & 0xFFFFFFFF)}
+    return arrays | _draws(profile)
+
+
+def _draws(profile: FaultProfile) -> dict[str, IntArray]:
+    shape = (profile.array.pe, DRAWS)
+    names = ("entry", "threshold", "lowest", "span", "site", "place", "address")
+    draws = {name: np.zeros(shape, dtype=np.int64) for name in names}
+    used = np.zeros(shape[0], dtype=np.int64)
+    for entry, fault in enumerate(profile.faults):
+        if fault.kind != "transient":
+            continue
+        assert fault.p is not None and fault.site is not None
+        low, high = reference.transient_bits(fault)
+        values = (
+            entry, int(fault.p * 2**32), low, high - low + 1,
+            ("wmem", *SITES, "acc").index(fault.site), fault.simd or 0,
+            NOWHERE if fault.address is None else fault.address,
+        )  # fmt: skip
+        for name, value in zip(names, values, strict=True):
+            draws[name][fault.pe, used[fault.pe]] = value
+        used[fault.pe] += 1
+    return {f"set_draw_{name}": values for name, values in draws.items()}
 
 
 def write_job(
@@ -170,6 +225,7 @@ def write_job(
     *,
     suffix: str = "",
     masks: bool = False,
+    counters: IntArray | None = None,
 ) -> dict[str, tuple[IntArray, IntArray]]:
     """One npz per layer; expected (acc, codes) by file stem."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +233,7 @@ def write_job(
     bases = array.wmem_bases(net, schedule)
     for item, row_map, base in zip(net.layers, schedule.layers, bases, strict=True):
         acts = activations(rng, profile.array, item, columns)
-        acc = accumulate(profile, item, row_map, acts)
+        acc = accumulate(profile, item, row_map, acts, base, counters)
         sums = acc + item.bias[:, None]
         codes = sums if item.output is None else ops.output_codes(item.output, sums)
         expected[item.name + suffix] = (acc, codes)
@@ -190,11 +246,11 @@ def write_job(
             slots=row_map.slots,
             wmem_base=np.array(base),
             layer_index=np.array(item.index),
-            columns=np.arange(columns),
+            columns=np.arange(columns) if counters is None else counters,
             acc=acc,
             codes=codes,
             bias=item.bias,
-            **(mask_arrays(profile) if masks else {}),
+            **(fault_arrays(profile) if masks else {}),
         )
     return expected
 

@@ -111,26 +111,45 @@ def test_options_are_checked(change: dict[str, object], words: str) -> None:
         render_rtl(network, schedule, profile(), replace(RtlOptions(), **change))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (Fault(0, "transient", "psum", None, 3, p=0.1), "fault 0 must be permanent .* transient"),
-        (Fault(0, "sa0", "wmem", 1, 0, 5), "fault 0 must sit on .* not wmem"),
-    ],
-)
-def test_faults_that_the_array_lacks_are_refused(fault: Fault, words: str) -> None:
+def test_words_and_draws_are_those_of_the_profile() -> None:
     network, schedule = case()
-    with pytest.raises(ConfigError, match=words):
-        render_rtl(network, schedule, profile(fault), RtlOptions())
+    faults = (
+        Fault(0, "sa0", "wmem", 1, 2, 300),
+        Fault(0, "flip", "wmem", 2, 0, 300),
+        Fault(0, "transient", "act", 1, None, p=0.25, bits=(3, 5)),
+        Fault(0, "transient", "wmem", 0, 3, 7, p=1.0),
+    )
+    files = render_rtl(network, schedule, replace(profile(*faults), seed=-1), RtlOptions())
+    text = files["rtl/has_fault_masks.v"].decode()
+    word = text.split("32'd300: begin")[1].split("end")[0]
+    assert "word_and = 12'hfbf;" in word
+    assert "word_xor = 12'h100;" in word
+    act, bank = text.split("entry_2 (")[1], text.split("entry_3 (")[1]
+    assert ".seed(32'hffffffff), .entry(32'd2)" in act
+    assert ".threshold(33'h40000000)" in act.split(";")[0]
+    assert ".lowest(6'd3)" in act.split(";")[0]
+    assert ".span(6'd3)" in act.split(";")[0]
+    assert ".threshold(33'h100000000)" in bank.split(";")[0]
+    assert "assign act_xor = 24'h0\n          ^ {8'd0, flip_2, 8'd0};" in text
+    assert "^ (coordinates[127:96] == 32'd7 ? {8'd0, flip_3} : 12'd0);" in text
+    assert "FAULT_SITES == 1 && 1 == 1" in files["rtl/has_array.v"].decode()
 
 
-def test_another_array_or_dataflow_is_refused() -> None:
+def test_only_the_files_of_the_dataflow_and_of_the_faults() -> None:
+    network, schedule = case()
+    plain = render_rtl(network, schedule, FAULTY, RtlOptions())
+    systolic = replace(SPEC, dataflow="ws")
+    draw = profile(Fault(0, "transient", "acc", None, 3, p=0.1), spec=systolic)
+    files = render_rtl(network, Schedule(systolic, schedule.layers), draw, RtlOptions())
+    only = {"rtl/has_pe_ws.v", "rtl/has_pe_array_ws.v", "rtl/has_transient.v"}
+    assert files.keys() - plain.keys() == only
+    assert plain.keys() - files.keys() == {"rtl/has_pe.v", "rtl/has_pe_array.v"}
+
+
+def test_another_array_is_refused() -> None:
     network, schedule = case()
     with pytest.raises(ConfigError, match="profile must be of the schedule's array"):
         render_rtl(network, schedule, profile(spec=replace(SPEC, pe=5)), RtlOptions())
-    systolic = replace(SPEC, dataflow="ws")
-    with pytest.raises(ConfigError, match="dataflow must be os, not ws"):
-        render_rtl(network, Schedule(systolic, schedule.layers), profile(), RtlOptions())
 
 
 LINTED = {
@@ -139,6 +158,10 @@ LINTED = {
         ArraySpec(101, 1, 1, 1, 16), False, RtlOptions(0, "lut", (False, False, False))
     ),
     "no shift, wide": (ArraySpec(2, 8, 8, 8, 16), False, RtlOptions(3)),
+    "systolic, all kinds": (
+        replace(SPEC, dataflow="ws"), True, RtlOptions(on_chip=(True, False, True))
+    ),
+    "systolic, one cell": (ArraySpec(1, 1, 1, 1, 16, "ws"), False, RtlOptions(0, "lut")),
 }  # fmt: skip
 
 
@@ -154,6 +177,8 @@ def rendered(tmp_path: Path, name: str) -> list[str]:
         )
         network = replace(network, stages=stages)
     some = rtl_cases.random_profile(np.random.default_rng(0), spec, 9)
+    if "all kinds" in name:
+        some = rtl_cases.any_profile(np.random.default_rng(0), spec, 30, 99)
     write_tree(tmp_path, rtl_cases.build(network, schedule, some, options).files)
     return sorted(str(path) for path in (tmp_path / "rtl").glob("*.v"))
 
@@ -194,15 +219,18 @@ def yosys(folder: Path, script: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("sites", "wrappers"), [(0, 0), (1, 3 * (3 + 3)), (2, 4 * (3 + 3))])
-def test_only_faulty_pes_carry_fault_logic(tmp_path: Path, sites: int, wrappers: int) -> None:
+@pytest.mark.parametrize(("sites", "pes", "wrappers"), [(0, 0, 0), (1, 3, 3 + 3), (2, 4, 3 + 4)])
+def test_only_faulty_pes_carry_fault_logic(
+    tmp_path: Path, sites: int, pes: int, wrappers: int
+) -> None:
     network, schedule = case()
     write_tree(tmp_path, rtl_cases.build(network, schedule, FAULTY, RtlOptions()).files)
     build = f"hierarchy -top has_array -chparam FAULT_SITES {sites}; proc; flatten"
-    log = yosys(tmp_path, f"{build}; select -count w:*fault.mask_and; select -count w:*masks.*_or")
+    counts = "select -count w:*fault.mask_and; select -count w:*masks.masks.*_or"
+    log = yosys(tmp_path, f"{build}; {counts}")
     faults, masks = map(int, re.findall(r"^(\d+) objects", log, re.MULTILINE))
-    assert faults == wrappers
-    assert masks == 4 * wrappers // 6
+    assert faults == pes * wrappers  # without faults of bank words none behind the bank
+    assert masks == pes * 5
 
 
 @pytest.mark.slow

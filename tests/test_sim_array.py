@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hascodesign import array
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.types import (
     ArraySpec,
@@ -45,6 +46,10 @@ SHAPES = {
     "one column": Shape(ArraySpec(5, 4, 8, 8, 20), 1, "dsp", 1, pauses=3),
     "more PEs than rows": Shape(ArraySpec(11, 2, 3, 5, 17), 3, "lut", 4, spare=2),
     "narrow accumulator": Shape(ArraySpec(3, 8, 8, 8, 16), 2, "dsp", 4, pauses=1),
+    "systolic": Shape(ArraySpec(4, 3, 4, 8, 24, "ws"), 2, "dsp", 5, spare=1),
+    "systolic, no registers": Shape(ArraySpec(5, 4, 3, 5, 17, "ws"), 0, "lut", 3),
+    "systolic, one cell": Shape(ArraySpec(1, 1, 2, 4, 16, "ws"), 1, "lut", 3, pauses=2),
+    "systolic, wide": Shape(ArraySpec(11, 2, 8, 8, 32, "ws"), 3, "dsp", 4, pauses=4, spare=2),
 }
 
 
@@ -63,8 +68,9 @@ def case(shape: Shape) -> tuple[IntegerNetwork, Schedule, FaultProfile]:
         rtl_cases.layer(rng, spec, 4, 9, spec.simd, kind="last"),
     ]
     maps = [rtl_cases.random_map(rng, item, spec.pe, shape.spare) for item in layers]
-    profile = rtl_cases.random_profile(rng, spec, 14)
-    return rtl_cases.network(layers), Schedule(spec, tuple(maps)), profile
+    network, schedule = rtl_cases.network(layers), Schedule(spec, tuple(maps))
+    profile = rtl_cases.any_profile(rng, spec, 24, array.wmem_words(network, spec, schedule))
+    return network, schedule, profile
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -73,8 +79,9 @@ def test_the_array_equals_the_definition(tmp_path: Path, name: str) -> None:
     network, schedule, profile = case(shape)
     plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
     rng = np.random.default_rng(6)
+    counters = np.sort(rng.choice(1 << 20, shape.columns, replace=False))
     expected = rtl_cases.write_job(
-        tmp_path / "vectors", profile, network, schedule, shape.columns, rng
+        tmp_path / "vectors", profile, network, schedule, shape.columns, rng, counters=counters
     )
     pauses = () if shape.pauses is None else ("--pauses", str(shape.pauses))
     done = rtl_cases.run_bench(plan, tmp_path, "--faults", *pauses)
@@ -85,8 +92,9 @@ def test_the_array_equals_the_definition(tmp_path: Path, name: str) -> None:
             np.testing.assert_array_equal(got["codes"], codes)
 
 
-def test_the_healthy_build_ignores_the_profile(tmp_path: Path) -> None:
-    shape = SHAPES["plain"]
+@pytest.mark.parametrize("name", ["plain", "systolic"])
+def test_the_healthy_build_ignores_the_profile(tmp_path: Path, name: str) -> None:
+    shape = SHAPES[name]
     network, schedule, profile = case(shape)
     plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
     healthy = FaultProfile(shape.spec)
@@ -98,8 +106,9 @@ def test_the_healthy_build_ignores_the_profile(tmp_path: Path) -> None:
         np.testing.assert_array_equal(results[stem].codes, codes)
 
 
-def test_reset_start_and_time(tmp_path: Path) -> None:
-    shape = SHAPES["plain"]
+@pytest.mark.parametrize("name", ["plain", "systolic"])
+def test_reset_start_and_time(tmp_path: Path, name: str) -> None:
+    shape = SHAPES[name]
     network, schedule, profile = case(shape)
     plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
     rng = np.random.default_rng(6)
@@ -108,13 +117,17 @@ def test_reset_start_and_time(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_many_profiles_on_one_compiled_array(tmp_path: Path) -> None:
-    shape = SHAPES["plain"]
+@pytest.mark.parametrize("name", ["plain", "systolic"])
+def test_many_profiles_on_one_compiled_array(tmp_path: Path, name: str) -> None:
+    shape = SHAPES[name]
     network, schedule, _ = case(shape)
+    words = array.wmem_words(network, shape.spec, schedule)
     rng = np.random.default_rng(8)
     expected = {}
     for number in range(12):
-        profile = rtl_cases.random_profile(rng, shape.spec, 1 + 2 * number)
+        profile = rtl_cases.any_profile(
+            rng, shape.spec, 1 + 2 * number, words, slots=rtl_cases.DRAWS
+        )
         expected |= rtl_cases.write_job(
             tmp_path / "vectors",
             profile,

@@ -39,7 +39,7 @@ def test_pe_equals_the_definition(tmp_path: Path, shape: tuple[int, ...]) -> Non
     ("file", "right", "wrong"),
     [
         ("has_pe.v", "act_signed & act_held", "act_held"),
-        ("has_pe.v", ".mask_xor(psum_xor)", ".mask_xor(psum_or)"),
+        ("has_pe.v", ".in(psum_xor)", ".in(psum_or)"),
         ("has_pe.v", "wire signed [WEIGHT_BITS-1:0] w", "wire [WEIGHT_BITS-1:0] w"),
         ("has_fault.v", "| mask_or", "| mask_xor"),
         ("has_pe.v", "g_simd[2*s+3-SIMD]", "g_simd[2*s+2-SIMD]"),

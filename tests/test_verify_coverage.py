@@ -7,33 +7,35 @@ import pytest
 
 from hascodesign import array, ops
 from hascodesign.engine import reference
-from hascodesign.errors import ConfigError
-from hascodesign.types import Fault, FaultProfile, RowMap, frozen
-from hascodesign.verify import coverage
+from hascodesign.types import Fault, FaultProfile, RowMap, Schedule, frozen
+from hascodesign.verify import coverage, replay
 from hascodesign.verify.coverage import Excitation, excitation
+from tests import rtl_cases
 from tests import verify_cases as cases
 
 
-def brute_force(profile, layer, row_map, activations, base, monkeypatch):
+def brute_force(profile, layer, row_map, activations, base, monkeypatch, columns=None):
     """Excitation by running the reference with and without each fault, watching every site."""
     through = reference._Run._through
     shape = (len(profile.faults), activations.shape[1])
     found = Excitation(np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool))
     run = (layer, row_map, activations)
     for entry in range(len(profile.faults)):
-        without = replace(profile, faults=profile.faults[:entry] + profile.faults[entry + 1 :])
+        without = replay.without(profile, entry)
 
         def watch(self, site, pe, s, values, number, step, *, entry=entry, without=without):
             struck = through(self, site, pe, s, values, number, step)
-            if row_map.slots[number, pe] >= 0 and self.profile is profile:
+            carried = site == "act" and profile.array.dataflow == "ws"
+            later = profile.array.pe if carried else pe + 1
+            if (row_map.slots[number, pe:later] >= 0).any() and self.profile is profile:
                 other = through(replace(self, profile=without), site, pe, s, values, number, step)
                 found.exercised[entry] |= struck != other
             return struck
 
         monkeypatch.setattr(reference._Run, "_through", watch)
-        struck = reference.accumulate(profile, *run, wmem_base=base)
+        struck = reference.accumulate(profile, *run, wmem_base=base, columns=columns)
         monkeypatch.setattr(reference._Run, "_through", through)
-        plain = reference.accumulate(without, *run, wmem_base=base)
+        plain = reference.accumulate(without, *run, wmem_base=base, columns=columns)
         found.changed[entry] = (struck != plain).any(axis=0)
     return found
 
@@ -106,12 +108,40 @@ def test_no_faults_no_coverage():
     assert coverage.coverage([found]) == ()
 
 
-def test_refuses_what_it_cannot_judge():
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_site_and_kind_equals_brute_force(seed, dataflow, monkeypatch):
+    monkeypatch.setattr(coverage, "BLOCK", 200)
+    rng = np.random.default_rng(seed)
     net = cases.network()
-    layer, row_map = net.layers[1], cases.schedule(net).layers[1]
+    spec = replace(cases.ARRAY, dataflow=dataflow)
+    schedule = Schedule(spec, cases.schedule(net).layers)
+    words = array.wmem_words(net, spec, schedule)
+    profile = rtl_cases.any_profile(rng, spec, 18, words)
+    for index, (low, high) in enumerate(((0, 256), (-128, 128))):
+        layer = replace(net.layers[index], in_signed=low < 0)
+        activations = rng.integers(low, high, (layer.depth, 5))
+        activations[:, 3] = 0
+        base = array.wmem_bases(net, schedule)[index]
+        counters = np.sort(rng.choice(1000, 5, replace=False))
+        given = (layer, schedule.layers[index], activations, base)
+        got = excitation(profile, *given, counters)
+        expected = brute_force(profile, *given, monkeypatch, counters)
+        assert np.array_equal(got.exercised, expected.exercised)
+        assert np.array_equal(got.changed, expected.changed)
+        assert got.exercised.any()
+        assert got.changed.any()
+
+
+def test_a_carried_activation_counts_where_only_a_later_pe_is_read():
+    net = cases.network()
+    layer = net.layers[1]
+    systolic = replace(cases.ARRAY, dataflow="ws")
+    faults = (Fault(0, "flip", "act", 0, 1), Fault(0, "flip", "product", 0, 1))
     activations = np.ones((layer.depth, 2), dtype=np.int64)
-    transient = Fault(0, "transient", "psum", bit=0, p=0.5)
-    with pytest.raises(ConfigError, match="fault 0 must be permanent, not transient"):
-        excitation(FaultProfile(cases.ARRAY, (transient,)), layer, row_map, activations)
-    with pytest.raises(ConfigError, match="dataflow must be os, not ws"):
-        excitation(FaultProfile(replace(cases.ARRAY, dataflow="ws")), layer, row_map, activations)
+    row_map = RowMap("dense", 3, frozen([[-1, 2, 1, 0]]))
+    carried = excitation(FaultProfile(systolic, faults), layer, row_map, activations)
+    alone = excitation(FaultProfile(cases.ARRAY, faults), layer, row_map, activations)
+    assert carried.exercised.tolist() == [[True] * 2, [False] * 2]
+    assert carried.changed.any()
+    assert not alone.exercised.any()

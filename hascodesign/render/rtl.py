@@ -9,27 +9,24 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hascodesign import array
 from hascodesign.errors import ConfigError
+from hascodesign.render import rtl_faults
 from hascodesign.render.rom import bias_bits, row_bits, threshold_stages, value_bits
 from hascodesign.resources import share
 from hascodesign.types import (
     MULTIPLIERS,
     ArraySpec,
     FaultProfile,
-    IntArray,
     IntegerNetwork,
     Multipliers,
     MultiplyLayer,
     Schedule,
     Shift,
-    Site,
     Thresholds,
 )
 
 COLUMN_BITS = 24  # of the column counter: 16.7 million columns a run
 MAX_PIPELINE = 3  # register stages in a PE
-_SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
 _THRESHOLDS, _SHIFT, _LOGITS = 0, 1, 2  # kinds of output, as has_layer_table names them
 
 
@@ -51,7 +48,7 @@ def render_rtl(
     ----------
     network : the integer network.
     schedule : one row map per multiply layer; its array gives every width.
-    profile : a checked profile of the same array; its masks are rendered as constants.
+    profile : a checked profile of the same array; its faults are rendered as masks and draws.
     options : how the array is built.
 
     Returns
@@ -60,13 +57,16 @@ def render_rtl(
 
     Raises
     ------
-    ConfigError : an option, a dataflow or a fault that the Verilog does not have.
+    ConfigError : an option that the Verilog does not have, or a profile of another array.
     """
     spec = schedule.array
     on_chip = options.on_chip or (True,) * len(network.layers)
     _check(network, spec, profile, options, on_chip)
-    context = array_context(network, schedule, options, on_chip) | _mask_context(profile)
+    faults = rtl_faults.mask_context(profile)
+    context = array_context(network, schedule, options, on_chip) | faults
     files = render_folder(share("rtl_templates"), context)
+    for name in rtl_faults.unused_files(profile):
+        del files[name]
     return {f"rtl/{name}": text.encode("ascii") for name, text in files.items()}
 
 
@@ -109,8 +109,6 @@ def _check(
     options: RtlOptions,
     on_chip: Sequence[bool],
 ) -> None:
-    if spec.dataflow != "os":
-        raise ConfigError(f"the Verilog array's dataflow must be os, not {spec.dataflow}")
     if profile.array != spec:
         raise ConfigError(
             f"the fault profile must be of the schedule's array {spec}, not {profile.array}"
@@ -126,13 +124,6 @@ def _check(
             raise ConfigError(
                 f"output codes of layer {layer.name} must be at most {spec.act_bits} bits, "
                 f"not {layer.out_bits}"
-            )
-    for entry, fault in enumerate(profile.faults):
-        if fault.kind == "transient":
-            raise ConfigError(f"fault {entry} must be permanent in the Verilog, not transient")
-        if fault.kind != "dead" and fault.site not in _SITES:
-            raise ConfigError(
-                f"fault {entry} must sit on {', '.join(_SITES)} in the Verilog, not {fault.site}"
             )
 
 
@@ -217,7 +208,7 @@ def _layer_table(
     """One row of constants per layer."""
     spec = schedule.array
     table: list[dict[str, Any]] = []
-    wmem = slot = row = 0
+    wmem = words = slot = row = 0
     for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
         steps = steps_of(layer, spec)
         table.append(
@@ -228,6 +219,7 @@ def _layer_table(
                 "passes": row_map.passes,
                 "steps": steps,
                 "wmem_base": wmem if inside else rom_depth,
+                "word_base": words,
                 "map_base": slot,
                 "row_base": row,
                 "act_signed": int(layer.in_signed),
@@ -236,6 +228,7 @@ def _layer_table(
             | _output(layer, spec, value_bits(network, spec))
         )
         wmem += row_map.passes * steps if inside else 0
+        words += row_map.passes * steps
         slot += row_map.passes * spec.pe
         row += layer.rows
     return table
@@ -258,42 +251,6 @@ def _output(layer: MultiplyLayer, spec: ArraySpec, v_bits: int) -> dict[str, int
     if layer.output is not None:
         out["code_signed"] = int(layer.out_signed)
     return out
-
-
-def _mask_context(profile: FaultProfile) -> dict[str, Any]:
-    """Masks of the PEs that have faults, one constant per site."""
-    spec = profile.array
-    masks = {site: array.site_masks(profile, site) for site in _SITES}
-    sites = [
-        {"name": site, "bits": spec.site_bits(site) * (1 if site == "psum" else spec.simd)}
-        for site in _SITES
-    ]
-    faulty = sorted({fault.pe for fault in profile.faults})
-    pes = [
-        {
-            "index": pe,
-            "sites": [
-                {
-                    **site,
-                    "and_": _packed(masks[name].and_[pe], spec.site_bits(name)),
-                    "or_": _packed(masks[name].or_[pe], spec.site_bits(name)),
-                    "xor": _packed(masks[name].xor[pe], spec.site_bits(name)),
-                }
-                for name, site in zip(_SITES, sites, strict=True)
-            ],
-        }
-        for pe in faulty
-    ]
-    bits = sum(1 << pe for pe in faulty)
-    return {"sites": sites, "pes": pes, "faulty_pes": f"{spec.pe}'h{bits:x}"}
-
-
-def _packed(fields: IntArray, bits: int) -> str:
-    """Hex digits of one word per multiplier, multiplier 0 lowest; of a lone word, itself."""
-    word = 0
-    for place, field in enumerate(fields.ravel().tolist()):
-        word |= field << (place * bits)
-    return f"{word:x}"
 
 
 def steps_of(layer: MultiplyLayer, spec: ArraySpec) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 
 from hascodesign import array
 from hascodesign.array import SiteMasks
-from hascodesign.errors import ConfigError
 from hascodesign.types import (
     BoolArray,
     Fault,
@@ -24,6 +23,7 @@ from hascodesign.types import (
     MultiplyLayer,
     RowMap,
 )
+from hascodesign.verify.replay import Replay
 
 BLOCK = 4_000_000  # partial sums held at once
 
@@ -83,27 +83,27 @@ def excitation(
     row_map: RowMap,
     activations: IntArray,
     wmem_base: int = 0,
+    columns: IntArray | None = None,
 ) -> Excitation:
     """What each fault of a profile does at each column of one layer.
 
     Parameters
     ----------
-    profile : a checked profile of permanent faults on an output-stationary array.
+    profile : a checked profile.
     layer : the layer.
     row_map : its rows on the PEs.
     activations : X [K, N] codes that the faulty network feeds the layer.
     wmem_base : first word of the layer in every weight bank.
+    columns : [N] column counters, for transient draws; 0..N-1 where None.
 
     Returns
     -------
     Excitation with one row per entry of ``profile.faults``.
-
-    Raises
-    ------
-    ConfigError
-        The profile holds a kind or a dataflow that has no exact coverage here.
     """
-    _refuse_unknown(profile)
+    drawn = any(fault.kind == "transient" for fault in profile.faults)
+    if drawn or profile.array.dataflow == "ws":
+        counters = np.arange(activations.shape[1]) if columns is None else columns
+        return _replayed(profile, layer, row_map, activations, wmem_base, counters)
     order = array.k_order(layer.depth, profile.array.simd)
     words = array.stored_weights(layer.weights, order, row_map.slots)
     acts = array.step_activations(activations, order).transpose(0, 2, 1)
@@ -129,12 +129,23 @@ def coverage(layers: Sequence[Excitation]) -> tuple[FaultCoverage, ...]:
     )
 
 
-def _refuse_unknown(profile: FaultProfile) -> None:
-    if profile.array.dataflow != "os":
-        raise ConfigError(f"verify: the dataflow must be os, not {profile.array.dataflow}")
-    for entry, fault in enumerate(profile.faults):
-        if fault.kind == "transient":
-            raise ConfigError(f"verify: fault {entry} must be permanent, not transient")
+def _replayed(
+    profile: FaultProfile,
+    layer: MultiplyLayer,
+    row_map: RowMap,
+    activations: IntArray,
+    wmem_base: int,
+    columns: IntArray,
+) -> Excitation:
+    steps = -(-layer.depth // profile.array.simd)
+    values = row_map.passes * steps * profile.array.simd
+    parts = [
+        Replay(profile, layer, row_map, activations[:, part], wmem_base, columns[part])
+        for part in _blocks(values, activations.shape[1])
+    ]
+    exercised = [part.exercised() for part in parts]
+    whole = Replay(profile, layer, row_map, activations, wmem_base, columns)
+    return Excitation(np.concatenate(exercised, axis=1), whole.changed())
 
 
 def _blocks(partial_sums: int, columns: int) -> Iterator[slice]:

@@ -60,7 +60,14 @@ def expectations(
     runs: dict[str, list[Vectors]] = {"healthy": [], "faulty": []}
     excited = []
     for item, plain, struck in zip(layers, healthy, faulty, strict=True):
-        candidates = excitation(profile, item.layer, item.row_map, struck.activations, item.base)
+        candidates = excitation(
+            profile,
+            item.layer,
+            item.row_map,
+            struck.activations,
+            item.base,
+            struck.columns,
+        )
         rng = array.generator(profile.seed, f"verify, columns of {item.layer.name}")
         both = np.concatenate([plain.codes, struck.codes])
         chosen = columns.choose(candidates, both, item.count, rng)

@@ -1,0 +1,82 @@
+"""How many faults of a profile stay without effect, each alone on an otherwise healthy array."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hascodesign import array, ops
+from hascodesign.engine import gemm
+from hascodesign.types import (
+    Fault,
+    FaultProfile,
+    IntArray,
+    IntegerNetwork,
+    MultiplyLayer,
+    Schedule,
+)
+
+
+def masked(
+    network: IntegerNetwork, profile: FaultProfile, schedule: Schedule, codes: ops.Codes
+) -> tuple[float, float]:
+    """Share of the profile's faults that change no accumulator, and no class.
+
+    Each fault is put on the healthy array by itself and keeps its entry, so that a transient draws
+    as it does in the profile. Any row of any layer counts, on the activations that the array with
+    this fault feeds the layer.
+
+    Parameters
+    ----------
+    network : the integer network.
+    profile : a checked profile of the schedule's array.
+    schedule : the network's row maps.
+    codes : [n, height, width, channels] input codes, of calibration images.
+
+    Returns
+    -------
+    (share without a changed accumulator, share without a changed class), 0 to 1; the second is
+    never below the first. A profile without faults has (1, 1).
+    """
+    if not profile.faults:
+        return 1.0, 1.0
+    healthy = _run(network, replace(profile, faults=()), schedule, codes)
+    classes = healthy[-1].argmax(axis=0)
+    silent = kept = 0
+    for entry in range(len(profile.faults)):
+        struck = _run(network, _alone(profile, entry), schedule, codes)
+        pairs = zip(struck, healthy, strict=True)
+        silent += all(np.array_equal(one, other) for one, other in pairs)
+        kept += bool(np.array_equal(struck[-1].argmax(axis=0), classes))
+    return silent / len(profile.faults), kept / len(profile.faults)
+
+
+def _alone(profile: FaultProfile, entry: int) -> FaultProfile:
+    """The profile with this fault only, in its place; what stood before it becomes harmless."""
+    # a transient draws by its entry; every other fault is the same anywhere
+    fault = profile.faults[entry]
+    if fault.kind != "transient":
+        return replace(profile, faults=(fault,))
+    harmless = Fault(fault.pe, "transient", "product", 0, 0, p=0.0)
+    return replace(profile, faults=(*[harmless] * entry, fault))
+
+
+def _run(
+    network: IntegerNetwork, profile: FaultProfile, schedule: Schedule, codes: ops.Codes
+) -> list[IntArray]:
+    """Accumulators [R, N] of every layer; of the last one ACC + bias."""
+    bases = array.wmem_bases(network, schedule)
+
+    def accumulate(layer: MultiplyLayer, activations: ops.Codes) -> IntArray:
+        return gemm.accumulate(
+            profile,
+            layer,
+            schedule.layers[layer.index],
+            activations,
+            wmem_base=bases[layer.index],
+        )
+
+    found = [trace.acc for trace in ops.walk(network, codes, accumulate)]
+    found[-1] = found[-1] + network.layers[-1].bias[:, None]
+    return found

@@ -1,0 +1,155 @@
+// has_pe_ws: one weight-stationary processing element: a column of SIMD multiply-add cells.
+//   a_s = F_act(a_s of the PE before), q = F_psum(q + F_product(F_weight(w_s) * a_s)), s = 0, 1, ..
+//   acc = F_acc((first ? 0 : acc) + q of the last cell)
+// accumulate and first belong to the operands LATENCY enabled cycles earlier; enable = 0 holds it.
+// PIPELINE: 0 none, 1 registers after the multipliers, 2 also after each cell's addition (each cell
+// then works a cycle later than the one above), 3 also before the multipliers. Masks come with the
+// operands they act on; xor masks travel down the pipeline with them.
+`default_nettype none
+
+module has_pe_ws #(
+  parameter SIMD = 8,         // cells
+  parameter WEIGHT_BITS = 4,  // bits, two's complement
+  parameter ACT_BITS = 8,     // bits, signedness at run time
+  parameter ACC_BITS = 24,    // bits, two's complement, wraps
+  parameter PIPELINE = 2,     // register stages, 0 to 3
+  /* verilator lint_off UNUSEDPARAM */  // only synthesis reads the attribute
+  parameter USE_DSP = "yes",  // Vivado's attribute: "no" = multipliers in logic
+  /* verilator lint_on UNUSEDPARAM */
+  parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
+) (
+  input  wire                                     clk,
+  input  wire                                     enable,
+  input  wire [SIMD*WEIGHT_BITS-1:0]              weight,
+  input  wire [SIMD*ACT_BITS-1:0]                 act,
+  output wire [SIMD*ACT_BITS-1:0]                 act_met,  // for the next PE, faults included
+  input  wire                                     act_signed,
+  input  wire                                     accumulate,
+  input  wire                                     first,
+  /* verilator lint_off UNUSEDSIGNAL */  // FAULT_SITES = 0 leaves the masks unread
+  input  wire [SIMD*WEIGHT_BITS-1:0]              weight_and,
+  input  wire [SIMD*WEIGHT_BITS-1:0]              weight_or,
+  input  wire [SIMD*WEIGHT_BITS-1:0]              weight_xor,
+  input  wire [SIMD*ACT_BITS-1:0]                 act_and,
+  input  wire [SIMD*ACT_BITS-1:0]                 act_or,
+  input  wire [SIMD*ACT_BITS-1:0]                 act_xor,
+  input  wire [SIMD*(WEIGHT_BITS+ACT_BITS+1)-1:0] product_and,
+  input  wire [SIMD*(WEIGHT_BITS+ACT_BITS+1)-1:0] product_or,
+  input  wire [SIMD*(WEIGHT_BITS+ACT_BITS+1)-1:0] product_xor,
+  input  wire [SIMD*ACC_BITS-1:0]                 psum_and,
+  input  wire [SIMD*ACC_BITS-1:0]                 psum_or,
+  input  wire [SIMD*ACC_BITS-1:0]                 psum_xor,
+  input  wire [ACC_BITS-1:0]                      acc_and,
+  input  wire [ACC_BITS-1:0]                      acc_or,
+  input  wire [ACC_BITS-1:0]                      acc_xor,
+  /* verilator lint_on UNUSEDSIGNAL */
+  output reg  [ACC_BITS-1:0]                      acc
+);
+
+  localparam PRODUCT_BITS = WEIGHT_BITS + ACT_BITS + 1;
+
+  wire [SIMD*WEIGHT_BITS-1:0] weight_met;
+  wire [ACC_BITS-1:0]         next, next_met;
+
+  genvar s;
+  generate
+    for (s = 0; s < SIMD; s = s + 1) begin : g_cell
+      localparam SKEW = (PIPELINE > 1 ? s : 0) + (PIPELINE > 2 ? 1 : 0);
+      wire signed [WEIGHT_BITS-1:0] w;
+      wire [ACT_BITS-1:0] act_held;
+      wire signed [ACT_BITS:0] a = {act_signed & act_held[ACT_BITS-1], act_held};
+      /* verilator lint_off UNUSEDSIGNAL */  // a narrow accumulator never sees the top bit
+      (* use_dsp = USE_DSP *) reg signed [PRODUCT_BITS-1:0] product;
+      /* verilator lint_on UNUSEDSIGNAL */
+      wire [ACC_BITS-1:0] above, sum, sum_met, q;
+
+      has_delay #(.WIDTH(WEIGHT_BITS), .DEPTH(SKEW)) weight_delay (
+        .clk(clk), .enable(enable), .in(weight_met[s*WEIGHT_BITS +: WEIGHT_BITS]), .out(w)
+      );
+      has_delay #(.WIDTH(ACT_BITS), .DEPTH(SKEW)) act_delay (
+        .clk(clk), .enable(enable), .in(act_met[s*ACT_BITS +: ACT_BITS]), .out(act_held)
+      );
+
+      if (s == 0) begin : g_top
+        assign above = {ACC_BITS{1'b0}};
+      end else begin : g_below
+        assign above = g_cell[s-1].q;
+      end
+
+      /* verilator lint_off WIDTHEXPAND */  // products are sign-extended to ACC_BITS, or cut to it
+      /* verilator lint_off WIDTHTRUNC */
+      wire signed [ACC_BITS-1:0] wide = product;
+      /* verilator lint_on WIDTHTRUNC */
+      /* verilator lint_on WIDTHEXPAND */
+      assign sum = above + wide;
+
+      if (FAULT_SITES != 0) begin : g_faulty
+        wire signed [PRODUCT_BITS-1:0] m = w * a;
+        wire [PRODUCT_BITS-1:0] met, product_held;
+        wire [ACC_BITS-1:0] psum_held;
+        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(SKEW)) product_delay (
+          .clk(clk), .enable(enable), .in(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .out(product_held)
+        );
+        has_fault #(.WIDTH(PRODUCT_BITS)) fault (
+          .value(m), .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .mask_xor(product_held), .faulty(met)
+        );
+        has_delay #(.WIDTH(ACC_BITS), .DEPTH(SKEW + (PIPELINE > 0 ? 1 : 0))) psum_delay (
+          .clk(clk), .enable(enable), .in(psum_xor[s*ACC_BITS +: ACC_BITS]), .out(psum_held)
+        );
+        has_fault #(.WIDTH(ACC_BITS)) psum_fault (
+          .value(sum), .mask_and(psum_and[s*ACC_BITS +: ACC_BITS]),
+          .mask_or(psum_or[s*ACC_BITS +: ACC_BITS]), .mask_xor(psum_held), .faulty(sum_met)
+        );
+        if (PIPELINE > 0) begin : g_register
+          always @(posedge clk) if (enable) product <= met;
+        end else begin : g_wire
+          always @* product = met;
+        end
+      end else begin : g_healthy
+        assign sum_met = sum;
+        if (PIPELINE > 0) begin : g_register
+          always @(posedge clk) if (enable) product <= w * a;
+        end else begin : g_wire
+          always @* product = w * a;
+        end
+      end
+
+      has_delay #(.WIDTH(ACC_BITS), .DEPTH(PIPELINE > 1 ? 1 : 0)) sum_register (
+        .clk(clk), .enable(enable), .in(sum_met), .out(q)
+      );
+    end
+  endgenerate
+
+  assign next = (first ? {ACC_BITS{1'b0}} : acc) + g_cell[SIMD-1].q;
+  always @(posedge clk) if (enable && accumulate) acc <= next_met;
+
+  generate
+    if (FAULT_SITES != 0) begin : g_faults
+      localparam LATENCY = PIPELINE < 2 ? PIPELINE : PIPELINE - 1 + SIMD;
+      wire [ACC_BITS-1:0] acc_held;
+      has_delay #(.WIDTH(ACC_BITS), .DEPTH(LATENCY)) acc_delay (
+        .clk(clk), .enable(enable), .in(acc_xor), .out(acc_held)
+      );
+      has_fault #(.WIDTH(SIMD*WEIGHT_BITS)) weight_fault (
+        .value(weight), .mask_and(weight_and), .mask_or(weight_or), .mask_xor(weight_xor),
+        .faulty(weight_met)
+      );
+      has_fault #(.WIDTH(SIMD*ACT_BITS)) act_fault (
+        .value(act), .mask_and(act_and), .mask_or(act_or), .mask_xor(act_xor), .faulty(act_met)
+      );
+      has_fault #(.WIDTH(ACC_BITS)) acc_fault (
+        .value(next), .mask_and(acc_and), .mask_or(acc_or), .mask_xor(acc_held), .faulty(next_met)
+      );
+    end else begin : g_healthy
+      assign weight_met = weight;
+      assign act_met = act;
+      assign next_met = next;
+    end
+  endgenerate
+
+endmodule
+
+`default_nettype wire
