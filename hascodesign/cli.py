@@ -83,6 +83,10 @@ def _flow_command(last: str, help_text: str) -> None:
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,
+        core_images: Annotated[
+            OptionalInt,
+            typer.Option(help="Build the accelerator too and run so many images through it."),
+        ] = None,
         config: Annotated[
             OptionalPath, typer.Option(help="A flow file to use for the board's own.")
         ] = None,
@@ -108,6 +112,7 @@ def _flow_command(last: str, help_text: str) -> None:
             "array.dataflow": dataflow,
             "render.multipliers": multipliers,
             "schedule.seconds": search_seconds,
+            "verify.core_images": core_images,
         }
         for step in filter(None, (from_step, to_step)):
             if step not in STEPS:

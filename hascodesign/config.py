@@ -59,6 +59,8 @@ class VerifyConfig(_Section):
     """[verify]: the simulation of the rendered Verilog."""
 
     cycle_budget: int = Field(default=100_000, ge=1)  # cycles per layer for 32 columns
+    # images run through the whole accelerator, has_core; 0 = the array alone is built
+    core_images: int = Field(default=0, ge=0, le=100_000)
 
 
 class RenderConfig(_Section):

@@ -131,6 +131,7 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         search=flow.search,
         verification=flow.verified[0],
         resources=flow.resources,
+        core=flow.verified[2],
         files=content,
         steps=flow.store.records,
         peak_rss_bytes=_peak_rss_bytes(),

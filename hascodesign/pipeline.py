@@ -24,6 +24,7 @@ from hascodesign.types import (
     ArraySpec,
     Board,
     BuildPlan,
+    CoreRun,
     Dataset,
     Equivalence,
     FaultProfile,
@@ -283,18 +284,23 @@ class Flow:
     @cached_property
     def plan(self) -> BuildPlan:
         """Step render: every file of the build, in memory."""
-        options = self.config.render.model_dump()
+        options = (self.config.render.model_dump(), self.with_core)
         inputs = (self.network, self.schedule, self.profile, self.board, self.on_chip, options)
         return self.store.run("render", inputs, self._render)
 
     def _render(self) -> BuildPlan:
+        from hascodesign import handover  # noqa: PLC0415
         from hascodesign.render import hls, project, rom, rtl  # noqa: PLC0415
 
         chosen = self.config.render
         roms = rom.build_roms(self.network, self.schedule, self.on_chip)
         options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
         parts = [
-            BuildPlan(rtl.render_rtl(self.network, self.schedule, self.profile, options)),
+            BuildPlan(
+                handover.verilog(
+                    self.network, self.schedule, self.profile, options, core=self.with_core
+                )
+            ),
             BuildPlan(rom.rom_files(roms)),
             BuildPlan(
                 hls.render_hls(self.network, self.schedule, roms, self.on_chip, self.profile)
@@ -303,10 +309,19 @@ class Flow:
         clock = chosen.clock_mhz or self.board.clock_mhz
         merged = BuildPlan.merge(parts)
         scripts = project.render_project(
-            self.board, merged.files, clock_mhz=clock, multipliers=chosen.multipliers
+            self.board,
+            merged.files,
+            clock_mhz=clock,
+            multipliers=chosen.multipliers,
+            top="has_core" if self.with_core else "has_array",
         )
         parts.append(BuildPlan(scripts))
         return BuildPlan.merge([*parts, BuildPlan(self.records(with_schedule=True))])
+
+    @property
+    def with_core(self) -> bool:
+        """Whether the accelerator around the array is built, and run on whole images."""
+        return self.config.verify.core_images > 0
 
     def records(self, *, with_schedule: bool) -> dict[str, bytes]:
         """faults.json and, where wanted, schedule.json."""
@@ -318,8 +333,8 @@ class Flow:
         return made
 
     @cached_property
-    def verified(self) -> tuple[Verification, Mapping[str, bytes]]:
-        """Step verify: the plan's own bytes in the simulator, and the vectors."""
+    def verified(self) -> tuple[Verification, Mapping[str, bytes], tuple[CoreRun, ...]]:
+        """Step verify: the plan's own bytes in the simulator, the vectors, whole images."""
         inputs = (
             self.plan,
             self.network,
@@ -330,9 +345,9 @@ class Flow:
             self.config.verify.model_dump(),
         )
         record = self.store.run("verify", inputs, self._verify)
-        return record[0], record[1]
+        return record[0], record[1], record[2]
 
-    def _verify(self) -> tuple[Verification, Mapping[str, bytes]]:
+    def _verify(self) -> tuple[Verification, Mapping[str, bytes], tuple[CoreRun, ...]]:
         from hascodesign import handover  # noqa: PLC0415
         from hascodesign.verify import run  # noqa: PLC0415  (numba compiles)
 
@@ -360,7 +375,15 @@ class Flow:
             )
         handover.check_memories(self.plan, self.network, self.schedule, self.on_chip)
         texts = handover.hls_vectors(vectors, self.network, self.schedule, self.on_chip)
-        return verification, {**vectors, **texts}
+        runs = handover.core_runs(
+            (self.network, self.schedule, self.profile, self.plan),
+            codes[: self.config.verify.core_images],
+            work,
+            on_chip=self.on_chip,
+            simulator=self.request.simulator,
+            progress=self.display.progress,
+        )
+        return verification, {**vectors, **texts}, runs
 
     @cached_property
     def resources(self) -> Resources:

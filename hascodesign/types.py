@@ -407,6 +407,28 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class CoreStage:
+    """What one stage of the network takes in the simulated accelerator, for one image."""
+
+    name: str
+    cycles: int  # from the stage's start to its last result
+    ideal_cycles: int  # passes * T * N; 0 for a pooling
+    busy: float  # share of the cycles in which the multipliers work
+
+
+@dataclass(frozen=True, slots=True)
+class CoreRun:
+    """Whole images in the simulated accelerator, every integer compared."""
+
+    run: str  # "healthy" or "faulty"
+    images: int
+    outputs: int  # integers compared: accumulators, codes, pooled codes, logits
+    image_cycles: int  # of the last image
+    stages: tuple[CoreStage, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """What the array takes of a board, from synthesis."""
 

@@ -130,6 +130,7 @@ def result(n: int = 360) -> FlowResult:
         accuracy={name: accuracy(count, n) for name, count in correct.items()},
         search=search(),
         verification=verification(),
+        core=(),
         resources=resources(),
         files={"roms/row_map.mem": b"0\n", "faults.json": b"{}"},
         steps=(StepRecord("load", 1.5, True), StepRecord("verify", 25.5, False)),

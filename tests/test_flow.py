@@ -212,3 +212,16 @@ def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, cap
     )
     assert run("flow", "--config", flow_file, "--out", copy) == 0
     assert "render     done" in capsys.readouterr().err
+
+
+def test_the_accelerator_classifies_whole_images(copy, flow_file):
+    out = ("--out", copy, "--config", flow_file)
+    assert run("verify", *out, "--core-images", 1) == 0
+    assert (copy / "rtl" / "has_core.v").exists()
+    assert run("flow", *out, "--core-images", 1) == 0
+    runs = json.loads((copy / "report.json").read_text())["core"]
+    assert [r["run"] for r in runs] == ["healthy", "faulty"]
+    # input codes, accumulators, codes, pooled codes and logits of one image
+    assert all(r["images"] == 1 and r["outputs"] > 6000 for r in runs)
+    busy = {s["name"]: s["busy"] for s in runs[0]["stages"]}
+    assert busy["conv1"] > 0.9

@@ -21,7 +21,8 @@ def test_keys_that_the_format_promises() -> None:
     report = json.loads(report_json.dumps(report_json.build(RESULT)))
     assert list(report) == [
         "version", "command", "seed", "board", "array", "model", "data", "equivalence", "accuracy",
-        "recovery", "schedule", "verification", "files", "resources", "steps", "peak_rss_bytes",
+        "recovery", "schedule", "verification",
+        "core", "files", "resources", "steps", "peak_rss_bytes",
     ]  # fmt: skip
     assert report["version"] == 1
     assert report["board"] == "pynq-z2"

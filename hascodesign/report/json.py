@@ -34,6 +34,7 @@ def build(result: FlowResult) -> dict[str, Any]:
         "recovery": result.recovery,
         "schedule": _schedule(result),
         "verification": _verification(result),
+        "core": [asdict(run) for run in result.core],
         "files": [
             {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
             for path, content in sorted(result.files.items())

@@ -11,6 +11,7 @@ from hascodesign.steps import StepRecord
 from hascodesign.types import (
     Accuracy,
     Board,
+    CoreRun,
     Equivalence,
     Fault,
     FaultProfile,
@@ -53,6 +54,7 @@ class FlowResult:
     search: SearchResult
     verification: Verification
     resources: Resources
+    core: Sequence[CoreRun]  # whole images in the accelerator; empty where it is not built
     files: Mapping[str, bytes]  # path below the output folder -> content
     steps: Sequence[StepRecord]
     peak_rss_bytes: int
