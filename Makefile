@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test test-fast regress mutants post-route synth lint bench clean tools setup
+.PHONY: flow test regress mutants post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -38,7 +38,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/hascodesign bench
+	$(BIN)/python bench/bench_engine.py
 
 setup: tools $(READY)
 
