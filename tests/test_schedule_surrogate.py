@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 from scipy.stats import spearmanr
 
+from hascodesign.schedule import descend as descend_module
+from hascodesign.schedule import prepare as prepare_module
 from hascodesign.schedule.assign import assign
-from hascodesign.schedule.descend import descend, propose
+from hascodesign.schedule.descend import descend, path, propose
+from hascodesign.schedule.evolve import search
+from hascodesign.schedule.formats import check
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import neighbours
-from hascodesign.schedule.protocols import silent
+from hascodesign.schedule.prepare import split
+from hascodesign.schedule.protocols import Pictured, silent
 from hascodesign.schedule.space import HEALTHY, Space, make_space
 from hascodesign.schedule.surrogate import LogitModel, make_model
 from hascodesign.types import (
@@ -108,7 +114,7 @@ def test_one_row_of_a_network_without_clamping_is_exact(index: int) -> None:
     for row in range(network.layers[index].rows):
         for slot in (1, 2):
             chromosome = healthy_but(model.space, index, row, slot)
-            exact = network.logit_scale * evaluator.logits(model.space.decode(chromosome))
+            exact = network.logit_scale * evaluator.logits(model.space.decode(chromosome)).T
             assert not np.allclose(exact, model.base, atol=1e-3)
             assert np.allclose(model.logits(chromosome), exact, atol=1e-4)
 
@@ -119,7 +125,7 @@ def test_the_model_holds_the_logits_it_was_built_around() -> None:
     space = make_space(network, PROFILE, extra_passes=1)
     around = space.canonical(space.random(np.random.default_rng(1)))
     model = model_of(network, evaluator, around)
-    exact = network.logit_scale * evaluator.logits(space.decode(around))
+    exact = network.logit_scale * evaluator.logits(space.decode(around)).T
     assert np.allclose(model.logits(around), exact, atol=1e-3)
     judged = evaluator.judge_many([space.decode(around)])[0]
     assert model.loss(around) == pytest.approx(judged.loss, rel=1e-4)
@@ -141,7 +147,7 @@ def test_thresholds_count_by_their_slope_in_either_direction(descending: bool) -
     exact, modelled = [], []
     for row in range(6):
         chromosome = healthy_but(model.space, 0, row, 1)
-        moved = network.logit_scale * evaluator.logits(model.space.decode(chromosome))
+        moved = network.logit_scale * evaluator.logits(model.space.decode(chromosome)).T
         exact.append(moved - model.base)
         modelled.append(model.logits(chromosome) - model.base)
     alike = np.corrcoef(np.ravel(exact), np.ravel(modelled))[0, 1]
@@ -157,7 +163,7 @@ def test_a_maximum_hands_its_derivative_to_the_first_that_holds_it() -> None:
     for row in range(3):
         for slot in (1, 2):
             chromosome = healthy_but(model.space, 1, row, slot)
-            moved = network.logit_scale * evaluator.logits(model.space.decode(chromosome))
+            moved = network.logit_scale * evaluator.logits(model.space.decode(chromosome)).T
             exact.append(moved - model.base)
             modelled.append(model.logits(chromosome) - model.base)
     alike = np.corrcoef(np.ravel(exact), np.ravel(modelled))[0, 1]
@@ -171,7 +177,7 @@ def test_costs_and_swaps_are_losses_of_the_model() -> None:
     space = model.space
     rng = np.random.default_rng(2)
     chromosome = space.canonical(space.random(rng))
-    logits = model.logits(chromosome).astype(np.float64)
+    logits = model.logits(chromosome).T.astype(np.float64)
     images = np.arange(30)
     by_hand = -log_softmax(logits, axis=1)[images, evaluator.labels].mean()
     assert model.loss(chromosome) == pytest.approx(by_hand, rel=1e-5)
@@ -224,3 +230,56 @@ def test_the_model_orders_schedules_as_the_network_does() -> None:
     exact = [j.loss for j in evaluator.judge_many([model.space.decode(c) for c in some])]
     modelled = [model.loss(c) for c in some]
     assert spearmanr(exact, modelled)[0] > 0.6
+
+
+def test_a_path_goes_down_and_its_steps_are_small_where_asked() -> None:
+    network = dense_network([9, 9, 4], 5, seed=6)
+    evaluator = NetworkEvaluator(network, PROFILE, images=30)
+    model = model_of(network, evaluator)
+    start = model.space.canonical(model.space.random(np.random.default_rng(5)))
+    steps = path(model, start, jumps=False, swaps=2)
+    losses = [model.loss(one) for one in steps]
+    assert np.array_equal(steps[0], start)
+    assert all(after < before for before, after in pairwise(losses))
+    for before, after in pairwise(steps):
+        for one in model.space.layers:
+            for members in one.members:
+                gone = set(one.genes(before)[members]) - set(one.genes(after)[members])
+                assert sum(row < one.rows for row in gone) <= 2
+    assert model.loss(path(model, start)[-1]) <= losses[-1]
+
+
+def test_a_large_space_is_searched_by_short_descents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descend_module, "MOVES", 8)
+    network = dense_network([9, 9, 4], 5, seed=6)
+    evaluator = NetworkEvaluator(network, PROFILE, images=30)
+    options = SearchOptions(population=8, evaluations=80, random_maps=2)
+    result = search(network, PROFILE, evaluator, options, seed=1)
+    assert result.loss < min(b.loss for b in result.baselines)
+    check(result.schedule, network)
+
+
+def test_too_many_images_are_split_for_search_and_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_module, "FEWEST_SEARCHED", 20)
+    monkeypatch.setattr(prepare_module, "IMAGE_WORK", 1.0)
+    network = dense_network([6, 3], 5, seed=4)
+    evaluator = NetworkEvaluator(network, PROFILE, images=50)
+    first, second, notes = split(network, PROFILE, evaluator, seed=7)
+    assert notes == ["Searched on 20 of 50 calibration images; 20 others chose the winner."]
+    assert isinstance(first, Pictured)
+    assert isinstance(second, Pictured)
+    seen = {one.tobytes() for one in first.codes}
+    assert len(first.labels) == len(second.labels) == 20
+    assert not seen & {one.tobytes() for one in second.codes}
+    assert seen <= {one.tobytes() for one in evaluator.codes}
+    again, _, _ = split(network, PROFILE, evaluator, seed=7)
+    assert isinstance(again, Pictured)
+    assert np.array_equal(again.codes, first.codes)
+    # where two parts would be all there is, all of it is searched on
+    few = NetworkEvaluator(network, PROFILE, images=40)
+    assert split(network, PROFILE, few, seed=7) == (few, None, [])
+    options = SearchOptions(population=8, evaluations=40, random_maps=2)
+    result = search(network, PROFILE, evaluator, options, seed=7)
+    assert result.notes[0] == notes[0]
+    judged = [part.judge_many([result.schedule])[0].loss for part in (first, second)]
+    assert result.loss == pytest.approx(sum(judged) / 2)

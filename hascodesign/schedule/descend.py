@@ -12,41 +12,57 @@ from hascodesign.schedule.fitness import Fitness, SearchStopped
 from hascodesign.schedule.genetic import evolve, first_population
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import Moves, neighbours
+from hascodesign.schedule.space import Space
 from hascodesign.schedule.surrogate import LogitModel
 from hascodesign.types import FloatArray, IntArray
 
 MOVES = 1024  # swaps that one step looks at, the most promising where there are more
 DESCENTS = 6  # from the best of the genetic run on the model
 STEPS = 400  # at most, of swaps
+FOLLOW = 4  # steps after which the costs that choose among many moves follow the context
+FEW_STEPS, FEW_SWAPS = 32, 8  # of a descent in a large space, and of one of its steps
+ON_THE_WAY = (1, 3, 7, 15, 31)  # steps of it that are proposed
 LEAST_GAIN = 1e-4  # share of the loss; below lies the rounding of float32
 
 
 def descend(model: LogitModel, chromosome: IntArray) -> IntArray:
-    """Canonical chromosome from which no swap looked at lowers the model's loss.
+    """Canonical chromosome from which no swap looked at lowers the model's loss; see `path`."""
+    return path(model, chromosome)[-1]
+
+
+def path(
+    model: LogitModel, chromosome: IntArray, jumps: bool = True, swaps: int | None = None
+) -> list[IntArray]:
+    """Canonical chromosomes from the first to one that no swap looked at makes better.
 
     Parameters
     ----------
     model : orders the maps.
     chromosome : where to begin.
+    jumps : whether to begin by assigning all rows anew.
+    swaps : of one step, at most; with a limit there are few steps, so that the end stays near.
     """
     current = model.space.canonical(chromosome)
     loss = model.loss(current)
     costs = model.costs(current)
-    while True:
+    steps = [current]
+    while jumps:
         proposed = assign(model.space, costs).chromosome
         found = model.loss(proposed)
         if found >= loss * (1.0 - LEAST_GAIN):
             break
         current, loss = proposed, found
+        steps.append(current)
         costs = model.costs(current)
-    for _ in range(STEPS):
-        stepped = _step(model, costs, current, loss)
+    for number in range(1, (STEPS if swaps is None else FEW_STEPS) + 1):
+        stepped = _step(model, costs, current, loss, swaps)
         if stepped is None:
             break
         current, loss = stepped
-        if _many(model):
+        steps.append(current)
+        if large(model.space) and number % FOLLOW == 0:
             costs = model.costs(current)
-    return current
+    return steps
 
 
 def propose(
@@ -55,6 +71,7 @@ def propose(
     options: SearchOptions,
     evaluations: int,
     rng: np.random.Generator,
+    first: bool = True,
 ) -> list[IntArray]:
     """The best maps by the model: of a genetic run on it, and of descents from there.
 
@@ -65,7 +82,13 @@ def propose(
     options : sizes and probabilities of the genetic run, and how many maps to return.
     evaluations : of the model.
     rng : of every draw.
+    first : whether the model is of the healthy network, so that the best may be far.
     """
+    if large(model.space):
+        # a descent sees more of so large a space than a population does, but the model may not
+        # hold to its end: points on the way are proposed too
+        steps = path(model, starts[0], jumps=first, swaps=FEW_SWAPS)[1:]
+        return [steps[point] for point in ON_THE_WAY if point < len(steps)] or steps[-1:]
     fitness = Fitness(model.space, lambda some: [model.loss(one) for one in some], evaluations)
     near = min(starts, key=model.loss)
     costs = model.costs(near)
@@ -78,25 +101,32 @@ def propose(
     return list(distinct.values())[: options.finalists]
 
 
-def _many(model: LogitModel) -> bool:
-    """Whether the costs choose the moves, so that they have to follow the context."""
-    return sum(layer.slots for layer in model.space.layers) > MOVES // 8
+def large(space: Space) -> bool:
+    """Whether there are too many swaps to look at them all."""
+    return sum(layer.slots for layer in space.layers) > MOVES // 8
 
 
 def _step(
-    model: LogitModel, costs: Sequence[FloatArray], current: IntArray, loss: float
+    model: LogitModel,
+    costs: Sequence[FloatArray],
+    current: IntArray,
+    loss: float,
+    swaps: int | None,
 ) -> tuple[IntArray, float] | None:
-    """The best of all good swaps at once and the best swap alone, where one is better."""
+    """As many of the best swaps at once as are better than the best alone."""
     moves = neighbours(model.space, costs, current).most_promising(MOVES)
     losses = model.swapped(current, moves.first, moves.second)
     good = np.argsort(losses, kind="stable")
     good = good[losses[good] < loss * (1.0 - LEAST_GAIN)]
     if not good.size:
         return None
-    best = _swap_all(model, current, moves, good[:1])
-    if good.size == 1:
-        return best
-    return min(best, _swap_all(model, current, moves, good), key=lambda found: found[1])
+    # swaps that are good alone need not be so together: halve their number until they are
+    count = good.size if swaps is None else min(good.size, swaps)
+    found = _swap_all(model, current, moves, good[:count])
+    while count > 1 and found[1] >= losses[good[0]]:
+        count //= 2
+        found = _swap_all(model, current, moves, good[:count])
+    return found
 
 
 def _swap_all(

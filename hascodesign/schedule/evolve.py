@@ -11,13 +11,13 @@ import numpy as np
 
 from hascodesign.array import generator, identity_schedule
 from hascodesign.schedule.assign import separable_cost
-from hascodesign.schedule.descend import propose
+from hascodesign.schedule.descend import large, propose
 from hascodesign.schedule.fitness import Candidate, SearchStopped
 from hascodesign.schedule.genetic import evolve, first_population, kick
 from hascodesign.schedule.judging import Judged, judge_both, win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
-from hascodesign.schedule.prepare import Run, prepare
+from hascodesign.schedule.prepare import Run, prepare, split
 from hascodesign.schedule.protocols import Evaluator, Progress, silent
 from hascodesign.types import (
     Baseline,
@@ -35,6 +35,7 @@ ALGORITHM = "assignment + loss model + pymoo GA + swap polish"
 GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
 ROUNDS = 4  # at most, of searches on the loss model
 KICKS = 60  # random restarts of the polish in a row that may win nothing
+LARGE_ROUNDS = 12  # where the space is large and every round one descent
 MODELLED = 3000  # evaluations of the model in each of them, at most
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 
@@ -59,7 +60,8 @@ def search(
     seed : of every draw. The same seed gives the same schedule, unless the wall clock stops it.
     progress : told of every chunk of evaluations.
     selection : the same on other calibration images, which choose among the best distinct
-        schedules by the loss over both sets. Losses in the result are then over both.
+        schedules by the loss over both sets. Losses in the result are then over both. Where None
+        and the images are too many to search on, two parts of them serve, and a note says so.
 
     Returns
     -------
@@ -68,7 +70,11 @@ def search(
         (KeyboardInterrupt) the best so far, and a note that says so.
     """
     start = time.monotonic()
+    notes: list[str] = []
+    if selection is None:
+        evaluator, selection, notes = split(network, profile, evaluator, seed)
     run = prepare(network, profile, evaluator, options, progress, selection)
+    run.notes.extend(notes)
     judged = _baselines(run, network, seed)
     if run.space.alike:
         run.notes.append(ALIKE)
@@ -97,7 +103,11 @@ def judge_given(
     """
     start = time.monotonic()
     passes = tuple(row_map.passes for row_map in schedule.layers)
+    notes: list[str] = []
+    if selection is None:
+        evaluator, selection, notes = split(network, profile, evaluator, seed)
     run = prepare(network, profile, evaluator, options, progress, selection, passes)
+    run.notes.extend(notes)
     judged = _baselines(run, network, seed)
     if run.space.alike:
         run.notes.append(ALIKE)
@@ -183,12 +193,12 @@ def _propose(run: Run, starts: list[IntArray], rng: np.random.Generator) -> list
     proposed: list[IntArray] = []
     wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
     starts = [run.assigned.chromosome, *starts]
-    for number in range(ROUNDS):
+    for number in range(LARGE_ROUNDS if large(run.space) else ROUNDS):
         if run.model is None:
             break
         # on a slow machine, too, the first proposals are worth their few evaluations
         run.fitness.timed = number > 0
-        found = propose(run.model, starts, wide, MODELLED, rng)
+        found = propose(run.model, starts, wide, MODELLED, rng, first=number == 0)
         before = run.fitness.best
         _until_spent(partial(run.fitness.losses, found))
         proposed += found

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hascodesign.array import generator
+from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.schedule.assign import Assignment, assign
 from hascodesign.schedule.baselines import rule_costs
 from hascodesign.schedule.cost import row_costs
@@ -20,7 +22,9 @@ from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 EXACT_PAIRS = 512  # rows times classes up to which every cost is evaluated exactly
 MOST_PAIRS = 100_000  # rows times kinds of slots up to which each is costed at all
 WORK = 4e10  # multiply-accumulates of the network that a search may take where no limit is set
-FEWEST, MOST = 48, 2000  # evaluations
+FEWEST, MOST = 64, 2000  # evaluations
+IMAGE_WORK = 2e9  # multiply-accumulates of one evaluation, above which fewer images are judged
+FEWEST_SEARCHED = 256  # images
 BY_RULE = (
     "Too many kinds of slots to cost each row on each: assignment, bound and gap follow "
     "saliency times severity and are not in nats."
@@ -86,6 +90,32 @@ def prepare(
         model_around,
         notes=notes,
     )
+
+
+def split(
+    network: IntegerNetwork, profile: FaultProfile, evaluator: Evaluator, seed: int
+) -> tuple[Evaluator, Evaluator | None, list[str]]:
+    """Fewer images to search on, and as many others to choose on, where all are too much work.
+
+    Returns
+    -------
+    evaluator, selection, notes
+        The evaluator given, None and no note where all images can be afforded.
+    """
+    if not isinstance(evaluator, Pictured):
+        return evaluator, None, []
+    n = len(evaluator.labels)
+    some = max(FEWEST_SEARCHED, int(IMAGE_WORK / network.macs))
+    if 2 * some >= n:
+        return evaluator, None, []
+    order = generator(seed, "schedule images").permutation(n)
+    codes, labels = evaluator.codes, evaluator.labels
+    first, second = (
+        NetworkEvaluator(network, profile, codes[part], labels[part])
+        for part in (np.sort(order[:some]), np.sort(order[some : 2 * some]))
+    )
+    note = f"Searched on {some} of {n} calibration images; {some} others chose the winner."
+    return first, second, [note]
 
 
 def affordable(network: IntegerNetwork, evaluator: Evaluator) -> int:

@@ -22,7 +22,7 @@ from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
 FEWEST_IMAGES = 64
-BATCH_BYTES = 32 << 20  # of logits judged together
+BATCH_BYTES = 4 << 20  # of logits judged together
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class LogitModel:
     """Logits = base + sum over rows of the change that the row's class brings."""
 
     space: Space
-    base: Real  # [n, classes of images], real units, every row healthy
-    changes: tuple[Real, ...]  # per layer [R + 1, kinds of slots, n, classes of images]
+    base: Real  # [classes of images, n], real units, every row healthy
+    changes: tuple[Real, ...]  # per layer [R + 1, kinds of slots, classes of images, n]
     labels: IntArray  # [n]
 
     def logits(self, chromosome: IntArray) -> Real:
-        """Logits [n, classes of images] of a chromosome."""
+        """Logits [classes of images, n] of a chromosome."""
         total = self.base.copy()
         for layer, change in zip(self.space.layers, self.changes, strict=True):
             rows = np.minimum(layer.genes(chromosome), layer.rows)
@@ -45,12 +45,10 @@ class LogitModel:
         return total
 
     def losses(self, logits: Real) -> FloatArray:
-        """Mean cross-entropy of logits [..., n, classes of images], nats."""
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        right = np.take_along_axis(
-            shifted, np.broadcast_to(self.labels[:, None], (*shifted.shape[:-1], 1)), axis=-1
-        )[..., 0]
-        each = np.log(np.exp(shifted).sum(axis=-1)) - right
+        """Mean cross-entropy of logits [..., classes of images, n], nats."""
+        shifted = logits - logits.max(axis=-2, keepdims=True)
+        right = shifted[..., self.labels, np.arange(self.labels.size)]
+        each = np.log(np.exp(shifted).sum(axis=-2)) - right
         return np.asarray(each.mean(axis=-1, dtype=np.float64))
 
     def loss(self, chromosome: IntArray) -> float:
@@ -74,8 +72,11 @@ class LogitModel:
                 used = genes < layer.rows
                 here[genes[used]] = layer.kinds[layer.classes[used]]
             cost = np.empty((layer.rows, change.shape[1]))
-            for row in range(layer.rows):
-                cost[row] = self.losses(at + change[row] - change[row, here[row]]) - before
+            batch = max(1, BATCH_BYTES // change[0].nbytes)
+            for start in range(0, layer.rows, batch):
+                rows = np.arange(start, min(start + batch, layer.rows))
+                left = at - change[rows, here[rows]]
+                cost[rows] = self.losses(left[:, None] + change[rows]) - before
             out.append(cost[:, layer.kinds])
         return out
 
@@ -103,7 +104,7 @@ class LogitModel:
         first: IntArray,
         second: IntArray,
     ) -> Real:
-        """Change of the logits by each swap, [m, n, classes of images]."""
+        """Change of the logits by each swap, [m, classes of images, n]."""
         change = self.changes[index]
         rows = np.minimum(chromosome[[first, second]], layer.rows)
         kinds = layer.kinds[layer.classes[np.stack([first, second]) - layer.start]]
@@ -140,7 +141,7 @@ def make_model(
         changes = _changes(space, steps, kept, progress)
     scale = np.float32(network.logit_scale)
     changes = [change * scale for change in changes]
-    base = np.asarray(steps[-1].sums.T, dtype=np.float64) * network.logit_scale
+    base = np.asarray(steps[-1].sums, dtype=np.float64) * network.logit_scale
     model = LogitModel(space, base.astype(np.float32), tuple(changes), labels)
     if chromosome is None:
         return model
@@ -159,11 +160,11 @@ def pairs_of(space: Space) -> int:
 
 
 def _changes(space: Space, steps: Sequence[Step], images: int, progress: Progress) -> list[Real]:
-    """Change of each logit by each row on each class, per layer [R + 1, kinds, n, logits]."""
+    """Change of each logit by each row on each class, per layer [R + 1, kinds, logits, n]."""
     outputs = steps[-1].layer.rows
     errors = [_errors(space, step) for step in steps]
     changes = [
-        np.zeros((layer.rows + 1, layer.kinds.max() + 1, images, outputs), dtype=np.float32)
+        np.zeros((layer.rows + 1, layer.kinds.max() + 1, outputs, images), dtype=np.float32)
         for layer in space.layers
     ]
     for logit in range(outputs):
@@ -172,7 +173,7 @@ def _changes(space: Space, steps: Sequence[Step], images: int, progress: Progres
             index = step.layer.index
             for number, error in errors[index].items():
                 moved = (slopes * error).reshape(len(error), images, -1).sum(axis=2)
-                changes[index][:-1, number, :, logit] = moved
+                changes[index][:-1, number, logit] = moved
     progress("loss model", outputs, outputs)
     return changes
 
