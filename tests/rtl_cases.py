@@ -200,7 +200,7 @@ def _draws(profile: FaultProfile) -> dict[str, IntArray]:
     draws = {name: np.zeros(shape, dtype=np.int64) for name in names}
     used = np.zeros(shape[0], dtype=np.int64)
     for entry, fault in enumerate(profile.faults):
-        if fault.kind != "transient":
+        if fault.kind != "transient" or fault.p == 0:  # p = 0 never fires and takes no draw
             continue
         assert fault.p is not None and fault.site is not None
         low, high = reference.transient_bits(fault)

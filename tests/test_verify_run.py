@@ -138,9 +138,9 @@ def test_every_fault_is_touched(player, tmp_path):
 def test_coverage_is_judged_on_what_the_faulty_network_feeds(player, tmp_path, monkeypatch):
     fed = []
 
-    def watch(profile, layer, row_map, activations, base):
+    def watch(profile, layer, row_map, activations, base, counters):
         fed.append(activations)
-        return coverage.excitation(profile, layer, row_map, activations, base)
+        return coverage.excitation(profile, layer, row_map, activations, base, counters)
 
     monkeypatch.setattr(expect, "excitation", watch)
     verify(tmp_path, cases.input_codes(20))  # 20 columns of the dense layer, all of them verified

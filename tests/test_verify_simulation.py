@@ -128,7 +128,10 @@ def test_a_dropped_mask_in_the_pe(tmp_path):
     """Only the faulty run can tell."""
     plan = changed(
         "rtl/has_pe.v",
-        lambda text: text.replace(".mask_xor(psum_xor)", ".mask_xor({ACC_BITS{1'b0}})"),
+        lambda text: text.replace(
+            ".mask_or(psum_or), .mask_xor(xor_held)",
+            ".mask_or(psum_or), .mask_xor({ACC_BITS{1'b0}})",
+        ),
     )
     found, _ = verify(plan, tmp_path)
     healthy, faulty = by_run(found)
