@@ -12,7 +12,7 @@ import platformdirs
 import typer
 from rich.console import Console
 
-from hascodesign import __version__, files
+from hascodesign import __version__, files, interrupt
 from hascodesign.boards import BOARDS, find
 from hascodesign.config import board_config, load_config
 from hascodesign.errors import ConfigError, HascodesignError
@@ -295,13 +295,16 @@ def version() -> None:
 
 
 def main() -> None:
-    """Entry point: 0 done; 1 mismatch or failed step; 2 bad input; 3 a tool is missing."""
+    """Entry point: 0 done; 1 failed step; 2 bad input; 3 a tool is missing; 130 Ctrl-C."""
+    interrupt.install()
     try:
         app(standalone_mode=True)
     except HascodesignError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
+    except SystemExit as exit_:
+        if exit_.code == interrupt.EXIT_CODE:  # typer's own, without a word
+            _fail("stopped by Ctrl-C", interrupt.EXIT_CODE)
+        raise
     except BrokenPipeError:
         os._exit(1)
 

@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hascodesign import files
-from hascodesign.errors import ConfigError, HascodesignError, StepFailed, VerificationMismatch
+from hascodesign.errors import (
+    ConfigError,
+    HascodesignError,
+    Interrupted,
+    StepFailed,
+    VerificationMismatch,
+)
 from hascodesign.pipeline import OUTPUTS, Flow
 from hascodesign.request import Request
 from hascodesign.steps import STEPS, StepRecord, StepStore
@@ -71,6 +77,14 @@ def _run(request: Request, display: Display) -> None:
     except (VerificationMismatch, StepFailed):
         _withdraw(request.out)
         raise
+    except Interrupted as stopped:
+        if stopped.best is None:
+            raise
+        _keep(request.out, flow.records(stopped.best))
+        raise Interrupted(
+            f"{stopped}; the best map so far is in {request.out / 'schedule.json'}, to be judged"
+            " and rendered with --schedule"
+        ) from None
     _deliver(flow, wanted)
     display.line(f"done in {time.perf_counter() - start:.1f} s: {request.out}")
 
@@ -109,7 +123,16 @@ def _deliver(flow: Flow, wanted: tuple[str, ...]) -> None:
         plan = flow.plan.files
         files.replace_trees(out, {f"unverified/{path}": plan[path] for path in plan})
     elif "faults" in wanted:
-        files.replace_trees(out, flow.records(with_schedule="schedule" in wanted))
+        _keep(out, flow.records(flow.schedule if "schedule" in wanted else None))
+
+
+def _keep(out: Path, records: Mapping[str, bytes]) -> None:
+    """Write profile and schedule; what was rendered from others beside them goes first."""
+    if any(
+        (out / name).exists() and (out / name).read_bytes() != records[name] for name in records
+    ):
+        _withdraw(out)
+    files.replace_trees(out, records)
 
 
 def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:

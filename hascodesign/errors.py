@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hascodesign.types import Schedule
+
 
 class HascodesignError(Exception):
     """Base of every error raised on purpose: one line saying what was required, what came."""
@@ -35,6 +40,16 @@ class ToolNotFound(HascodesignError):
 
 class StepFailed(HascodesignError):
     """An external program ran and failed; the message names its log."""
+
+
+class Interrupted(HascodesignError):
+    """Ctrl-C ended the search; `best` is the best schedule so far, None where there is none."""
+
+    exit_code = 130  # as of a program that SIGINT ends
+
+    def __init__(self, message: str, best: Schedule | None = None) -> None:
+        super().__init__(message)
+        self.best = best
 
 
 class VerificationMismatch(HascodesignError):

@@ -17,6 +17,7 @@ from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.fit import check_array, weights_on_chip
+from hascodesign.interrupt import whole
 from hascodesign.request import Request, content, is_user_model, size
 from hascodesign.steps import StepStore
 from hascodesign.types import (
@@ -208,7 +209,9 @@ class Flow:
         options = self.config.schedule.model_dump()
         inputs = (self.network, self.profile, self.config.seed, options, given)
         data = codec.digest(self.dataset.calibration)
-        return self.store.run("schedule", (*inputs, data), lambda: self._search(given))
+        return self.store.run(
+            "schedule", (*inputs, data), lambda: whole(lambda: self._search(given))
+        )
 
     def _search(self, given: bytes | None) -> SearchResult:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
@@ -316,20 +319,20 @@ class Flow:
             top="has_core" if self.with_core else "has_array",
         )
         parts.append(BuildPlan(scripts))
-        return BuildPlan.merge([*parts, BuildPlan(self.records(with_schedule=True))])
+        return BuildPlan.merge([*parts, BuildPlan(self.records(self.schedule))])
 
     @property
     def with_core(self) -> bool:
         """Whether the accelerator around the array is built, and run on whole images."""
         return self.config.verify.core_images > 0
 
-    def records(self, *, with_schedule: bool) -> dict[str, bytes]:
-        """faults.json and, where wanted, schedule.json."""
+    def records(self, schedule: Schedule | None) -> dict[str, bytes]:
+        """faults.json and, where there is a schedule, schedule.json."""
         from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
 
         made = {"faults.json": fault_formats.write_json(self.profile)}
-        if with_schedule:
-            made["schedule.json"] = schedule_formats.to_json(self.schedule)
+        if schedule is not None:
+            made["schedule.json"] = schedule_formats.to_json(schedule)
         return made
 
     @cached_property

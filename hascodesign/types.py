@@ -297,6 +297,7 @@ class SearchResult:
     history: tuple[float, ...]  # best calibration loss after each generation
     baselines: tuple[Baseline, ...]  # identity, random maps ("random_00".."random_19"), assignment
     notes: tuple[str, ...] = ()  # one sentence each: all PEs alike, win below noise, stopped early
+    interrupted: bool = False  # by Ctrl-C: the best so far
 
 
 # --------------------------------------------------------------------------------- build outputs

@@ -8,7 +8,18 @@ import pytest
 from hascodesign.resources import share
 
 PACKAGE = Path(__file__).parent.parent / "hascodesign"
-BOTTOM = {"errors", "types", "array", "ops", "resources", "stats", "codec", "files", "recovery"}
+BOTTOM = {
+    "errors",
+    "types",
+    "array",
+    "ops",
+    "resources",
+    "stats",
+    "codec",
+    "files",
+    "recovery",
+    "interrupt",
+}
 TOOLS = {"tools", "doctor", "boards", "config", "fit", "ui", "steps", "request"}
 WORK = {
     "models",

@@ -17,7 +17,7 @@ from pymoo.operators.crossover.ox import ox, random_sequence
 from hascodesign.array import generator
 from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
-from hascodesign.schedule.protocols import Evaluator
+from hascodesign.schedule.protocols import Evaluator, Progress, silent
 from hascodesign.schedule.space import HEALTHY, Space, make_space
 from hascodesign.types import (
     ArraySpec,
@@ -42,6 +42,7 @@ def random_best(
     evaluator: Evaluator,
     evaluations: int,
     seed: int,
+    progress: Progress = silent,
 ) -> tuple[Schedule, Fitness]:
     """Best of as many distinct random maps as there are evaluations."""
 
@@ -52,7 +53,7 @@ def random_best(
         for _ in range(4 * evaluations):
             fitness.losses([space.random(rng)])
 
-    return _best_of(make_space(network, profile), evaluator, evaluations, draw)
+    return _best_of(make_space(network, profile), evaluator, evaluations, draw, progress)
 
 
 def genetic_alone(
@@ -62,6 +63,7 @@ def genetic_alone(
     evaluations: int,
     seed: int,
     generations: int = STUDY_GENERATIONS,
+    progress: Progress = silent,
 ) -> tuple[Schedule, Fitness]:
     """Genetic algorithm from random maps with the operators and sizes of the HAS study.
 
@@ -88,13 +90,17 @@ def genetic_alone(
         for _ in range(generations + 1):
             algorithm.next()
 
-    return _best_of(make_space(network, profile), evaluator, evaluations, run)
+    return _best_of(make_space(network, profile), evaluator, evaluations, run, progress)
 
 
 def _best_of(
-    space: Space, evaluator: Evaluator, evaluations: int, part: Callable[[Fitness], None]
+    space: Space,
+    evaluator: Evaluator,
+    evaluations: int,
+    part: Callable[[Fitness], None],
+    progress: Progress,
 ) -> tuple[Schedule, Fitness]:
-    fitness = Fitness(space, by_network(space, evaluator), evaluations)
+    fitness = Fitness(space, by_network(space, evaluator), evaluations, progress=progress)
     with suppress(SearchStopped):  # its evaluations are used: the normal end
         part(fitness)
     return space.decode(fitness.top(1)[0].chromosome), fitness

@@ -141,6 +141,7 @@ def _result(
             Baseline(name, one.schedule, one.loss, one.accuracy) for name, one in judged.items()
         ),
         notes=tuple(run.notes),
+        interrupted=run.interrupted,
     )
 
 
@@ -182,6 +183,7 @@ def _search(run: Run, known: list[Judged], seed: int) -> None:
     except SearchStopped as stopped:
         run.notes.append(f"Stopped early: {stopped.reason}; this is the best schedule so far.")
     except KeyboardInterrupt:
+        run.interrupted = True
         run.notes.append(
             f"Stopped by Ctrl-C after {run.fitness.evaluations} evaluations; "
             "this is the best schedule so far."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign import interrupt
 from hascodesign.schedule.protocols import Evaluator, Progress, silent
 from hascodesign.schedule.space import Space
 from hascodesign.types import FloatArray, IntArray
@@ -92,6 +93,7 @@ class Fitness:
         return np.array([self._known[c.tobytes()].loss for c in canonical])
 
     def _add(self, chunk: list[IntArray]) -> None:
+        interrupt.check()
         left = self.limit - self.evaluations
         if left <= 0:
             raise SearchStopped(f"all {self.limit} evaluations are used", for_good=False)

@@ -46,6 +46,7 @@ class Run:
     model_around: Callable[[IntArray | None], LogitModel | None]
     history: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    interrupted: bool = False  # by Ctrl-C
 
 
 def prepare(

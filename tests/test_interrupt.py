@@ -1,0 +1,147 @@
+"""Ctrl-C during a search, sent to a real process: the best map so far, one line, exit code 130."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from hascodesign import interrupt
+from hascodesign.delivery import _keep
+from hascodesign.faults import formats as fault_formats
+from tests.test_flow import QUICK, run
+
+LONG = QUICK.replace("evaluations = 60", "evaluations = 1000000").replace(
+    "random_maps = 2", "random_maps = 1"
+)
+
+
+class Watched:
+    """One command whose standard error is read as it comes."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "hascodesign", *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.lines.extend(iter(self.process.stderr.readline, ""))
+
+    def wait_for(self, words: str, seconds: float = 240.0) -> None:
+        end = time.monotonic() + seconds
+        while not any(words in line for line in self.lines):
+            assert self.process.poll() is None, "".join(self.lines)
+            assert time.monotonic() < end, "".join(self.lines)
+            time.sleep(0.02)
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str]:
+        code = self.process.wait(timeout=120)
+        self._reader.join(timeout=10)
+        return code, "".join(self.lines)
+
+
+@contextmanager
+def watched(*arguments: object) -> Iterator[Watched]:
+    command = Watched(*arguments)
+    try:
+        yield command
+    finally:
+        command.process.kill()
+        command.process.wait()
+
+
+def test_ctrl_c_writes_the_best_map_so_far_and_a_second_one_quits(tmp_path: Path) -> None:
+    config, out = tmp_path / "long.toml", tmp_path / "out"
+    config.write_text(LONG)
+    arguments = ("flow", "--config", config, "--out", out)
+    with watched(*arguments) as command:
+        command.wait_for("  search: ")
+        command.interrupt()
+        code, text = command.end()
+    assert code == 130
+    assert "Traceback" not in text
+    last = text.splitlines()[-1]
+    assert re.fullmatch(
+        r"hascodesign: the search was stopped by Ctrl-C after \d+ evaluations; the best map so far"
+        rf" is in {re.escape(str(out))}/schedule.json, to be judged and rendered with --schedule",
+        last,
+    )
+    # nothing but what is whole: no rendered file, no staging folder, no search to be served later
+    kept = {path.name for path in out.iterdir()}
+    assert kept == {".lock", "flow.log", "steps", "faults.json", "schedule.json"}
+    assert {path.stem for path in (out / "steps").iterdir()} == {"load", "integerise", "faults"}
+    _given_back_it_is_rendered(out, config, tmp_path)
+
+    before = (out / "schedule.json").read_bytes()
+    with watched(*arguments) as command:
+        command.wait_for("  search: ")
+        command.interrupt()
+        command.interrupt()
+        start = time.monotonic()
+        code, text = command.end()
+    assert code == 130
+    assert time.monotonic() - start < 20
+    assert "Traceback" not in text
+    assert "stopped by Ctrl-C" in text.splitlines()[-1]
+    assert {path.name for path in out.iterdir()} == kept
+    if "it has no map" in text:
+        assert (out / "schedule.json").read_bytes() == before
+
+
+def _given_back_it_is_rendered(out: Path, config: Path, folder: Path) -> None:
+    """The map is a whole one, and given back it is rendered without a search."""
+    profile = fault_formats.read(out / "faults.json")
+    given = ("--schedule", out / "schedule.json", "--faults", out / "faults.json")
+    again = folder / "again"
+    assert run("render", "--config", config, "--out", again, *given) == 0
+    rendered = (again / "unverified" / "schedule.json").read_bytes()
+    assert rendered == (out / "schedule.json").read_bytes()
+    assert b"Ctrl-C" not in rendered
+    assert len(profile.faults) == 4
+
+
+@pytest.fixture
+def handler() -> Iterator[None]:
+    old = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+def test_a_ctrl_c_that_a_library_swallows_is_raised_at_the_next_check(handler: None) -> None:
+    interrupt.install()
+    interrupt.check()
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt.check()
+    interrupt.check()
+
+
+def test_rendered_files_of_another_schedule_do_not_stay_beside_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "rtl").mkdir()
+    (tmp_path / "schedule.json").write_bytes(b"old")
+    _keep(tmp_path, {"schedule.json": b"old"})
+    assert (tmp_path / "rtl").exists()
+    _keep(tmp_path, {"schedule.json": b"new"})
+    assert not (tmp_path / "rtl").exists()
+    assert (tmp_path / "schedule.json").read_bytes() == b"new"
