@@ -1,57 +1,25 @@
 """What has_core does when its surroundings misbehave, and what its registers do.
 
-Environment: HAS_VECTORS, folder with ``images.npz`` (two images or more, all weights on chip) and
-``other.npz`` (the same images under another row map), ``memories.npz`` (that map's memory words).
+Environment: HAS_VECTORS, folder with ``images.npz`` (two images or more, all weights on chip).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cocotb
 import core_bench as core
 import numpy as np
 from core_bench import CoreBench, ImageJob, with_last
-from core_check import arrange, mismatches
-
-FOLDER = Path(os.environ.get("HAS_VECTORS", "."))
-
-
-def job(name: str = "images") -> ImageJob:
-    """One job file of the folder."""
-    return ImageJob.read(FOLDER / f"{name}.npz")
-
-
-async def ready(dut: Any, pauses: int | None = None) -> CoreBench:
-    """A core after reset."""
-    bench = CoreBench(dut, pauses)
-    await bench.start()
-    return bench
-
-
-async def check(bench: CoreBench, images: ImageJob) -> None:
-    """Run a job from here on, and hold everything to it."""
-    bench.codes.results.clear()
-    bench.codes.puts.clear()
-    await bench.classify(images)
-    await wait(bench, 4)  # the last image is counted just after its last beat
-    wrong = mismatches(arrange(bench, images), images)
-    assert not wrong, f"{len(wrong)} integers differ:\n" + "\n".join(wrong[:5])
-
-
-async def wait(bench: CoreBench, cycles: int) -> None:
-    """Let time pass."""
-    for _ in range(cycles):
-        await bench.edge()
+from core_steps import check, idle, job, ready, wait
 
 
 @cocotb.test()
 async def registers_tell_what_the_core_is(dut: Any) -> None:
     """Constants, power-up values and what can be written."""
     bench = await ready(dut)
+    await idle(bench)  # the map is being checked
     shape = bench.pe | bench.simd << 8 | bench.weight_bits << 16 | bench.act_bits << 24
     for address, value in (
         (core.CONTROL, core.ENABLE),
@@ -82,6 +50,7 @@ async def illegal_accesses_answer_slverr(dut: Any) -> None:
     assert await bench.registers.value(core.CONTROL) == core.ENABLE
     await bench.registers.set(core.SELECT, 1)
     assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # still enabled
+    await idle(bench)
     await bench.registers.set(core.CONTROL, 0)
     await bench.registers.set(core.SELECT, 99)
     assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # no such memory
@@ -124,6 +93,7 @@ async def a_restart_forgets_the_image(dut: Any) -> None:
     """The control register's restart: as reset, but settings and counters stay."""
     bench = await ready(dut)
     images = job()
+    await idle(bench)
     bench.images.send(images.image_beats(bench.simd, bench.act_bits, [0]))
     await wait(bench, 60)
     bench.images.send(())
@@ -131,6 +101,7 @@ async def a_restart_forgets_the_image(dut: Any) -> None:
     await bench.registers.set(core.IMAGES, 40)
     await bench.registers.set(core.CONTROL, core.ENABLE | core.RESTART)
     await wait(bench, 3)
+    await idle(bench)
     assert await bench.registers.value(core.STATUS) == 0
     await check(bench, images)
     assert await bench.registers.value(core.IMAGES) == 40 + len(images.codes)
@@ -152,6 +123,7 @@ async def disabled_it_takes_no_image(dut: Any) -> None:
     """The enable bit holds images at the door, not in the middle."""
     bench = await ready(dut)
     images = job()
+    await idle(bench)
     await bench.registers.set(core.CONTROL, 0)
     bench.images.send(images.image_beats(bench.simd, bench.act_bits))
     await wait(bench, 50)
@@ -177,6 +149,7 @@ async def images_of_a_wrong_length_are_flagged(dut: Any) -> None:
     """Dropped and told in the status, never computed; the next image is whole."""
     bench = await ready(dut)
     images = job()
+    await idle(bench)
     for change, flag in ((-1, core.SHORT), (1, core.LONG), (5, core.LONG)):
         packets, sent = len(bench.results.packets), bench.images.sent
         beats = list(cut_or_stretched(bench, images, change))
@@ -189,35 +162,3 @@ async def images_of_a_wrong_length_are_flagged(dut: Any) -> None:
         assert await bench.registers.value(core.STATUS) == flag
         await bench.registers.set(core.STATUS, flag)
         assert await bench.registers.value(core.STATUS) == 0
-
-
-async def write_memories(bench: CoreBench) -> None:
-    """The memories of another map, through the registers."""
-    with np.load(FOLDER / "memories.npz", allow_pickle=False) as file:
-        for name in file.files:
-            memory, width = (int(part) for part in name.split("_"))
-            size = -(-width // 8)
-            words = [int.from_bytes(row[:size].tobytes(), "little") for row in file[name]]
-            await bench.registers.write_memory(memory, words, width)
-
-
-@cocotb.test()
-async def a_map_rewritten_between_two_images(dut: Any) -> None:
-    """Row map, weights and the rest at run time; reset keeps them. Last test: it leaves them."""
-    bench = await ready(dut)
-    await check(bench, job())
-    await bench.registers.set(core.CONTROL, 0)
-    await write_memories(bench)
-    await bench.registers.set(core.CONTROL, core.ENABLE)
-    await check(bench, job("other"))
-    await bench.reset()
-    await check(bench, job("other"))
-    # a map that names more results than there are rows halts
-    await bench.registers.set(core.CONTROL, 0)
-    await bench.registers.write_memory(1, [0] * (2 * bench.pe), 8)
-    await bench.registers.set(core.CONTROL, core.ENABLE)
-    packets = len(bench.results.packets)
-    bench.images.send(job().image_beats(bench.simd, bench.act_bits, [0]))
-    await wait(bench, 2 * await bench.registers.value(core.CYCLES))
-    assert await bench.registers.value(core.STATUS) == core.ROW_MAP | core.HALTED | core.BUSY
-    assert len(bench.results.packets) == packets

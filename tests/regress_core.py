@@ -1,21 +1,26 @@
 """The accelerator on the whole grid of array sizes, on random networks.
 
-    python -m tests.regress_core [--first N] [--seed S]
+    python -m tests.regress_core [--seed S] [--cases A:B] [--save FOLDER]
 
-Prints a line for each case; exit code 1 where a case differs.
+Prints a line for each case; exit code 1 where a case differs. With ``--save``, a case that has
+already run without a difference is not run again, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hascodesign.types import ArraySpec, IntegerNetwork
+from hascodesign import array
+from hascodesign.types import ArraySpec, Dataflow, IntegerNetwork
 from hascodesign.verify.core import CoreVerification, verify_core
 from tests import core_cases, rtl_cases
 
@@ -41,43 +46,68 @@ def network(rng: np.random.Generator, spec: ArraySpec, case: int) -> IntegerNetw
 
 
 def run(case: int, seed: int, work: Path) -> CoreVerification:
-    """One case of the grid, faults, pauses and pipeline drawn."""
+    """One case of the grid; faults, dataflow, streamed weights, pauses and pipeline drawn."""
     pe, simd, bits = GRID[case]
     rng = np.random.default_rng([seed, case])
-    spec = ArraySpec(pe, simd, bits, bits, 24)
+    dataflow: Dataflow = "ws" if (case + seed) % 4 == 3 else "os"
+    spec = ArraySpec(pe, simd, bits, bits, 24, dataflow)
     net = network(rng, spec, case)
     schedule = core_cases.random_schedule(rng, net, spec)
-    profile = rtl_cases.random_profile(rng, spec, 8)
+    words = array.wmem_words(net, spec, schedule)
+    profile = rtl_cases.any_profile(rng, spec, 8, words)
+    inside = tuple(bool(rng.integers(4)) for _ in net.layers)
     lanes = (0, 2, 4)[case % 3]
-    plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(4)), lanes=lanes)
-    codes = core_cases.images(rng, net, 2)
+    pipeline = int(rng.integers(4))
+    plan = core_cases.build(net, schedule, profile, inside, pipeline=pipeline, lanes=lanes)
     return verify_core(
         net,
         schedule,
         profile,
         plan,
-        codes,
+        core_cases.images(rng, net, 2),
         work=work,
         faults=True,
+        on_chip=inside,
         pauses=case if case % 2 else None,
     )
 
 
+def record(case: int, seed: int, folder: Path | None) -> dict[str, Any]:
+    """What one case showed, from the folder where it has run before."""
+    path = None if folder is None else folder / f"seed{seed}_case{case:02d}.json"
+    if path is not None and path.is_file():
+        held: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not held["mismatches"]:
+            return held
+    with tempfile.TemporaryDirectory() as work:
+        done = run(case, seed, Path(work))
+    names = ("images", "outputs", "mismatches", "first", "seconds")
+    found = {name: getattr(done, name) for name in names}
+    found["stages"] = [asdict(s) | {"overhead": s.overhead} for s in done.stages]
+    if path is not None:
+        path.write_text(json.dumps(found), "utf-8")
+    return found
+
+
 def main() -> int:
-    """Run the grid, or its first cases."""
+    """Run the grid, or some of its cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--first", type=int, default=len(GRID), help="cases")
+    parser.add_argument("--cases", default="", metavar="A:B", help="cases A to B-1 alone")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", type=Path, help="folder that keeps what each case showed")
     options = parser.parse_args()
+    if options.save is not None:
+        options.save.mkdir(parents=True, exist_ok=True)
+    bounds = [int(part) if part else None for part in options.cases.split(":")]
     wrong = 0
-    for case in range(min(options.first, len(GRID))):
-        with tempfile.TemporaryDirectory() as folder:
-            found = run(case, options.seed, Path(folder))
-        wrong += found.mismatches > 0
+    for case in range(len(GRID))[slice(*bounds)]:
+        found = record(case, options.seed, options.save)
+        wrong += found["mismatches"] > 0
         pe, simd, bits = GRID[case]
         print(
-            f"{pe} x {simd}, {bits} bits: {found.outputs} integers, {found.mismatches} differ",
-            *found.first,
+            f"{case}: {pe} x {simd}, {bits} bits: {found['outputs']} integers,"
+            f" {found['mismatches']} differ, {found['seconds']:.0f} s",
+            *found["first"],
             flush=True,
         )
     print(f"{wrong} cases differ")

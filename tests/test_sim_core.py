@@ -14,7 +14,15 @@ from hascodesign import array, ops
 from hascodesign.engine.network import Evaluator
 from hascodesign.render.rom import build_roms
 from hascodesign.resources import share
-from hascodesign.types import ArraySpec, FaultProfile, Schedule
+from hascodesign.types import (
+    ArraySpec,
+    BuildPlan,
+    Dataflow,
+    Fault,
+    FaultProfile,
+    IntArray,
+    Schedule,
+)
 from hascodesign.verify import simulate
 from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, rtl_cases, verify_cases
@@ -80,6 +88,48 @@ def test_results_leave_on_several_lanes(tmp_path: Path, simd: int, lanes: int) -
     assert run.mismatches == 0, run.first
 
 
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+def test_every_kind_and_site_of_fault(tmp_path: Path, dataflow: Dataflow) -> None:
+    """Draws and faulty words included, in layers on chip and streamed."""
+    rng = np.random.default_rng(21)
+    spec = ArraySpec(4, 4, 4, 4, 20, dataflow)
+    net = core_cases.random_network(rng, spec, (5, 5, 2), [(6, 3, 2, 1)], pool=False, hidden=9)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    words = array.wmem_words(net, spec, schedule)
+    profile = rtl_cases.any_profile(rng, spec, 24, words)
+    assert {"wmem", "psum"} | ({"acc"} if dataflow == "ws" else set()) <= {
+        fault.site for fault in profile.faults
+    }
+    assert {"transient", "sa0", "sa1", "flip"} <= {fault.kind for fault in profile.faults}
+    inside = (True, False, True)
+    plan = core_cases.build(net, schedule, profile, inside)
+    codes = core_cases.images(rng, net, 3)
+    run = verify_core(
+        net, schedule, profile, plan, codes, work=tmp_path, faults=True, on_chip=inside
+    )
+    assert run.mismatches == 0, run.first
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+def test_a_transient_counts_its_columns_from_image_to_image(
+    tmp_path: Path, dataflow: Dataflow
+) -> None:
+    """IMAGES * positions + position: the same image comes out different each time."""
+    rng = np.random.default_rng(22)
+    spec = ArraySpec(4, 2, 4, 4, 20, dataflow)
+    net = core_cases.random_network(rng, spec, (4, 4, 2), [(4, 2, 1, 0)], pool=False)
+    schedule = core_cases.identity(net, spec)
+    fault = Fault(1, "transient", "product", 1, None, None, 0.3, (2, 6))
+    profile = FaultProfile(spec, (fault,), seed=5)
+    plan = core_cases.build(net, schedule, profile)
+    codes = np.repeat(core_cases.images(rng, net, 1), 4, axis=0)
+    job = expected(net, schedule, profile, codes, (True, True))
+    columns = job["acc_0"].reshape(4, 4, -1)
+    assert not (columns[:, :1] == columns[:, 1:]).all()
+    run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True)
+    assert run.mismatches == 0, run.first
+
+
 def test_streamed_weights(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     spec = ArraySpec(4, 4, 4, 4, 20)
@@ -117,8 +167,22 @@ def test_cycles_beyond_the_ideal_are_few(
     assert run.stages[0].busy >= 1 / 1.1
 
 
+def bench(modules: str, plan: BuildPlan, jobs: dict[str, dict[str, IntArray]], work: Path) -> None:
+    """Run benches of the core by hand; every test in them passes."""
+    folder = work / "vectors"
+    folder.mkdir(exist_ok=True)
+    for name, job in jobs.items():
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **job)
+    simulate.lay_out(plan, work)
+    command = [sys.executable, str(share("sim", "run_bench.py")), "--rtl", str(work / "rtl")]
+    command += ["--roms", str(work / "roms"), "--vectors", str(folder), "--work", str(work)]
+    command += ["--bench", modules, "--top", "has_core"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-6000:]
+
+
 def test_protocol(tmp_path: Path) -> None:
-    """Pauses, resets, wrong lengths, illegal accesses, and a map rewritten at run time."""
+    """Pauses, resets, wrong lengths, illegal accesses; maps rewritten, right or wrong."""
     rng = np.random.default_rng(7)
     spec = ArraySpec(4, 4, 4, 4, 20)
     net = core_cases.random_network(rng, spec, (5, 4, 2), [(6, 3, 1, 1)], classes=3)
@@ -128,22 +192,25 @@ def test_protocol(tmp_path: Path) -> None:
     other = Schedule(spec, tuple(maps))
     codes = core_cases.images(rng, net, 2)
     inside = (True,) * len(net.layers)
-    folder = tmp_path / "vectors"
-    folder.mkdir()
     healthy = FaultProfile(spec)
-    for name, job in (
-        ("images", expected(net, schedule, healthy, codes, inside)),
-        ("other", expected(other_net, other, healthy, codes, inside)),
-    ):
-        np.savez(folder / f"{name}.npz", allow_pickle=False, **job)
-    core_cases.write_memories(folder / "memories.npz", build_roms(other_net, other, inside), spec)
-    simulate.lay_out(core_cases.build(net, schedule, healthy), tmp_path)
-    command = [sys.executable, str(share("sim", "run_bench.py")), "--rtl", str(tmp_path / "rtl")]
-    command += ["--roms", str(tmp_path / "roms"), "--vectors", str(folder), "--work", str(tmp_path)]
-    command += ["--bench", "core_protocol_tests", "--top", "has_core"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-6000:]
-    assert array.wmem_words(net, spec) == sum(
-        row_map.passes * -(-layer.depth // spec.simd)
-        for layer, row_map in zip(net.layers, other.layers, strict=True)
+    jobs = {
+        "images": expected(net, schedule, healthy, codes, inside),
+        "other": expected(other_net, other, healthy, codes, inside),
+    }
+    (tmp_path / "vectors").mkdir()
+    core_cases.write_memories(
+        tmp_path / "vectors" / "memories.npz", build_roms(other_net, other, inside), spec
     )
+    plan = core_cases.build(net, schedule, healthy)
+    bench("core_protocol_tests,core_map_tests", plan, jobs, tmp_path)
+
+
+def test_weight_stream(tmp_path: Path) -> None:
+    """Passes of a wrong length, early and late weights, a reset in the middle of them."""
+    rng = np.random.default_rng(8)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (4, 4, 2), [(6, 3, 1, 1)], classes=5)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    inside, healthy = (True, False), FaultProfile(spec)
+    jobs = {"images": expected(net, schedule, healthy, core_cases.images(rng, net, 2), inside)}
+    bench("core_weight_tests", core_cases.build(net, schedule, healthy, inside), jobs, tmp_path)

@@ -1,11 +1,11 @@
-// has_act_buffer: one feature map of activation codes, element e in bank e mod SIMD, word e / SIMD.
-// Every bank has its own addresses, so that any SIMD neighbours move in one cycle.
+// has_act_buffer: one feature map of activation codes, element e in bank e mod BANKS, word e / BANKS.
+// Every bank has its own addresses, so that any BANKS neighbours move in one cycle.
 // read_data = words at read_address, one enabled clock cycle later. Contents survive reset.
-// SIMD: banks. CODE_BITS: bits of a code. DEPTH: words of a bank.
+// BANKS: banks. CODE_BITS: bits of a code. DEPTH: words of a bank.
 `default_nettype none
 
 module has_act_buffer #(
-  parameter SIMD = 8,       // banks
+  parameter BANKS = 8,      // banks
   parameter CODE_BITS = 8,  // bits
   parameter DEPTH = 128,    // words
   parameter WORD_BITS = 7   // bits that count DEPTH words, at least 1
@@ -13,21 +13,21 @@ module has_act_buffer #(
   input  wire                      clk,
   input  wire                      read_enable,
   /* verilator lint_off UNUSEDSIGNAL */  // the smaller of two buffers reads fewer address bits
-  input  wire [SIMD*WORD_BITS-1:0] read_address,
+  input  wire [BANKS*WORD_BITS-1:0] read_address,
   /* verilator lint_on UNUSEDSIGNAL */
-  output wire [SIMD*CODE_BITS-1:0] read_data,
-  input  wire [SIMD-1:0]           write_enable,
+  output wire [BANKS*CODE_BITS-1:0] read_data,
+  input  wire [BANKS-1:0]           write_enable,
   /* verilator lint_off UNUSEDSIGNAL */  // as above
-  input  wire [SIMD*WORD_BITS-1:0] write_address,
+  input  wire [BANKS*WORD_BITS-1:0] write_address,
   /* verilator lint_on UNUSEDSIGNAL */
-  input  wire [SIMD*CODE_BITS-1:0] write_data
+  input  wire [BANKS*CODE_BITS-1:0] write_data
 );
 
   localparam INDEX_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
 
   genvar b;
   generate
-    for (b = 0; b < SIMD; b = b + 1) begin : g_bank
+    for (b = 0; b < BANKS; b = b + 1) begin : g_bank
       reg [CODE_BITS-1:0] words [0:DEPTH-1];
       reg [CODE_BITS-1:0] value;
       always @(posedge clk) begin

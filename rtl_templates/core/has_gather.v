@@ -2,7 +2,7 @@
 // Three register stages after the run: read, align, merge. Runs of one step are laid side by side
 // (lanes that no run names are code 0); with pooling, they meet in the maximum of each lane.
 // out_valid comes with a step's or window's last run. All stages move together: move = 0 holds.
-// The banks are outside: read_address goes to the buffer, read_data comes one move later. A second
+// The banks, SIMD or more, are outside: read_address goes to them, read_data comes one move later. A second
 // run of the step (*_b, RUNS = 2) has a read port of its own.
 `default_nettype none
 
@@ -10,6 +10,8 @@ module has_gather #(
   parameter RUNS = 1,           // 1 or 2
   parameter SIMD = 8,           // lanes
   parameter LANE_BITS = 3,      // bits of SIMD - 1, at least 1
+  parameter BANKS = 8,          // of the buffer, SIMD or more
+  parameter BANK_BITS = 3,      // bits of BANKS - 1, at least 1
   parameter CODE_BITS = 8,      // bits
   parameter ELEMENT_BITS = 16,  // bits, two's complement
   parameter WORD_BITS = 7       // bits of a bank address
@@ -35,29 +37,31 @@ module has_gather #(
   input  wire                      run_y_inside_b,
   input  wire [LANE_BITS:0]        run_lane_first_b,
   input  wire [LANE_BITS:0]        run_lane_end_b,
-  output wire [SIMD*WORD_BITS-1:0] read_address_b,
-  input  wire [SIMD*CODE_BITS-1:0] read_data_b,
+  output wire [BANKS*WORD_BITS-1:0] read_address_b,
+  input  wire [BANKS*CODE_BITS-1:0] read_data_b,
   /* verilator lint_on UNUSEDSIGNAL */
-  output wire [SIMD*WORD_BITS-1:0] read_address,
-  input  wire [SIMD*CODE_BITS-1:0] read_data,
+  output wire [BANKS*WORD_BITS-1:0] read_address,
+  input  wire [BANKS*CODE_BITS-1:0] read_data,
   output reg                       out_valid,
   output reg  [SIMD*CODE_BITS-1:0] out_codes,
   output reg  [LANE_BITS:0]        out_lanes,
   output reg                       out_ending
 );
 
-  wire [LANE_BITS-1:0] run_offset;
+  wire [BANK_BITS-1:0] run_offset;
   has_bank_address #(
-    .SIMD(SIMD), .LANE_BITS(LANE_BITS), .ELEMENT_BITS(ELEMENT_BITS), .WORD_BITS(WORD_BITS)
+    .BANKS(BANKS), .BANK_BITS(BANK_BITS), .ELEMENT_BITS(ELEMENT_BITS), .WORD_BITS(WORD_BITS)
   ) banks (
     .element(run_element), .offset(run_offset), .address(read_address)
   );
 
   reg valid_2, first_2, last_2, ending_2, y_inside_2;
-  reg [LANE_BITS-1:0] offset_2;
+  reg [BANK_BITS-1:0] offset_2;
   reg [LANE_BITS:0] lane_first_2, lane_end_2;
   reg [ELEMENT_BITS-1:0] x_place_2;
-  wire [SIMD*CODE_BITS-1:0] aligned;
+  /* verilator lint_off UNUSEDSIGNAL */  // of more banks than lanes, the first are read
+  wire [BANKS*CODE_BITS-1:0] aligned, aligned_b;
+  /* verilator lint_on UNUSEDSIGNAL */
   wire [SIMD-1:0] meant_2, inside_2;
 
   reg valid_3, first_3, last_3, ending_3;
@@ -65,27 +69,26 @@ module has_gather #(
   reg [SIMD-1:0] meant_3;
   reg [SIMD*CODE_BITS-1:0] codes_3;
 
-  has_rotate #(.LANES(SIMD), .WIDTH(CODE_BITS), .BY_BITS(LANE_BITS)) align (
+  has_rotate #(.LANES(BANKS), .WIDTH(CODE_BITS), .BY_BITS(BANK_BITS)) align (
     .in(read_data), .by(offset_2), .out(aligned)
   );
 
-  wire [SIMD*CODE_BITS-1:0] aligned_b;
   wire [SIMD-1:0] meant_b, inside_b;
 
   generate
     if (RUNS == 2) begin : g_second
-      wire [LANE_BITS-1:0] offset;
-      reg [LANE_BITS-1:0] offset_held;
+      wire [BANK_BITS-1:0] offset;
+      reg [BANK_BITS-1:0] offset_held;
       reg [LANE_BITS:0] lane_first, lane_end;
       reg [ELEMENT_BITS-1:0] x_place;
       reg y_inside;
 
       has_bank_address #(
-        .SIMD(SIMD), .LANE_BITS(LANE_BITS), .ELEMENT_BITS(ELEMENT_BITS), .WORD_BITS(WORD_BITS)
+        .BANKS(BANKS), .BANK_BITS(BANK_BITS), .ELEMENT_BITS(ELEMENT_BITS), .WORD_BITS(WORD_BITS)
       ) banks_b (
         .element(run_element_b), .offset(offset), .address(read_address_b)
       );
-      has_rotate #(.LANES(SIMD), .WIDTH(CODE_BITS), .BY_BITS(LANE_BITS)) align_b (
+      has_rotate #(.LANES(BANKS), .WIDTH(CODE_BITS), .BY_BITS(BANK_BITS)) align_b (
         .in(read_data_b), .by(offset_held), .out(aligned_b)
       );
       has_lane_range #(
@@ -103,8 +106,8 @@ module has_gather #(
         end
       end
     end else begin : g_one
-      assign read_address_b = {SIMD*WORD_BITS{1'b0}};
-      assign aligned_b = {SIMD*CODE_BITS{1'b0}};
+      assign read_address_b = {BANKS*WORD_BITS{1'b0}};
+      assign aligned_b = {BANKS*CODE_BITS{1'b0}};
       assign meant_b = {SIMD{1'b0}};
       assign inside_b = {SIMD{1'b0}};
     end

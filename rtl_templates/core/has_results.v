@@ -2,13 +2,13 @@
 // Every lane has a queue; of the lanes at whose head the same bank is wanted, the lowest goes first.
 // one_bank = 1: all want the same one, and leave singly by take_* (the logits).
 // ready = 0 one cycle before a queue could run over. empty: nothing is held here.
-// LANES, SIMD: powers of two. DEPTH_BITS: bits that count a queue's words.
+// LANES, BANKS: powers of two. DEPTH_BITS: bits that count a queue's words.
 `default_nettype none
 
 module has_results #(
   parameter LANES = 1,          // results a cycle
-  parameter SIMD = 8,           // banks
-  parameter LANE_BITS = 3,      // bits of SIMD - 1, at least 1
+  parameter BANKS = 8,           // banks
+  parameter BANK_BITS = 3,      // bits of BANKS - 1, at least 1
   parameter CODE_BITS = 8,      // bits
   parameter V_BITS = 25,        // bits
   parameter ELEMENT_BITS = 16,  // bits
@@ -24,16 +24,16 @@ module has_results #(
   input  wire [LANES*V_BITS-1:0]       in_v,
   output reg                           ready,
   output reg                           empty,
-  output reg  [SIMD-1:0]               write_enable,
-  output reg  [SIMD*WORD_BITS-1:0]     write_address,
-  output reg  [SIMD*CODE_BITS-1:0]     write_data,
+  output reg  [BANKS-1:0]               write_enable,
+  output reg  [BANKS*WORD_BITS-1:0]     write_address,
+  output reg  [BANKS*CODE_BITS-1:0]     write_data,
   output reg                           take,
   output reg  [ELEMENT_BITS-1:0]       take_element,
   output reg  [V_BITS-1:0]             take_v
 );
 
   localparam WIDTH = ELEMENT_BITS + CODE_BITS + V_BITS;
-  localparam SHIFT = SIMD > 1 ? LANE_BITS : 0;
+  localparam SHIFT = BANKS > 1 ? BANK_BITS : 0;
   localparam [DEPTH_BITS:0] FULL = (1 << DEPTH_BITS) - 3;  // two more may be on their way
 
   wire [LANES-1:0] held, wanted, near_full, go;
@@ -41,7 +41,7 @@ module has_results #(
   /* verilator lint_off UNUSEDSIGNAL */  // the lowest bits name the bank
   wire [LANES*ELEMENT_BITS-1:0] elements;
   /* verilator lint_on UNUSEDSIGNAL */
-  wire [LANES*SIMD-1:0] banks, blocked;  // one-hot bank of each head; banks of the lower lanes
+  wire [LANES*BANKS-1:0] banks, blocked;  // one-hot bank of each head; banks of the lower lanes
 
   genvar n, b;
   generate
@@ -55,21 +55,21 @@ module has_results #(
       assign elements[n*ELEMENT_BITS +: ELEMENT_BITS] = element;
       assign held[n] = count != {(DEPTH_BITS+1){1'b0}};
       assign near_full[n] = count >= FULL;
-      for (b = 0; b < SIMD; b = b + 1) begin : g_bank
-        if (SIMD == 1) begin : g_one
+      for (b = 0; b < BANKS; b = b + 1) begin : g_bank
+        if (BANKS == 1) begin : g_one
           assign banks[n] = held[n];
         end else begin : g_of_many
           localparam [31:0] BANK = b;
-          assign banks[n*SIMD+b] = held[n]
-            && (one_bank ? b == 0 : element[LANE_BITS-1:0] == BANK[LANE_BITS-1:0]);
+          assign banks[n*BANKS+b] = held[n]
+            && (one_bank ? b == 0 : element[BANK_BITS-1:0] == BANK[BANK_BITS-1:0]);
         end
       end
       if (n == 0) begin : g_first
-        assign blocked[SIMD-1:0] = {SIMD{1'b0}};
+        assign blocked[BANKS-1:0] = {BANKS{1'b0}};
       end else begin : g_next
-        assign blocked[n*SIMD +: SIMD] = blocked[(n-1)*SIMD +: SIMD] | banks[(n-1)*SIMD +: SIMD];
+        assign blocked[n*BANKS +: BANKS] = blocked[(n-1)*BANKS +: BANKS] | banks[(n-1)*BANKS +: BANKS];
       end
-      assign go[n] = |(banks[n*SIMD +: SIMD] & ~blocked[n*SIMD +: SIMD]);
+      assign go[n] = |(banks[n*BANKS +: BANKS] & ~blocked[n*BANKS +: BANKS]);
       assign wanted[n] = held[n] || in_valid[n];
 
       always @(posedge clk) begin
@@ -98,11 +98,11 @@ module has_results #(
   // the lowest lane that wants a bank has it
   integer i, k;
   always @(posedge clk) begin
-    write_enable <= {SIMD{1'b0}};
+    write_enable <= {BANKS{1'b0}};
     take <= 1'b0;
-    for (k = 0; k < SIMD; k = k + 1) begin
+    for (k = 0; k < BANKS; k = k + 1) begin
       for (i = LANES - 1; i >= 0; i = i - 1) begin
-        if (banks[i*SIMD+k]) begin
+        if (banks[i*BANKS+k]) begin
           write_enable[k] <= !one_bank && !rst;
           write_address[k*WORD_BITS +: WORD_BITS] <= elements[i*ELEMENT_BITS+SHIFT +: WORD_BITS];
           write_data[k*CODE_BITS +: CODE_BITS] <= heads[i*WIDTH+ELEMENT_BITS +: CODE_BITS];

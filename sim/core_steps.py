@@ -1,0 +1,52 @@
+"""What the tests of has_core's behaviour have in common.
+
+Environment: HAS_VECTORS, folder of the jobs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import core_bench as core
+from core_bench import CoreBench, ImageJob
+from core_check import arrange, mismatches
+
+FOLDER = Path(os.environ.get("HAS_VECTORS", "."))
+
+
+def job(name: str = "images") -> ImageJob:
+    """One job file of the folder."""
+    return ImageJob.read(FOLDER / f"{name}.npz")
+
+
+async def ready(dut: Any, pauses: int | None = None) -> CoreBench:
+    """A core after reset."""
+    bench = CoreBench(dut, pauses)
+    await bench.start()
+    return bench
+
+
+async def check(bench: CoreBench, images: ImageJob) -> None:
+    """Run a job from here on, and hold everything to it."""
+    bench.codes.results.clear()
+    bench.codes.puts.clear()
+    await bench.classify(images)
+    await wait(bench, 4)  # the last image is counted just after its last beat
+    wrong = mismatches(arrange(bench, images), images)
+    assert not wrong, f"{len(wrong)} integers differ:\n" + "\n".join(wrong[:5])
+
+
+async def wait(bench: CoreBench, cycles: int) -> None:
+    """Let time pass."""
+    for _ in range(cycles):
+        await bench.edge()
+
+
+async def idle(bench: CoreBench) -> None:
+    """Let time pass until nothing is under way."""
+    for _ in range(2000):
+        if not await bench.registers.value(core.STATUS) & core.BUSY:
+            return
+    raise AssertionError("the core must become idle")
