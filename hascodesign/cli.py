@@ -189,15 +189,16 @@ def study_seeds(
 def study_voltage(
     board: Board = "pynq-z2",
     model: Model = None,
-    seed: Annotated[OptionalInt, typer.Option(help="Seed of the drawn cells.")] = None,
+    seed: Annotated[OptionalInt, typer.Option(help="Seed of the first chip.")] = None,
+    chips: Annotated[int, typer.Option(min=1, max=1000, help="Chips: seed, seed + 1, ...")] = 5,
     out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
     search_seconds: Annotated[
-        float, typer.Option(help="Longest search per voltage, seconds.")
+        float, typer.Option(help="Longest search per chip and voltage, seconds.")
     ] = 10.0,
 ) -> None:
     """Accuracy against voltage and modelled power, for plain order and schedule."""
     from hascodesign.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
-    from hascodesign.study import voltage  # noqa: PLC0415
+    from hascodesign.study import voltage, voltage_report  # noqa: PLC0415
 
     record = find(board)
     changes = {
@@ -215,10 +216,12 @@ def study_voltage(
     )
     folder = os.environ.get("HASCODESIGN_DATA")
     measured = voltage.measured_folder(Path(folder) if folder else None)
-    result = voltage.run(request, measured)
-    _console().print(voltage.table(result))
-    for line in voltage.sentences(result):
+    result = voltage.run(request, measured, chips)
+    voltage_report.write(result, request.out)
+    _console().print(voltage_report.table(result))
+    for line in voltage_report.sentences(result):
         print(line)
+    print(request.out / "voltage.png")
 
 
 @study_app.command("has")

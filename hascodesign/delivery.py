@@ -8,9 +8,11 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from hascodesign import files
+from hascodesign import files, masking
 from hascodesign.errors import (
     ConfigError,
     HascodesignError,
@@ -18,10 +20,11 @@ from hascodesign.errors import (
     StepFailed,
     VerificationMismatch,
 )
+from hascodesign.faults import power
 from hascodesign.pipeline import OUTPUTS, Flow
 from hascodesign.request import Request
 from hascodesign.steps import STEPS, StepRecord, StepStore
-from hascodesign.types import BuildPlan
+from hascodesign.types import BuildPlan, FaultProfile
 from hascodesign.ui import Display
 
 #: What the flow asks for, in order: the property that each step answers with.
@@ -91,10 +94,10 @@ def _run(request: Request, display: Display) -> None:
 
 def _redo(request: Request) -> frozenset[str]:
     if request.fresh:
-        return frozenset(STEPS)
+        return frozenset((*STEPS, masking.STEP))
     if request.from_step is None:
         return frozenset()
-    return frozenset(STEPS[STEPS.index(request.from_step) :])
+    return frozenset((*STEPS[STEPS.index(request.from_step) :], masking.STEP))
 
 
 def _time(step: StepRecord) -> str:
@@ -155,12 +158,20 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         verification=flow.verified[0],
         resources=flow.resources,
         core=flow.verified[2],
+        masking=masking.shares(flow),
+        power=_power(flow.profile),
         files=content,
         steps=flow.store.records,
         peak_rss_bytes=_peak_rss_bytes(),
     )
     terminal.show(flow.display.console, result)
     return {"report.json": json.dumps(json.build(result)), "report.html": html.render(result)}
+
+
+def _power(profile: FaultProfile) -> dict[str, Any] | None:
+    """Modelled power where the profile is that of a supply voltage, with the model's words."""
+    volts = profile.conditions.get("voltage")
+    return asdict(power.power(volts)) if isinstance(volts, float) else None
 
 
 @contextmanager

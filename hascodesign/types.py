@@ -418,6 +418,17 @@ class CoreStage:
 
 
 @dataclass(frozen=True, slots=True)
+class Masking:
+    """Faults without effect, each alone on the healthy array, on calibration images."""
+
+    faults: int  # of the profile
+    tried: int  # of these, drawn evenly where they are many
+    images: int
+    accumulators: float  # share of the tried that change no accumulator, 0..1
+    classes: float  # share of the tried that change no class, 0..1
+
+
+@dataclass(frozen=True, slots=True)
 class CoreRun:
     """Whole images in the simulated accelerator, every integer compared."""
 

@@ -35,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--pauses", type=int, help="seed of random idle cycles on every stream")
     parser.add_argument("--simulator", choices=("icarus", "verilator"), default="icarus")
+    parser.add_argument("--library", type=Path, help="keeps Verilator's own objects for the next")
     parser.add_argument("--waves", action="store_true")
     return parser.parse_args()
 
@@ -83,6 +84,17 @@ def prepare_process() -> None:
         os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
+def share_library(source: Path, target: Path) -> None:
+    """Copy the objects of Verilator's own sources, which are the same in every build."""
+    target.mkdir(parents=True, exist_ok=True)
+    for made in source.glob("verilat*.o"):
+        if not (target / made.name).exists():
+            # never half a file, whatever runs beside this; and newer than its source, for make
+            part = target / f"{made.name}.{os.getpid()}"
+            shutil.copyfile(made, part)
+            part.replace(target / made.name)
+
+
 def main() -> int:
     """Build, then run."""
     options = arguments()
@@ -93,6 +105,8 @@ def main() -> int:
         for rom in sorted(options.roms.resolve().glob("*.mem")):
             shutil.copyfile(rom, run / rom.name)
     prepare_process()
+    if options.library is not None:
+        share_library(options.library, work / "sim_build")
     runner = get_runner(options.simulator)
     runner.build(
         sources=verilog(options),
@@ -104,6 +118,8 @@ def main() -> int:
         waves=options.waves,
         timescale=("1ns", "1ps"),
     )
+    if options.library is not None:
+        share_library(work / "sim_build", options.library)
     results = work / "results.xml"
     results.unlink(missing_ok=True)
     runner.test(

@@ -162,13 +162,25 @@ class Outcome:
     wrong: dict[str, int]  # integers that differ, by case
 
 
-def simulate(build: Build, cases: Sequence[Case], work: Path, simulator: str) -> Outcome:
-    """Run cases through one compiled array; what came is read from files, not from the bench."""
+def simulate(
+    build: Build,
+    cases: Sequence[Case],
+    work: Path,
+    simulator: str,
+    library: Path | None = None,
+) -> Outcome:
+    """Run cases through one compiled array; what came is read from files, not from the bench.
+
+    ``library`` keeps what Verilator compiles of its own for the next array.
+    """
     shutil.rmtree(work, ignore_errors=True)
     (work / "vectors").mkdir(parents=True)
     for case in cases:
         case.write(build, work / "vectors")
-    done = rtl_cases.run_bench(build.plan(), work, "--bench-masks", "--simulator", simulator)
+    options = ["--bench-masks", "--simulator", simulator]
+    if library is not None:
+        options += ["--library", str(library)]
+    done = rtl_cases.run_bench(build.plan(), work, *options)
     compared, wrong = 0, {}
     for case in cases:
         got = work / "results" / f"{case.name}.npz"

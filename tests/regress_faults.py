@@ -1,21 +1,39 @@
-"""Random profiles of every site and kind on many compiled arrays, both dataflows, by hand:
+"""Random profiles of every site and kind on many compiled arrays, both dataflows:
 
     python -m tests.regress_faults --shapes 40 --cases 250 --simulator verilator
 
 Each case runs through the array's Verilog and must equal the step-by-step reference and the fast
 engine, accumulators and codes. A case that differs is printed as the command that repeats it, with
-the faults that it needs.
+the faults that it needs. Shapes that went well are noted in ``--record`` and, while the code stays
+the same, not run again: a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from hascodesign.steps import source_digest
 from tests.fault_cases import Build, Case, shrunk, simulate
+
+
+@dataclass(frozen=True)
+class Options:
+    """What stays the same over all shapes of a run."""
+
+    seed: int
+    cases: int
+    case: int | None
+    simulator: str
 
 
 def arguments() -> argparse.Namespace:
@@ -26,10 +44,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=250, help="of each shape")
     parser.add_argument("--case", type=int, help="this case only")
     parser.add_argument("--simulator", choices=("icarus", "verilator"), default="verilator")
+    parser.add_argument("--jobs", type=int, default=1, help="shapes at a time")
+    parser.add_argument("--record", type=Path, help="file of the shapes that are done")
     return parser.parse_args()
 
 
-def line(options: argparse.Namespace, build: Build, case: Case) -> str:
+def line(options: Options, build: Build, case: Case) -> str:
+    """The command that repeats a case, and the faults that it needs."""
     faults = "; ".join(
         f"{entry}: {fault}"
         for entry, fault in enumerate(case.profile.faults)
@@ -43,28 +64,74 @@ def line(options: argparse.Namespace, build: Build, case: Case) -> str:
     )
 
 
-def main() -> int:
-    options = arguments()
-    cases = integers = failed = 0
-    start = time.perf_counter()
+def run_shape(options: Options, library: Path, number: int) -> dict[str, Any]:
+    """All cases of one shape; the first that differs is shrunk to its line."""
+    build, start = Build(options.seed, number), time.perf_counter()
+    numbers = range(options.cases) if options.case is None else [options.case]
+    cases = [build.case(n) for n in numbers]
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(options.first, options.first + options.shapes):
-            build = Build(options.seed, number)
-            numbers = range(options.cases) if options.case is None else [options.case]
-            all_cases = [build.case(n) for n in numbers]
-            outcome = simulate(build, all_cases, Path(folder) / "all", options.simulator)
-            cases, integers = cases + len(all_cases), integers + outcome.compared
-            failed += len(outcome.wrong)
-            seconds = time.perf_counter() - start
-            print(
-                f"{number + 1 - options.first} shapes, {cases} cases, {integers} integers, "
-                f"{failed} cases differ, {seconds:.0f} s; {build.spec}",
-                flush=True,
-            )
-            for case in [case for case in all_cases if case.name in outcome.wrong][:1]:
-                least = shrunk(build, case, Path(folder) / "less", options.simulator)
-                print(line(options, build, least), flush=True)
-    return 1 if failed else 0
+        outcome = simulate(build, cases, Path(folder) / "all", options.simulator, library)
+        for case in [case for case in cases if case.name in outcome.wrong][:1]:
+            least = shrunk(build, case, Path(folder) / "less", options.simulator)
+            lines.append(line(options, build, least))
+    return {
+        "key": key(options, number),
+        "shape": asdict(build.spec),
+        "cases": len(cases),
+        "faults": sum(len(case.profile.faults) for case in cases),
+        "integers": outcome.compared,
+        "differ": len(outcome.wrong),
+        "lines": lines,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def key(options: Options, number: int) -> list[Any]:
+    """What a shape's result depends on."""
+    return [source_digest(), number, *asdict(options).values()]
+
+
+def done_before(record: Path | None) -> dict[str, dict[str, Any]]:
+    """Results by key; a line that a killed run cut short is passed over."""
+    found = {}
+    for text in record.read_text().splitlines() if record and record.is_file() else []:
+        try:
+            result = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        found[json.dumps(result["key"])] = result
+    return found
+
+
+def results(
+    options: Options, numbers: Sequence[int], jobs: int, record: Path | None
+) -> Iterator[dict[str, Any]]:
+    """Result of each shape, those known first."""
+    known = done_before(record)
+    keys = {number: json.dumps(key(options, number)) for number in numbers}
+    yield from (known[k] for k in keys.values() if k in known)
+    missing = [number for number in numbers if keys[number] not in known]
+    with tempfile.TemporaryDirectory() as library, ProcessPoolExecutor(jobs) as pool:
+        for result in pool.map(partial(run_shape, options, Path(library)), missing):
+            if record is not None and not result["differ"]:
+                record.parent.mkdir(parents=True, exist_ok=True)
+                with record.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+            yield result
+
+
+def main() -> int:
+    given = arguments()
+    options = Options(given.seed, given.cases, given.case, given.simulator)
+    total = dict.fromkeys(("cases", "faults", "integers", "differ"), 0)
+    numbers = range(given.first, given.first + given.shapes)
+    for count, result in enumerate(results(options, numbers, given.jobs, given.record), 1):
+        total = {name: value + result[name] for name, value in total.items()}
+        said = ", ".join(f"{value} {name}" for name, value in total.items())
+        print(f"{count} shapes, {said}; {result['seconds']:.0f} s for {result['shape']}")
+        print(*result["lines"], sep="\n", end="", flush=True)
+    return 1 if total["differ"] else 0
 
 
 if __name__ == "__main__":

@@ -86,6 +86,10 @@ def test_the_report_says_what_was_done(built):
     assert all(a["n"] == report["data"]["heldout"] for a in accuracy.values())
     assert {s["name"] for s in report["steps"]} >= {"load", "schedule", "verify", "estimate"}
     assert all(f["changed_accumulator"] for f in report["verification"]["faults"])
+    masked = report["masked"]
+    assert masked["faults"] == masked["tried"] == len(report["verification"]["faults"])
+    assert masked["accumulators"] == 0.0 and 0.0 <= masked["classes"] < 1.0
+    assert report["power"] is None  # no supply voltage was named
 
 
 def test_every_listed_file_is_there_as_listed(built):

@@ -36,6 +36,7 @@ TOP = {
     "handover": 3,
     "faults_cli": 3,
     "pipeline": 4,
+    "masking": 5,
     "delivery": 5,
     "study": 6,
     "bench": 6,

@@ -21,7 +21,7 @@ def test_keys_that_the_format_promises() -> None:
     report = json.loads(report_json.dumps(report_json.build(RESULT)))
     assert list(report) == [
         "version", "command", "seed", "board", "array", "model", "data", "equivalence", "accuracy",
-        "recovery", "schedule", "verification",
+        "recovery", "schedule", "verification", "masked", "power",
         "core", "files", "resources", "steps", "peak_rss_bytes",
     ]  # fmt: skip
     assert report["version"] == 1
@@ -79,6 +79,15 @@ def test_verification_sums_mismatches_and_lists_faults() -> None:
     }  # fmt: skip
     broken = replace(RESULT, verification=report_case.verification(2))
     assert report_json.build(broken)["verification"]["mismatches"] == 12
+
+
+def test_masked_faults_and_modelled_power() -> None:
+    report = report_json.build(RESULT)
+    assert report["masked"] == {
+        "faults": 4, "tried": 4, "images": 256, "accumulators": 0.25, "classes": 0.5
+    }  # fmt: skip
+    assert report["power"] is None
+    assert report_json.build(replace(RESULT, power={"voltage": 0.6}))["power"] == {"voltage": 0.6}
 
 
 def test_resources_in_percent_and_none_where_the_board_has_none() -> None:

@@ -36,7 +36,8 @@ def test_sentences() -> None:
     lines = terminal.sentences(RESULT)
     assert lines[0] == "The schedule recovers 98.1 % of the accuracy that the faults cost."
     assert lines[1] == "Of 4 faults the verified columns exercised 3; 2 changed an accumulator."
-    assert lines[2:] == [*RESULT.search.notes, *RESULT.resources.notes]
+    assert lines[2].startswith("Each alone, ")
+    assert lines[3:] == [*RESULT.search.notes, *RESULT.resources.notes]
     small = replace(RESULT, accuracy={**RESULT.accuracy, "faulty_identity": accuracy(353, 360)})
     assert terminal.sentences(small)[0].endswith("there is nothing to recover.")
 
@@ -44,3 +45,22 @@ def test_sentences() -> None:
 def test_brackets_in_notes_are_not_markup() -> None:
     noted = replace(RESULT, resources=replace(RESULT.resources, notes=("see [red]this[/red]",)))
     assert "see [red]this[/red]" in shown(noted)
+
+
+def test_masked_faults_and_power_are_said() -> None:
+    text = " ".join(shown())
+    assert (
+        "Each alone, 25.0 % of the faults (4) change no accumulator and 50.0 % no class of 256"
+        " calibration images." in text
+    )
+    assert "power" not in text
+    few = replace(RESULT.masking, faults=900)
+    power = {"voltage": 0.6, "relative": 0.42, "label": "model, not measured: V^2"}
+    text = " ".join(shown(replace(RESULT, masking=few, power=power)))
+    assert "(4 drawn of 900)" in text
+    assert (
+        "At 0.6 V the array takes 42.0 % of its power at nominal voltage; model, not measured: V^2."
+        in text
+    )
+    none = replace(RESULT.masking, faults=0, tried=0, accumulators=1.0, classes=1.0)
+    assert "Each alone" not in " ".join(shown(replace(RESULT, masking=none)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,11 @@ from hascodesign.types import (
 
 
 def masked(
-    network: IntegerNetwork, profile: FaultProfile, schedule: Schedule, codes: ops.Codes
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    schedule: Schedule,
+    codes: ops.Codes,
+    entries: Sequence[int] | None = None,
 ) -> tuple[float, float]:
     """Share of the profile's faults that change no accumulator, and no class.
 
@@ -33,23 +38,25 @@ def masked(
     profile : a checked profile of the schedule's array.
     schedule : the network's row maps.
     codes : [n, height, width, channels] input codes, of calibration images.
+    entries : the faults to try; all where None.
 
     Returns
     -------
     (share without a changed accumulator, share without a changed class), 0 to 1; the second is
     never below the first. A profile without faults has (1, 1).
     """
-    if not profile.faults:
+    entries = range(len(profile.faults)) if entries is None else entries
+    if not entries:
         return 1.0, 1.0
     healthy = _run(network, replace(profile, faults=()), schedule, codes)
     classes = healthy[-1].argmax(axis=0)
     silent = kept = 0
-    for entry in range(len(profile.faults)):
+    for entry in entries:
         struck = _run(network, _alone(profile, entry), schedule, codes)
         pairs = zip(struck, healthy, strict=True)
         silent += all(np.array_equal(one, other) for one, other in pairs)
         kept += bool(np.array_equal(struck[-1].argmax(axis=0), classes))
-    return silent / len(profile.faults), kept / len(profile.faults)
+    return silent / len(entries), kept / len(entries)
 
 
 def _alone(profile: FaultProfile, entry: int) -> FaultProfile:

@@ -130,16 +130,22 @@ def nested_cells(
     return Cells(profile, frozen([thresholds[f] for f in faults]), min(measured.faults))
 
 
+def brams_of(array: ArraySpec) -> int:
+    """Block RAMs of the list that the weight banks take; ``wmem_depth`` must be fixed."""
+    check_array(array)
+    if not array.wmem_depth:
+        raise ConfigError("the array must fix wmem_depth for a map of its weight banks")
+    columns = -(-array.simd * array.weight_bits // BITS)
+    return array.pe * -(-array.wmem_depth // WORDS) * columns
+
+
 def _placed(
     array: ArraySpec, measured: MeasuredMap, bits: IntArray, first: int
 ) -> Iterable[Fault | None]:
     """The entry of each faulty bit, None where the banks do not use it."""
-    check_array(array)
-    if not array.wmem_depth:
-        raise ConfigError("the array must fix wmem_depth for a map of its weight banks")
+    needed = brams_of(array)
     width = array.simd * array.weight_bits
     columns, blocks = -(-width // BITS), -(-array.wmem_depth // WORDS)
-    needed = array.pe * blocks * columns
     if needed > measured.brams:
         raise ConfigError(
             f"the weight banks must fit into the {measured.brams} block RAMs of the list, not take "

@@ -8,7 +8,13 @@ from typing import Any
 import jinja2
 
 from hascodesign.report import array_map, json, plots
-from hascodesign.report.record import ACCURACIES, FlowResult, describe
+from hascodesign.report.record import (
+    ACCURACIES,
+    FlowResult,
+    describe,
+    masking_words,
+    power_words,
+)
 
 _TEMPLATE = "report.html.j2"
 
@@ -33,6 +39,8 @@ def context(result: FlowResult) -> dict[str, Any]:
         "board": result.board,
         "names": ACCURACIES,
         "faults": _faults(result),
+        "masked": masking_words(result.masking),
+        "power": "" if result.power is None else power_words(result.power),
         "severities": array_map.SEVERITIES,
         "left_out": array_map.left_out(profile, schedule),
         "lost": result.accuracy["integer"].value - result.accuracy["faulty_identity"].value,

@@ -34,6 +34,8 @@ def build(result: FlowResult) -> dict[str, Any]:
         "recovery": result.recovery,
         "schedule": _schedule(result),
         "verification": _verification(result),
+        "masked": asdict(result.masking),
+        "power": None if result.power is None else dict(result.power),
         "core": [asdict(run) for run in result.core],
         "files": [
             {"path": path, "sha256": hashlib.sha256(content).hexdigest()}

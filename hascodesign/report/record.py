@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from hascodesign.recovery import recovery
 from hascodesign.steps import StepRecord
@@ -16,6 +17,7 @@ from hascodesign.types import (
     Fault,
     FaultProfile,
     IntegerNetwork,
+    Masking,
     Resources,
     SearchResult,
     Verification,
@@ -55,6 +57,8 @@ class FlowResult:
     verification: Verification
     resources: Resources
     core: Sequence[CoreRun]  # whole images in the accelerator; empty where it is not built
+    masking: Masking
+    power: Mapping[str, Any] | None  # modelled, shares of nominal; None without a supply voltage
     files: Mapping[str, bytes]  # path below the output folder -> content
     steps: Sequence[StepRecord]
     peak_rss_bytes: int
@@ -71,6 +75,30 @@ class FlowResult:
         return {
             name: 100 * used[name] / total if total else None for name, total in available.items()
         }
+
+
+def masking_words(masking: Masking) -> str:
+    """How many faults change nothing, in one sentence; empty where there is no fault."""
+    if not masking.tried:
+        return ""
+    tried = (
+        f"{masking.tried}"
+        if masking.tried == masking.faults
+        else (f"{masking.tried} drawn of {masking.faults}")
+    )
+    return (
+        f"Each alone, {100 * masking.accumulators:.1f} % of the faults ({tried}) change no"
+        f" accumulator and {100 * masking.classes:.1f} % no class of {masking.images} calibration"
+        " images."
+    )
+
+
+def power_words(power: Mapping[str, Any]) -> str:
+    """What the supply voltage saves by the model, in one sentence that says it is one."""
+    return (
+        f"At {power['voltage']:g} V the array takes {100 * power['relative']:.1f} % of its power at"
+        f" nominal voltage; {power['label']}."
+    )
 
 
 def describe(fault: Fault) -> str:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hascodesign.report.record import ACCURACIES, FlowResult
+from hascodesign.report.record import ACCURACIES, FlowResult, masking_words, power_words
 
 
 def show(console: Console, result: FlowResult) -> None:
@@ -88,4 +88,7 @@ def sentences(result: FlowResult) -> list[str]:
             f"Of {len(done.coverage)} faults the verified columns exercised {exercised};"
             f" {changed} changed an accumulator."
         )
+    lines += filter(None, [masking_words(result.masking)])
+    if result.power is not None:
+        lines.append(power_words(result.power))
     return [*lines, *result.search.notes, *result.resources.notes]

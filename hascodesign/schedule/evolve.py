@@ -48,6 +48,7 @@ def search(
     seed: int = 0,
     progress: Progress = silent,
     selection: Evaluator | None = None,
+    starts: Sequence[Schedule] = (),
 ) -> SearchResult:
     """Row maps that cost the network the least on the faulty array.
 
@@ -62,6 +63,7 @@ def search(
     selection : the same on other calibration images, which choose among the best distinct
         schedules by the loss over both sets. Losses in the result are then over both. Where None
         and the images are too many to search on, two parts of them serve, and a note says so.
+    starts : schedules of a like profile to begin with, too; they stand among the baselines.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def search(
         evaluator, selection, notes = split(network, profile, evaluator, seed)
     run = prepare(network, profile, evaluator, options, progress, selection)
     run.notes.extend(notes)
-    judged = _baselines(run, network, seed)
+    judged = _baselines(run, network, seed, starts)
     if run.space.alike:
         run.notes.append(ALIKE)
     else:
@@ -145,13 +147,16 @@ def _result(
     )
 
 
-def _baselines(run: Run, network: IntegerNetwork, seed: int) -> dict[str, Judged]:
-    """Plain order in the least passes, random maps and the assignment, judged."""
+def _baselines(
+    run: Run, network: IntegerNetwork, seed: int, starts: Sequence[Schedule] = ()
+) -> dict[str, Judged]:
+    """Plain order in the least passes, random maps, the assignment and given starts, judged."""
     space, rng = run.space, generator(seed, "schedule random maps")
     schedules = {"identity": identity_schedule(network, space.array)}
     for number in range(run.options.random_maps):
         schedules[f"random_{number:02d}"] = space.decode(space.random(rng))
     schedules["assignment"] = space.decode(run.assigned.chromosome)
+    schedules |= {f"start_{number:02d}": start for number, start in enumerate(starts)}
     judged = judge_both(run.evaluator, run.selection, list(schedules.values()))
     return dict(zip(schedules, judged, strict=True))
 

@@ -1,247 +1,261 @@
-"""`study voltage`: accuracy against supply voltage and modelled power, plain order and schedule."""
+"""`study voltage`: accuracy against supply voltage and modelled power, plain order and schedule.
+
+Every chip is swept from the highest voltage to the lowest. Its faults nest, so each voltage's
+search begins with the schedule of the one before.
+"""
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matplotlib.figure import Figure
-from rich.table import Table
-
-from hascodesign import array, files
+from hascodesign import array, files, stats
 from hascodesign.errors import ConfigError
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel
 from hascodesign.pipeline import Flow
-from hascodesign.report import plots
 from hascodesign.request import Request
 from hascodesign.steps import StepStore
-from hascodesign.types import Accuracy, ArraySpec, FaultProfile
+from hascodesign.types import Accuracy, ArraySpec, FaultProfile, Schedule
 from hascodesign.ui import Display
 
-#: Volts, from the guardband down to the lowest at which the measured boards still answered.
-VOLTAGES = (0.64, 0.61, 0.60, 0.59, 0.58, 0.57, 0.56, 0.55, 0.54, 0.53)
+#: Volts, from above the first modelled fault to the lowest at which the measured board answered.
+VOLTAGES = (0.64, 0.62, 0.60, 0.59, 0.58, 0.57, 0.56, 0.55, 0.54, 0.53)
 #: Points of accuracy that a user would give for power.
 ALLOWED = 1.0
+CHIPS = 5
+#: Share of the modelled power at nominal voltage that is to be saved.
+GOAL = 0.5
+MODELLED, MEASURED = "modelled chips", "measured block RAM"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One voltage of one source of faults; accuracies of held-out images."""
+class ChipPoint:
+    """One chip at one voltage; correct answers of the held-out images."""
 
-    volts: float
     faults: int
-    power: float  # share of the power at nominal voltage, by the model
-    healthy: Accuracy
-    plain: Accuracy
-    scheduled: Accuracy
+    plain: int
+    scheduled: int
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One source of faults over all voltages, highest first."""
+    """Chips of one kind over all voltages, highest first."""
 
     name: str
-    points: tuple[Point, ...]
-    first_fault: float | None  # V, the highest voltage that shows a fault
+    chips: tuple[str, ...]  # names
+    volts: tuple[float, ...]
+    points: tuple[tuple[ChipPoint, ...], ...]  # by voltage, then by chip
+    n: int  # held-out images
+    healthy: int  # of them correct without a fault
 
-    def lowest(self, plain: bool) -> Point | None:
-        """The lowest voltage down to which all stay within ALLOWED points of healthy."""
+    def accuracies(self, order: str, place: int) -> list[float]:
+        """Accuracy of each chip at one voltage, percent, of order ``plain`` or ``scheduled``."""
+        return [100 * int(getattr(point, order)) / self.n for point in self.points[place]]
+
+    def mean(self, order: str, place: int) -> Accuracy:
+        """Mean over the chips; its interval is the wider of that over chips and over images.
+
+        Student's t over the chips, Wilson's of a proportion over the images; 95 % each.
+        """
+        correct = [int(getattr(point, order)) for point in self.points[place]]
+        chips = stats.mean_accuracy(correct, self.n)
+        low, high = stats.wilson(round(sum(correct) / len(correct)), self.n)
+        return Accuracy(chips.value, self.n, (min(low, chips.ci95[0]), max(high, chips.ci95[1])))
+
+    def lowest(self, order: str, *, every_chip: bool) -> float | None:
+        """The voltage down to which the mean, or every chip, stays within ALLOWED points."""
         last = None
-        for point in self.points:
-            kept = point.plain if plain else point.scheduled
-            if point.healthy.value - kept.value > ALLOWED:
+        for volts, points in zip(self.volts, self.points, strict=True):
+            # in images, so that no rounding decides at the very point
+            lost = [self.healthy - int(getattr(point, order)) for point in points]
+            counted = max(lost) if every_chip else sum(lost) / len(lost)
+            if 100 * counted > ALLOWED * self.n:
                 break
-            last = point
+            last = volts
         return last
+
+    @property
+    def first_fault(self) -> float | None:
+        """The highest voltage at which a chip shows a fault."""
+        faulty = [
+            v for v, at in zip(self.volts, self.points, strict=True) if any(p.faults for p in at)
+        ]
+        return max(faulty, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class VoltageResult:
-    """The drawn cells, and the measured block RAM list where it is at hand."""
+    """The drawn chips, and the measured block RAM list where it is at hand."""
 
+    model: str
+    board: str
+    array: ArraySpec
+    seed: int
     sweeps: tuple[Sweep, ...]
-    model: str  # the power model in words
+    power: PowerModel
+    measured: str  # what was measured and which part of it is shown, or why nothing is
+    seconds: float
 
 
-Draw = Callable[[ArraySpec, float], FaultProfile]
+Draw = Callable[[float], FaultProfile]
 
 
 def run(
-    request: Request, measured: Path | None = None, voltages: Sequence[float] = VOLTAGES
+    request: Request,
+    measured: Path | None = None,
+    chips: int = CHIPS,
+    voltages: Sequence[float] = VOLTAGES,
 ) -> VoltageResult:
     """Search and judge at every voltage; the model and its data are prepared once.
 
     Parameters
     ----------
-    request : as for a flow; `out` gets voltage.json, voltage.svg and the steps.
+    request : as for a flow; `out` gets the model's steps and the log.
     measured : folder of the measured block RAM list, None where it is not at hand.
-    voltages : volts, from 0.53 to nominal.
+    chips : drawn chips, from the flow's seed on; and stretches of the measured list.
+    voltages : volts, from 0.53 to nominal, of the drawn chips; the measured list has its own.
     """
+    start = time.perf_counter()
+    if not 1 <= chips <= 1000:
+        raise ConfigError(f"the chips must be 1..1000, not {chips}")
     out = files.usable_folder(request.out)
     with Display(out / "study.log") as display:
-        first = Flow(request, StepStore(out / "steps"), display)
-        spec = replace(first.array, wmem_depth=first.network_words)
-        seed = request.config.seed
-        cells = voltage.draw_cells(spec, array.generator(seed, "cells"), seed=seed)
-        sources: dict[str, Draw] = {"drawn cells": lambda _, v: voltage.at_voltage(cells, v)}
+        flow = Flow(request, StepStore(out / "steps"), display)
+        spec = replace(flow.array, wmem_depth=flow.network_words)
+        bench = _Bench(flow, spec)
+        sweeps = [_modelled(bench, spec, chips, sorted(voltages, reverse=True))]
+        note = "the measured list is left out: HASCODESIGN_DATA does not hold undervolt-kc705b"
         if measured is not None:
-            listed = bram.nested_cells(spec, bram.read_map(measured), seed=seed)
-            sources["measured block RAM"] = lambda _, v: voltage.at_voltage(listed, v)
-        sweeps = [
-            _sweep(first, name, draw, sorted(voltages, reverse=True))
-            for name, draw in sources.items()
-        ]
-    result = VoltageResult(tuple(sweeps), PowerModel().label)
-    files.write_atomic(out / "voltage.json", _json(result))
-    files.write_atomic(out / "voltage.svg", figure(result))
-    return result
-
-
-def _sweep(first: Flow, name: str, draw: Draw, voltages: Sequence[float]) -> Sweep:
-    points: list[Point] = []
-    for done, volts in enumerate(voltages):
-        first.display.progress(f"voltages, {name}", done, len(voltages))
-        profile = draw(first.array, volts)
-        folder = f"{name.replace(' ', '-')}-{round(volts * 1000)}mV"
-        flow = Flow(
-            replace(first.request, out=first.request.out / folder),
-            StepStore(first.request.out / folder / "steps"),
-            first.display,
-        )
-        flow.share_model(first)
-        flow.profile = profile
-        accuracy = flow.accuracy
-        points.append(
-            Point(
-                volts,
-                len(profile.faults),
-                PowerModel().power(volts).relative,
-                accuracy["integer"],
-                accuracy["faulty_identity"],
-                accuracy["scheduled"],
-            )
-        )
-        first.display.line(_line(name, points[-1]))
-    first.display.progress(f"voltages, {name}", len(voltages), len(voltages))
-    faulty = [p.volts for p in points if p.faults]
-    return Sweep(name, tuple(points), max(faulty, default=None))
-
-
-def _line(name: str, point: Point) -> str:
-    return (
-        f"{name}, {point.volts:.2f} V: {point.faults} faults, plain {point.plain.value:.2f} %,"
-        f" scheduled {point.scheduled.value:.2f} %, modelled power {point.power:.1%}"
+            sweep, note = _measured(bench, spec, chips, measured)
+            sweeps.append(sweep)
+    return VoltageResult(
+        flow.network.name,
+        flow.board.name,
+        spec,
+        request.config.seed,
+        tuple(sweeps),
+        PowerModel(),
+        note,
+        time.perf_counter() - start,
     )
 
 
-def table(result: VoltageResult) -> Table:
-    """All points for the terminal."""
-    shown = Table(title="held-out accuracy, %, and modelled power")
-    for head in ("source", "V", "faults", "power", "healthy", "plain", "scheduled"):
-        shown.add_column(head, justify="right")
-    for sweep in result.sweeps:
-        for p in sweep.points:
-            accuracies = (p.healthy.value, p.plain.value, p.scheduled.value)
-            cells = (f"{p.volts:.2f}", str(p.faults), f"{p.power:.1%}")
-            shown.add_row(sweep.name, *cells, *(f"{a:.2f}" for a in accuracies))
-    return shown
+class _Bench:
+    """Searches on calibration images and judges on held-out ones, profile after profile."""
 
+    def __init__(self, flow: Flow, spec: ArraySpec) -> None:
+        from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
 
-def sentences(result: VoltageResult) -> list[str]:
-    """What each order reaches, and what the power figures are."""
-    lines = []
-    for sweep in result.sweeps:
-        for plain, order in ((True, "plain order"), (False, "schedule")):
-            point = sweep.lowest(plain)
-            if point is None:
-                lines.append(f"{sweep.name}, {order}: not within {ALLOWED:g} point at any voltage")
-                continue
-            lines.append(
-                f"{sweep.name}, {order}: within {ALLOWED:g} point down to {point.volts:.2f} V,"
-                f" {1 - point.power:.1%} of the modelled power saved"
+        self.flow = flow
+        self.kind = Evaluator
+        self.n = len(flow.dataset.heldout.labels)
+        self.plain = array.identity_schedule(flow.network, spec)
+        self.healthy = self.correct(FaultProfile(spec), [self.plain])[0]
+
+    def correct(self, profile: FaultProfile, schedules: Sequence[Schedule]) -> list[int]:
+        """Held-out images that each schedule classifies correctly."""
+        evaluator = self.flow.evaluator(self.flow.dataset.heldout, self.kind, profile)
+        return [judged.correct for judged in evaluator.judge_many(schedules)]
+
+    def search(self, profile: FaultProfile, starts: Sequence[Schedule]) -> Schedule:
+        """The schedule of a profile, from those of like profiles on."""
+        from hascodesign.schedule import evolve  # noqa: PLC0415
+
+        chosen = self.flow.config.schedule
+        options = evolve.SearchOptions(
+            population=chosen.population,
+            generations=chosen.generations,
+            evaluations=chosen.evaluations,
+            seconds=chosen.seconds,
+            random_maps=chosen.random_maps,
+            extra_passes=chosen.extra_passes,
+        )
+        evaluator = self.flow.evaluator(self.flow.dataset.calibration, self.kind, profile)
+        found = evolve.search(
+            self.flow.network, profile, evaluator, options, self.flow.config.seed, starts=starts
+        )
+        return found.schedule
+
+    def chip(self, draw: Draw, voltages: Sequence[float]) -> list[ChipPoint]:
+        """One chip from its highest voltage to its lowest."""
+        points: list[ChipPoint] = []
+        before, schedule = FaultProfile(self.plain.array), self.plain
+        point = ChipPoint(0, self.healthy, self.healthy)
+        for volts in voltages:
+            profile = draw(volts)
+            if profile.faults != before.faults:
+                starts = [schedule] if before.faults else []
+                schedule = self.search(profile, starts)
+                plain, scheduled = self.correct(profile, [self.plain, schedule])
+                point = ChipPoint(len(profile.faults), plain, scheduled)
+            before = profile
+            points.append(point)
+        return points
+
+    def sweep(
+        self, name: str, voltages: Sequence[float], draws: Sequence[tuple[str, Draw]]
+    ) -> Sweep:
+        """All chips of one kind."""
+        display, by_chip = self.flow.display, []
+        for done, (chip, draw) in enumerate(draws):
+            display.progress(name, done, len(draws))
+            by_chip.append(self.chip(draw, voltages))
+            last = by_chip[-1][-1]
+            display.line(
+                f"{name}, {chip}: {last.faults} faults at {voltages[-1]:.2f} V, plain"
+                f" {100 * last.plain / self.n:.2f} %, scheduled"
+                f" {100 * last.scheduled / self.n:.2f} %"
             )
-        if sweep.first_fault is not None:
-            without = PowerModel().power(sweep.first_fault).saved
-            lines.append(
-                f"{sweep.name}: first faults seen at {sweep.first_fault:.2f} V; stopping there"
-                f" saves {without:.1%}"
-            )
-    return [*lines, result.model]
+        display.progress(name, len(draws), len(draws))
+        names = tuple(chip for chip, _ in draws)
+        points = tuple(zip(*by_chip, strict=True))
+        return Sweep(name, names, tuple(voltages), points, self.n, self.healthy)
 
 
-def figure(result: VoltageResult) -> bytes:
-    """Accuracy against modelled power, with 95 % intervals, one panel per source; SVG."""
-    with plots.style():
-        drawn = Figure(figsize=(plots.HALF * len(result.sweeps) + 1.5, 3.4))
-        axes = drawn.subplots(1, len(result.sweeps), squeeze=False, sharey=True)[0]
-        for axis, sweep in zip(axes, result.sweeps, strict=True):
-            for name, colour in (("plain", plots.RED), ("scheduled", plots.GREEN)):
-                entries: list[Accuracy] = [getattr(p, name) for p in sweep.points]
-                values = [e.value for e in entries]
-                low = [e.value - e.ci95[0] for e in entries]
-                high = [e.ci95[1] - e.value for e in entries]
-                power = [100 * p.power for p in sweep.points]
-                label = {"plain": "plain order"}.get(name, name)
-                axis.errorbar(
-                    power,
-                    values,
-                    yerr=[low, high],
-                    color=colour,
-                    marker="o",
-                    markersize=3,
-                    linewidth=1.2,
-                    capsize=2,
-                    label=label,
-                )
-            for p in sweep.points[::3]:
-                axis.annotate(f"{p.volts:.2f} V", (100 * p.power, 3), ha="center", fontsize=7)
-            axis.axhline(sweep.points[0].healthy.value, color=plots.GREY, lw=0.8, ls="--")
-            axis.set_title(sweep.name, fontsize=9)
-            axis.set_xlabel("power, % of nominal (model)")
-            axis.set_ylim(0, 102)
-            axis.invert_xaxis()
-        axes[0].set_ylabel("held-out accuracy, %")
-        axes[0].legend(frameon=False, loc="center left")
-        text = plots.to_svg(drawn, "accuracy against modelled power")
-    # a file of its own has no page to take its ink from
-    page = str(text).replace("currentColor", "#333").replace("<svg", _SVG_HEAD, 1)
-    return page.encode() + b"\n"
+def _modelled(bench: _Bench, spec: ArraySpec, chips: int, voltages: Sequence[float]) -> Sweep:
+    """Chips whose cells' thresholds are drawn, one from each seed."""
+    first = bench.flow.config.seed
+
+    def draw(seed: int) -> Draw:
+        cells = voltage.draw_cells(spec, array.generator(seed, "cells"), seed=seed)
+        return lambda volts: voltage.at_voltage(cells, volts)
+
+    seeds = range(first, first + chips)
+    return bench.sweep(MODELLED, voltages, [(f"seed {seed}", draw(seed)) for seed in seeds])
 
 
-_SVG_HEAD = '<svg style="background:#fff"'
+def _measured(bench: _Bench, spec: ArraySpec, chips: int, folder: Path) -> tuple[Sweep, str]:
+    """The worst stretches of the measured list that can hold the weight banks."""
+    listed, seed = bram.read_map(folder), bench.flow.config.seed
+    needed = bram.brams_of(spec)
+    firsts = range(0, listed.brams - needed + 1, needed)
+    low = min(listed.voltages)
 
+    def draw(first: int) -> Draw:
+        return lambda volts: bram.onto_banks(spec, listed, volts, first=first, seed=seed)
 
-def _json(result: VoltageResult) -> bytes:
-    content = {
-        "version": 1,
-        "power_model": result.model,
-        "allowed_points": ALLOWED,
-        "sweeps": [
-            {
-                "name": sweep.name,
-                "first_fault_v": sweep.first_fault,
-                "lowest_plain_v": _volts(sweep.lowest(plain=True)),
-                "lowest_scheduled_v": _volts(sweep.lowest(plain=False)),
-                "points": [asdict(point) for point in sweep.points],
-            }
-            for sweep in result.sweeps
-        ],
-    }
-    return json.dumps(content, indent=2).encode() + b"\n"
-
-
-def _volts(point: Point | None) -> float | None:
-    return None if point is None else point.volts
+    counts = {first: len(draw(first)(low).faults) for first in firsts}
+    worst = sorted(firsts, key=lambda first: -counts[first])[:chips]
+    voltages = (round(max(listed.voltages) + 0.01, 6), *listed.voltages)
+    draws = [(f"block RAM {first} on", draw(first)) for first in worst]
+    faulty = sum(count > 0 for count in counts.values())
+    note = (
+        f"{listed.source}: the weight banks take {needed} of its {listed.brams} block RAMs; of the"
+        f" {len(firsts)} places for them {faulty} hold faulty bits at {low:.2f} V, shown are the"
+        f" {len(worst)} with the most ({counts[worst[-1]]} to {counts[worst[0]]}); taken voltage by"
+        " voltage as listed"
+    )
+    return bench.sweep(MEASURED, voltages, draws), note
 
 
 def measured_folder(data: Path | None) -> Path | None:
     """The measured list inside the folder of extra data, None where there is none."""
     if data is None:
         return None
-    folder = data / "undervolt-kc705b"
+    folder = data / bram.KC705B
     if not folder.is_dir():
         return None
     if not (folder / "faults.csv").is_file():
