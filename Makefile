@@ -23,6 +23,7 @@ test: setup lint
 
 regress: setup
 	$(BIN)/python -m tests.regress_core
+	$(BIN)/python -m tests.regress_images
 
 MUTANTS ?= 200
 mutants: setup

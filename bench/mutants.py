@@ -149,7 +149,7 @@ def core_suite(folder: Path) -> Suite:
     core_cases.write_memories(folder / "vectors/memories.npz", roms, spec)
     assert array.wmem_words(net, spec) > 0
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
-    benches = (("--bench", "core_protocol_tests"),)
+    benches = (("--bench", "core_protocol_tests,core_map_tests"),)
     return Suite("core", folder, "has_core", {}, tuple(f"*{m}*" for m in modules), benches)
 
 

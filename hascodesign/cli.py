@@ -85,7 +85,9 @@ def _flow_command(last: str, help_text: str) -> None:
         ] = None,
         core_images: Annotated[
             OptionalInt,
-            typer.Option(help="Build the accelerator too and run so many images through it."),
+            typer.Option(
+                help="Images through the whole accelerator: 2 by default, 0 for the array alone."
+            ),
         ] = None,
         config: Annotated[
             OptionalPath, typer.Option(help="A flow file to use for the board's own.")

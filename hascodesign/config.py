@@ -59,8 +59,10 @@ class VerifyConfig(_Section):
     """[verify]: the simulation of the rendered Verilog."""
 
     cycle_budget: int = Field(default=100_000, ge=1)  # cycles per layer for 32 columns
-    # images run through the whole accelerator, has_core; 0 = the array alone is built
-    core_images: int = Field(default=0, ge=0, le=100_000)
+    # images run through the whole accelerator, has_core; 0 = the array alone is built;
+    # None = 2, or fewer where they take more than core_cycles
+    core_images: int | None = Field(default=None, ge=0, le=100_000)
+    core_cycles: int = Field(default=120_000, ge=1)  # cycles of each run of whole images
 
 
 class RenderConfig(_Section):

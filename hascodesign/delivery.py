@@ -157,7 +157,7 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         search=flow.search,
         verification=flow.verified[0],
         resources=flow.resources,
-        core=flow.verified[2],
+        whole=flow.verified[2],
         masking=masking.shares(flow),
         power=_power(flow.profile),
         files=content,

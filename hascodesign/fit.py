@@ -71,22 +71,23 @@ def control_ramb18(network: IntegerNetwork, schedule: Schedule, array: ArraySpec
 
 
 def weights_on_chip(
-    network: IntegerNetwork, schedule: Schedule, array: ArraySpec, board: Board
+    network: IntegerNetwork, schedule: Schedule, array: ArraySpec, board: Board, taken: int = 0
 ) -> tuple[bool, ...]:
     """Which layers keep their weights in the board's block RAM; the others stream them in.
 
     A layer is on chip or external as a whole. Layers are taken smallest first (of equal ones the
     earlier first), so that as many as possible stay on chip, and each is kept where the PEs' banks
     still fit: P banks of S*WB bits, as many words as the kept layers need and one pass of the
-    longest external layer, counted in whole blocks of 18 kbit, within the guideline share (80 %)
-    of the board's block RAM less what row map, biases and thresholds take. UltraRAM does not
-    count: it cannot be initialised by a bitstream.
+    longest external layer, counted in whole blocks of 18 kbit, within the guideline share (80 %) of
+    the board's block RAM less what row map, biases, thresholds and ``taken`` take. UltraRAM does
+    not count: it cannot be initialised by a bitstream.
 
     Parameters
     ----------
     network, schedule : the layers and their passes.
     array : gives P, S and WB.
     board : gives the block RAM.
+    taken : blocks of 18 kbit that something else takes.
 
     Returns
     -------
@@ -94,7 +95,7 @@ def weights_on_chip(
     """
     words = bank_words(network, schedule)
     budget = int(2 * board.bram36 * GUIDELINE["BRAM36"] / 100)
-    budget -= control_ramb18(network, schedule, array)
+    budget -= control_ramb18(network, schedule, array) + taken
     kept = [False] * len(words)
     for index in sorted(range(len(words)), key=lambda i: (words[i], i)):
         trial = [*kept[:index], True, *kept[index + 1 :]]

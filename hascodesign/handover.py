@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hascodesign.errors import VerificationMismatch
+from hascodesign.config import VerifyConfig
+from hascodesign.errors import ConfigError, VerificationMismatch
+from hascodesign.fit import control_ramb18, ramb18
 from hascodesign.render import core as render
 from hascodesign.render import hls, rom, rtl
+from hascodesign.render.rtl import steps_of
 from hascodesign.types import (
     BuildPlan,
     CoreRun,
@@ -19,8 +24,14 @@ from hascodesign.types import (
     IntArray,
     IntegerNetwork,
     Schedule,
+    Verification,
+    WholeImages,
 )
-from hascodesign.verify import core
+from hascodesign.ui import Display
+
+IMAGES = 2  # that run through the whole accelerator by default
+OVERHEAD = 0.1  # of the ideal cycles, beyond which a convolution is named
+RUNS = ("healthy", "faulty")
 
 
 def check_memories(
@@ -59,53 +70,168 @@ def verilog(
     return rtl.render_rtl(network, schedule, profile, options)
 
 
-def core_runs(
-    build: Build,
-    codes: IntArray,
-    work: Path,
-    *,
-    on_chip: Sequence[bool],
-    simulator: str,
-    progress: Callable[[str, int, int], None],
-) -> tuple[CoreRun, ...]:
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """What a build is verified on, and how."""
+
+    build: Build
+    codes: IntArray  # [n, height, width, channels] held-out input codes
+    on_chip: tuple[bool, ...]
+    chosen: VerifyConfig
+    simulator: str
+    refusal: str | None  # why the accelerator is not built
+
+
+def core_refusal(network: IntegerNetwork, schedule: Schedule, profile: FaultProfile) -> str | None:
+    """Why the accelerator cannot run this network; None where it can."""
+    try:
+        render.render_core(network, schedule, profile, render.CoreOptions())
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def core_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
+    """Blocks of 18 kbit that the accelerator takes at most beside the array of one lane."""
+    spec, plain = schedule.array, render.CoreOptions()
+    lanes = render.result_lanes(network, spec, plain)
+    banks, words = render.buffer_sizes(network, schedule, plain)
+    copies = banks * render.runs_read(network, spec)
+    buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
+    return buffers + (lanes - 1) * control_ramb18(network, schedule, spec)
+
+
+def verify(
+    job: VerifyJob, work: Path, display: Display
+) -> tuple[Verification, dict[str, bytes], WholeImages]:
+    """Hold a build's layers, memory files and whole accelerator to the engine.
+
+    Returns
+    -------
+    What the layers showed; the vector files, path -> bytes; what whole images showed.
+
+    Raises
+    ------
+    VerificationMismatch
+        Any integer, or any memory file, that is not the expected one.
+    """
+    from hascodesign.verify import run  # noqa: PLC0415  (numba compiles)
+
+    network, schedule, profile, plan = job.build
+    verification, vectors = run.verify(
+        network,
+        schedule,
+        profile,
+        plan,
+        job.codes,
+        work=work,
+        simulator=job.simulator,
+        cycle_budget=job.chosen.cycle_budget,
+        on_chip=job.on_chip,
+        progress=display.progress,
+    )
+    if verification.mismatches:
+        for mismatch in verification.first:
+            display.line(run.format_mismatch(mismatch))
+        raise VerificationMismatch(
+            f"the simulated Verilog must equal the fault model: {verification.mismatches}"
+            f" integers differ; logs in {work}"
+        )
+    check_memories(plan, network, schedule, job.on_chip)
+    texts = hls_vectors(vectors, network, schedule, job.on_chip)
+    return verification, {**vectors, **texts}, whole_images(job, work, display)
+
+
+def whole_images(job: VerifyJob, work: Path, display: Display) -> WholeImages:
     """Classify images in the plan's simulated accelerator, healthy and with the faults.
 
     Parameters
     ----------
-    build : network, schedule, profile and plan.
-    codes : [n, height, width, channels] input codes; with none of them nothing is run.
+    job : its ``chosen`` says how many images, or in how many cycles.
     work : folder; core-healthy/ and core-faulty/ below it keep the logs.
-    on_chip, simulator, progress : as in `verify.run.verify`.
+    display : told of the progress.
 
     Raises
     ------
     VerificationMismatch
         Any activation of any layer, or any logit, that differs from the engine's.
     """
-    if not len(codes):
-        return ()
-    runs: list[CoreRun] = []
-    for run in ("healthy", "faulty"):
-        progress("whole images", len(runs), 2)
-        done = core.verify_core(
-            *build,
-            codes,
-            work=work / f"core-{run}",
-            faults=run == "faulty",
-            on_chip=on_chip,
-            simulator=simulator,
+    if job.refusal is not None:
+        note = f"The accelerator is not built, the array alone is: {job.refusal}."
+        return WholeImages(built=False, runs=(), notes=(note,))
+    count, notes = _image_count(job)
+    if not count:
+        return WholeImages(built=True, runs=(), notes=notes)
+    display.progress("whole images", 0, len(RUNS))
+    with ThreadPoolExecutor(len(RUNS)) as pool:
+        waiting = [pool.submit(_core_run, job, run, count, work) for run in RUNS]
+        runs = []
+        for done, future in enumerate(waiting):
+            runs.append(future.result())
+            display.progress("whole images", done + 1, len(RUNS))
+    return WholeImages(built=True, runs=tuple(runs), notes=(*notes, *_slow(job, runs[0])))
+
+
+def _image_count(job: VerifyJob) -> tuple[int, tuple[str, ...]]:
+    """How many images run, and a sentence where they are fewer than by default."""
+    chosen, (network, schedule, *_) = job.chosen, job.build
+    if chosen.core_images is not None:
+        return min(chosen.core_images, len(job.codes)), ()
+    cycles = render.image_cycles(network, schedule, job.on_chip, render.CoreOptions())
+    wanted = min(IMAGES, len(job.codes))
+    count = min(wanted, chosen.core_cycles // cycles)
+    if count == wanted:
+        return count, ()
+    return count, (
+        f"{count} of {wanted} images ran through the whole accelerator: each takes about"
+        f" {cycles:,} cycles, and [verify] core_cycles allows {chosen.core_cycles:,};"
+        " --core-images asks for more.",
+    )
+
+
+def _core_run(job: VerifyJob, run: str, count: int, work: Path) -> CoreRun:
+    from hascodesign.verify import core  # noqa: PLC0415  (numba compiles)
+
+    done = core.verify_core(
+        *job.build,
+        job.codes[:count],
+        work=work / f"core-{run}",
+        faults=run == "faulty",
+        on_chip=job.on_chip,
+        simulator=job.simulator,
+    )
+    if done.mismatches:
+        raise VerificationMismatch(
+            f"the accelerator must equal the fault model: {done.mismatches} integers differ"
+            f" in the {run} run, first {done.first[0]}; logs in {work}"
         )
-        if done.mismatches:
-            raise VerificationMismatch(
-                f"the accelerator must equal the fault model: {done.mismatches} integers differ"
-                f" in the {run} run, first {done.first[0]}; logs in {work}"
+    stages = tuple(
+        CoreStage(s.name, s.cycles, s.ideal_cycles, s.load_cycles, s.busy) for s in done.stages
+    )
+    return CoreRun(run, done.images, done.outputs, done.image_cycles, stages, done.seconds)
+
+
+def _slow(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
+    """A sentence for each convolution, channels >= SIMD, far from passes * T * N cycles."""
+    network, schedule, *_ = job.build
+    lanes = render.result_lanes(network, schedule.array, render.CoreOptions())
+    drain = render.drain_cycles(schedule.array, lanes)
+    stages = {stage.name: stage for stage in run.stages}
+    notes = []
+    for layer in render.wide_convolutions(network, schedule.array):
+        stage, steps = stages[layer.name], steps_of(layer, schedule.array)
+        beyond = stage.cycles - stage.load_cycles - stage.ideal_cycles
+        if beyond > OVERHEAD * stage.ideal_cycles:
+            why = (
+                f"a column's results take up to {drain} cycles to leave, its T = {steps} steps less"
+                if drain > steps
+                else "so short a layer is mostly its beginning and its end"
             )
-        stages = tuple(CoreStage(s.name, s.cycles, s.ideal_cycles, s.busy) for s in done.stages)
-        runs.append(
-            CoreRun(run, done.images, done.outputs, done.image_cycles, stages, done.seconds)
-        )
-    progress("whole images", 2, 2)
-    return tuple(runs)
+            notes.append(
+                f"{layer.name} takes {100 * beyond / stage.ideal_cycles:.0f} % more cycles than"
+                f" passes * T * N = {stage.ideal_cycles:,}: {why}."
+            )
+    return tuple(notes)
 
 
 def hls_vectors(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hascodesign import array as arrays
 from hascodesign import codec, files, ops, stats
 from hascodesign.boards import find
-from hascodesign.errors import ConfigError, HascodesignError, VerificationMismatch
+from hascodesign.errors import ConfigError, HascodesignError
 from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
@@ -25,7 +25,6 @@ from hascodesign.types import (
     ArraySpec,
     Board,
     BuildPlan,
-    CoreRun,
     Dataset,
     Equivalence,
     FaultProfile,
@@ -35,6 +34,7 @@ from hascodesign.types import (
     SearchResult,
     Split,
     Verification,
+    WholeImages,
 )
 from hascodesign.ui import Display
 
@@ -282,12 +282,15 @@ class Flow:
     @cached_property
     def on_chip(self) -> tuple[bool, ...]:
         """Per layer: whether its weights are kept in the banks."""
-        return weights_on_chip(self.network, self.schedule, self.array, self.board)
+        from hascodesign import handover  # noqa: PLC0415
+
+        taken = 0 if self.core_refusal else handover.core_ramb18(self.network, self.schedule)
+        return weights_on_chip(self.network, self.schedule, self.array, self.board, taken)
 
     @cached_property
     def plan(self) -> BuildPlan:
         """Step render: every file of the build, in memory."""
-        options = (self.config.render.model_dump(), self.with_core)
+        options = (self.config.render.model_dump(), self.core_refusal)
         inputs = (self.network, self.schedule, self.profile, self.board, self.on_chip, options)
         return self.store.run("render", inputs, self._render)
 
@@ -298,12 +301,9 @@ class Flow:
         chosen = self.config.render
         roms = rom.build_roms(self.network, self.schedule, self.on_chip)
         options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
+        build = (self.network, self.schedule, self.profile)
         parts = [
-            BuildPlan(
-                handover.verilog(
-                    self.network, self.schedule, self.profile, options, core=self.with_core
-                )
-            ),
+            BuildPlan(handover.verilog(*build, options, core=self.core_refusal is None)),
             BuildPlan(rom.rom_files(roms)),
             BuildPlan(
                 hls.render_hls(self.network, self.schedule, roms, self.on_chip, self.profile)
@@ -316,15 +316,23 @@ class Flow:
             merged.files,
             clock_mhz=clock,
             multipliers=chosen.multipliers,
-            top="has_core" if self.with_core else "has_array",
+            top="has_array" if self.core_refusal else "has_core",
         )
         parts.append(BuildPlan(scripts))
         return BuildPlan.merge([*parts, BuildPlan(self.records(self.schedule))])
 
-    @property
-    def with_core(self) -> bool:
-        """Whether the accelerator around the array is built, and run on whole images."""
-        return self.config.verify.core_images > 0
+    @cached_property
+    def core_refusal(self) -> str | None:
+        """Why the accelerator around the array is not built; None where it is."""
+        from hascodesign import handover  # noqa: PLC0415
+
+        chosen = self.config.verify.core_images
+        if chosen == 0:
+            return "--core-images 0"
+        refused = handover.core_refusal(self.network, self.schedule, self.profile)
+        if refused is not None and chosen:
+            raise ConfigError(f"--core-images {chosen}: {refused}")
+        return refused
 
     def records(self, schedule: Schedule | None) -> dict[str, bytes]:
         """faults.json and, where there is a schedule, schedule.json."""
@@ -336,7 +344,7 @@ class Flow:
         return made
 
     @cached_property
-    def verified(self) -> tuple[Verification, Mapping[str, bytes], tuple[CoreRun, ...]]:
+    def verified(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
         """Step verify: the plan's own bytes in the simulator, the vectors, whole images."""
         inputs = (
             self.plan,
@@ -346,47 +354,25 @@ class Flow:
             codec.digest(self.dataset.heldout),
             self.request.simulator,
             self.config.verify.model_dump(),
+            self.core_refusal,
         )
         record = self.store.run("verify", inputs, self._verify)
         return record[0], record[1], record[2]
 
-    def _verify(self) -> tuple[Verification, Mapping[str, bytes], tuple[CoreRun, ...]]:
+    def _verify(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
         from hascodesign import handover  # noqa: PLC0415
-        from hascodesign.verify import run  # noqa: PLC0415  (numba compiles)
 
         work = self.request.out / "sim"
         shutil.rmtree(work, ignore_errors=True)
-        codes = ops.quantise(self.dataset.heldout.images, self.network.input)
-        verification, vectors = run.verify(
-            self.network,
-            self.schedule,
-            self.profile,
-            self.plan,
-            codes,
-            work=work,
-            simulator=self.request.simulator,
-            cycle_budget=self.config.verify.cycle_budget,
-            on_chip=self.on_chip,
-            progress=self.display.progress,
-        )
-        if verification.mismatches:
-            for mismatch in verification.first:
-                self.display.line(run.format_mismatch(mismatch))
-            raise VerificationMismatch(
-                f"the simulated Verilog must equal the fault model: {verification.mismatches}"
-                f" integers differ; logs in {work}"
-            )
-        handover.check_memories(self.plan, self.network, self.schedule, self.on_chip)
-        texts = handover.hls_vectors(vectors, self.network, self.schedule, self.on_chip)
-        runs = handover.core_runs(
+        job = handover.VerifyJob(
             (self.network, self.schedule, self.profile, self.plan),
-            codes[: self.config.verify.core_images],
-            work,
-            on_chip=self.on_chip,
-            simulator=self.request.simulator,
-            progress=self.display.progress,
+            ops.quantise(self.dataset.heldout.images, self.network.input),
+            self.on_chip,
+            self.config.verify,
+            self.request.simulator,
+            self.core_refusal,
         )
-        return verification, {**vectors, **texts}, runs
+        return handover.verify(job, work, self.display)
 
     @cached_property
     def resources(self) -> Resources:

@@ -414,6 +414,7 @@ class CoreStage:
     name: str
     cycles: int  # from the stage's start to its last result
     ideal_cycles: int  # passes * T * N; 0 for a pooling
+    load_cycles: int  # in which an external layer waits for its weights; 0 on chip
     busy: float  # share of the cycles in which the multipliers work
 
 
@@ -438,6 +439,15 @@ class CoreRun:
     image_cycles: int  # of the last image
     stages: tuple[CoreStage, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WholeImages:
+    """What the verification did with the whole accelerator."""
+
+    built: bool  # False: the array alone is rendered, simulated and synthesised
+    runs: tuple[CoreRun, ...]  # healthy and faulty, or none
+    notes: tuple[str, ...]  # sentences: what did not run and why, and what took too long
 
 
 @dataclass(frozen=True, slots=True)

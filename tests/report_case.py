@@ -13,6 +13,8 @@ from hascodesign.types import (
     ArraySpec,
     Baseline,
     Conv,
+    CoreRun,
+    CoreStage,
     Equivalence,
     Fault,
     FaultCoverage,
@@ -27,6 +29,7 @@ from hascodesign.types import (
     Schedule,
     SearchResult,
     Verification,
+    WholeImages,
     frozen,
 )
 
@@ -131,7 +134,24 @@ def result(n: int = 360) -> FlowResult:
         accuracy={name: accuracy(count, n) for name, count in correct.items()},
         search=search(),
         verification=verification(),
-        core=(),
+        whole=WholeImages(
+            built=True,
+            runs=tuple(
+                CoreRun(
+                    run,
+                    2,
+                    13372,
+                    3867,
+                    (
+                        CoreStage("conv0", 1116, 128, 0, 128 / 1116),
+                        CoreStage("pool2", 261, 0, 0, 0.0),
+                    ),
+                    1.5,
+                )
+                for run in ("healthy", "faulty")
+            ),
+            notes=("conv0 takes 12 % more cycles.",),
+        ),
         masking=Masking(4, 4, 256, 0.25, 0.5),
         power=None,
         resources=resources(),

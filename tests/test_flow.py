@@ -31,6 +31,7 @@ seconds = 3600.0
 evaluations = 60
 random_maps = 2
 """
+ARRAY_ALONE = "[verify]\ncore_images = 0\n"
 RENDERED = ("rtl", "roms", "hls", "vivado", "vectors", "report.json", "report.html")
 
 
@@ -49,7 +50,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def flow_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "quick.toml"
-    path.write_text(QUICK)
+    path.write_text(QUICK + ARRAY_ALONE)
     return path
 
 
@@ -218,14 +219,26 @@ def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, cap
     assert "render     done" in capsys.readouterr().err
 
 
-def test_the_accelerator_classifies_whole_images(copy, flow_file):
-    out = ("--out", copy, "--config", flow_file)
-    assert run("verify", *out, "--core-images", 1) == 0
-    assert (copy / "rtl" / "has_core.v").exists()
-    assert run("flow", *out, "--core-images", 1) == 0
-    runs = json.loads((copy / "report.json").read_text())["core"]
+def test_whole_images_run_through_the_accelerator_by_default(copy, tmp_path):
+    report = json.loads((copy / "report.json").read_text())
+    assert report["resources"]["top"] == "has_array"
+    assert report["core"]["built"] is False and report["core"]["runs"] == []
+    assert "--core-images 0" in report["core"]["notes"][0]
+    path = tmp_path / "default.toml"
+    path.write_text(QUICK)
+    assert run("flow", "--out", copy, "--config", path) == 0
+    report = json.loads((copy / "report.json").read_text())
+    assert "module has_core " in (copy / "rtl" / "has_core.v").read_text()
+    runs = report["core"]["runs"]
     assert [r["run"] for r in runs] == ["healthy", "faulty"]
-    # input codes, accumulators, codes, pooled codes and logits of one image
-    assert all(r["images"] == 1 and r["outputs"] > 6000 for r in runs)
-    busy = {s["name"]: s["busy"] for s in runs[0]["stages"]}
-    assert busy["conv1"] > 0.9
+    # accumulators, codes, pooled codes and logits
+    outputs = 2 * (2 * (16 + 32) * 64 + 32 * 16 + 3 * 10)
+    assert all(r["images"] == 2 and r["outputs"] == outputs for r in runs)
+    stages = {s["name"]: s for s in runs[1]["stages"]}
+    assert stages["conv1"]["ideal_cycles"] == 2 * 18 * 64
+    assert 0.9 < stages["conv1"]["busy"] <= 1
+    assert report["core"]["notes"] == []
+    resources = report["resources"]
+    assert resources["top"] == "has_core"
+    for name, share in (("LUT", 0.7), ("FF", 0.5), ("BRAM36", 0.8), ("DSP", 0.8)):
+        assert 0 < resources["used"][name] <= share * resources["available"][name]

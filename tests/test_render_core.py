@@ -13,9 +13,25 @@ import numpy as np
 import pytest
 
 from hascodesign.errors import ConfigError
-from hascodesign.render.core import CoreOptions, image_beats, map_shapes, render_core
+from hascodesign.render.core import (
+    CoreOptions,
+    buffer_sizes,
+    image_beats,
+    map_shapes,
+    render_core,
+    result_lanes,
+)
 from hascodesign.render.rtl import RtlOptions, render_rtl
-from hascodesign.types import ArraySpec, BuildPlan, FaultProfile, IntegerNetwork, MaxPool, Shift
+from hascodesign.types import (
+    ArraySpec,
+    BuildPlan,
+    FaultProfile,
+    IntegerNetwork,
+    MaxPool,
+    Schedule,
+    Shift,
+    frozen,
+)
 from tests import core_cases, rtl_cases
 
 SPEC = ArraySpec(4, 4, 4, 4, 20)
@@ -91,6 +107,51 @@ def test_a_map_too_large_for_the_buffers_is_refused() -> None:
         ConfigError, match="must fit the activation buffer of 37 words, not take 38"
     ):
         rendered(network(), buffer_words=37)
+
+
+def test_what_the_registers_cannot_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lanes must be a power of two up to 4, not 3"):
+        rendered(network(), lanes=3)
+    with pytest.raises(ConfigError, match="lanes must be a power of two up to 4, not 8"):
+        rendered(network(), lanes=8)
+    with pytest.raises(ConfigError, match="a weight beat must be at most 16384 bits, not 32768"):
+        rendered(network(), replace(SPEC, pe=128, simd=64))
+
+
+def sizes(
+    pe: int, simd: int, channels: int, conv: tuple[int, int, int, int]
+) -> tuple[int, int, tuple[int, int]]:
+    """Lanes, banks and words of a network of one convolution."""
+    spec = ArraySpec(pe, simd, 4, 4, 20)
+    rng = np.random.default_rng(3)
+    net = core_cases.random_network(rng, spec, (6, 6, channels), [conv], pool=False)
+    schedule = core_cases.identity(net, spec)
+    lanes = result_lanes(net, spec, CoreOptions())
+    return lanes, *buffer_sizes(net, schedule, CoreOptions())
+
+
+def test_lanes_and_banks_are_as_many_as_hide_the_drain() -> None:
+    # 9 steps hide the 5 cycles of 4 results; the wider map has 6 * 6 * 8 elements in 4 banks
+    assert sizes(4, 4, 4, (8, 3, 1, 1)) == (1, 4, (36, 72))
+    # too few channels for the promise
+    assert sizes(16, 4, 3, (8, 3, 1, 1)) == (1, 4, (27, 72))
+    # 32 results in 9 steps: 8 lanes, a share of the time left for those that wait; 8 banks
+    assert sizes(32, 1, 1, (32, 3, 1, 1)) == (8, 8, (5, 144))
+    # 1 x 1 on 4 channels: no number of lanes is enough, but every result has a bank
+    assert sizes(16, 4, 4, (16, 1, 1, 0)) == (8, 16, (9, 36))
+
+
+def test_a_map_crowded_into_one_bank_gets_more_banks() -> None:
+    """Rows 0, 8, 16, ... of one pass all go to bank 0 of 8."""
+    spec = ArraySpec(16, 8, 4, 4, 20)
+    rng = np.random.default_rng(3)
+    net = core_cases.random_network(rng, spec, (6, 6, 8), [(128, 3, 1, 1)], pool=False)
+    plain = core_cases.identity(net, spec)
+    rows = np.arange(128).reshape(16, 8).T
+    crowded = replace(plain.layers[0], slots=frozen(rows))
+    schedule = Schedule(spec, (crowded, *plain.layers[1:]))
+    assert buffer_sizes(net, plain, CoreOptions())[0] == 8
+    assert buffer_sizes(net, schedule, CoreOptions())[0] == 16
 
 
 def lint_cases() -> list[tuple[str, ArraySpec, bool, bool]]:

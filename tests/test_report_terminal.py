@@ -30,6 +30,8 @@ def test_tables_hold_the_figures() -> None:
     assert ["faulty", "conv1", "32", "2,048", "0", "1,440", "4.2"] in lines
     assert ["DSP", "128", "220", "58.2", "50"] in lines
     assert ["URAM", "0", "0", "-", "80"] in lines
+    assert ["conv0", "1,116", "128", "0", "11.5"] in lines
+    assert ["pool2", "261", "-", "-", "-"] in lines
 
 
 def test_sentences() -> None:
@@ -37,7 +39,7 @@ def test_sentences() -> None:
     assert lines[0] == "The schedule recovers 98.1 % of the accuracy that the faults cost."
     assert lines[1] == "Of 4 faults the verified columns exercised 3; 2 changed an accumulator."
     assert lines[2].startswith("Each alone, ")
-    assert lines[3:] == [*RESULT.search.notes, *RESULT.resources.notes]
+    assert lines[3:] == [*RESULT.search.notes, *RESULT.whole.notes, *RESULT.resources.notes]
     small = replace(RESULT, accuracy={**RESULT.accuracy, "faulty_identity": accuracy(353, 360)})
     assert terminal.sentences(small)[0].endswith("there is nothing to recover.")
 

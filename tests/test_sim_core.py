@@ -146,15 +146,25 @@ def test_streamed_weights(tmp_path: Path) -> None:
     assert [stage.load_cycles > 0 for stage in run.stages] == [False, False, True, True]
 
 
-@pytest.mark.parametrize(("pe", "channels"), [(4, 4), (16, 4), (4, 5)])
-@pytest.mark.parametrize("plain", [True, False])
-def test_cycles_beyond_the_ideal_are_few(
-    tmp_path: Path, pe: int, channels: int, plain: bool
-) -> None:
+WIDE = [  # pe, simd, channels, kernel, plain order
+    (4, 4, 4, 3, True),
+    (16, 4, 4, 3, False),
+    (4, 4, 5, 3, True),
+    (4, 4, 5, 3, False),
+    (32, 1, 1, 3, True),
+    (32, 1, 1, 3, False),
+    (16, 4, 16, 1, False),
+]
+
+
+@pytest.mark.parametrize("case", WIDE, ids=lambda case: "x".join(map(str, case)))
+def test_cycles_beyond_the_ideal_are_few(tmp_path: Path, case: tuple) -> None:
     """At most 10 % on a convolution with as many channels as multipliers of a PE, or more."""
+    pe, simd, channels, kernel, plain = case
     rng = np.random.default_rng(4)
-    spec = ArraySpec(pe, 4, 4, 4, 20)
-    net = core_cases.random_network(rng, spec, (8, 8, channels), [(2 * pe, 3, 1, 1)], pool=False)
+    spec = ArraySpec(pe, simd, 4, 4, 20)
+    convs = [(2 * pe, kernel, 1, kernel // 2)]
+    net = core_cases.random_network(rng, spec, (10, 10, channels), convs, pool=False)
     schedule = core_cases.identity(net, spec)
     if not plain:
         schedule = Schedule(spec, tuple(rtl_cases.random_map(rng, x, pe) for x in net.layers))
@@ -162,7 +172,8 @@ def test_cycles_beyond_the_ideal_are_few(
     codes = core_cases.images(rng, net, 1)
     run = verify_core(net, schedule, FaultProfile(spec), plan, codes, work=tmp_path, faults=False)
     assert run.mismatches == 0, run.first
-    assert run.stages[0].ideal_cycles == 2 * -(-9 * channels // 4) * 64
+    steps = -(-kernel * kernel * channels // simd)
+    assert run.stages[0].ideal_cycles == 2 * steps * 100
     assert 0 <= run.stages[0].overhead <= 0.1
     assert run.stages[0].busy >= 1 / 1.1
 

@@ -27,6 +27,7 @@ from hascodesign.types import (
     ArraySpec,
     FaultProfile,
     IntegerNetwork,
+    MaxPool,
     MultiplyLayer,
     Schedule,
 )
@@ -76,9 +77,8 @@ def render_core(
     _check_array(network, spec)
     shapes = map_shapes(network)
     _check_network(network, shapes)
+    banks, words = buffer_sizes(network, schedule, options)
     lanes = result_lanes(network, spec, options)
-    banks = buffer_banks(network, schedule, lanes)
-    words = _buffer_words(shapes, (spec.simd, banks), options)
     on_chip = options.array.on_chip or (True,) * len(network.layers)
     array = rtl.array_context(network, schedule, options.array, on_chip)
     own = _core_context(network, schedule, shapes, array, (lanes, banks, words), options)
@@ -101,7 +101,9 @@ def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions)
         if options.lanes & (options.lanes - 1) or options.lanes > most:
             raise ConfigError(f"lanes must be a power of two up to {most}, not {options.lanes}")
         return options.lanes
-    least = min((steps_of(layer, spec) for layer in _wide(network, spec)), default=2 * spec.pe)
+    least = min(
+        (steps_of(layer, spec) for layer in wide_convolutions(network, spec)), default=2 * spec.pe
+    )
     lanes = 1
     while drain_cycles(spec, lanes) > least and lanes < min(most, max(spec.simd, MOST_LANES)):
         lanes *= 2
@@ -113,7 +115,7 @@ def drain_cycles(spec: ArraySpec, lanes: int) -> int:
     return spec.pe + 1 if lanes == 1 else 5 * spec.pe // (4 * lanes) + 1
 
 
-def _wide(network: IntegerNetwork, spec: ArraySpec) -> list[MultiplyLayer]:
+def wide_convolutions(network: IntegerNetwork, spec: ArraySpec) -> list[MultiplyLayer]:
     """Convolutions with as many channels as multipliers of a PE, or more."""
     return [
         layer
@@ -132,7 +134,7 @@ def buffer_banks(network: IntegerNetwork, schedule: Schedule, lanes: int) -> int
     banks = max(spec.simd, lanes)
     while banks < spec.pe and any(
         _bank_cycles(schedule, layer, banks) > steps_of(layer, spec)
-        for layer in _wide(network, spec)
+        for layer in wide_convolutions(network, spec)
     ):
         banks *= 2
     return banks
@@ -145,11 +147,40 @@ def _bank_cycles(schedule: Schedule, layer: MultiplyLayer, banks: int) -> float:
     return float(np.mean(loads))
 
 
+def buffer_sizes(
+    network: IntegerNetwork, schedule: Schedule, options: CoreOptions
+) -> tuple[int, tuple[int, int]]:
+    """Banks of the activation buffers, and words of a bank of each."""
+    lanes = result_lanes(network, schedule.array, options)
+    banks = buffer_banks(network, schedule, lanes)
+    shapes = map_shapes(network)
+    return banks, _buffer_words(shapes, (schedule.array.simd, banks), options)
+
+
+def image_cycles(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], options: CoreOptions
+) -> int:
+    """About how many cycles an image takes, without back-pressure."""
+    spec = schedule.array
+    drain = drain_cycles(spec, result_lanes(network, spec, options))
+    cycles = image_beats(network, spec.simd)
+    for stage in network.stages:
+        if isinstance(stage, MaxPool):
+            height, width, channels = stage.out_shape
+            reads = stage.kernel[0] * stage.kernel[1] * -(-channels // spec.simd)
+            cycles += height * width * reads
+            continue
+        steps, passes = steps_of(stage, spec), schedule.layers[stage.index].passes
+        load = 0 if on_chip[stage.index] else steps
+        cycles += passes * (load + stage.positions * max(steps, drain))
+    return cycles
+
+
 def runs_read(network: IntegerNetwork, spec: ArraySpec) -> int:
     """Runs of neighbours read in a cycle: 2 where a step of a wide map may take 2 kernel rows."""
     rows = (
         layer.conv.kernel[1] * layer.conv.in_shape[2]
-        for layer in _wide(network, spec)
+        for layer in wide_convolutions(network, spec)
         if layer.conv is not None
     )
     return 2 if any(row % spec.simd for row in rows) else 1

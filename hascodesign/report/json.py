@@ -36,7 +36,7 @@ def build(result: FlowResult) -> dict[str, Any]:
         "verification": _verification(result),
         "masked": asdict(result.masking),
         "power": None if result.power is None else dict(result.power),
-        "core": [asdict(run) for run in result.core],
+        "core": asdict(result.whole),
         "files": [
             {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
             for path, content in sorted(result.files.items())
@@ -120,6 +120,7 @@ def _resources(result: FlowResult) -> dict[str, Any]:
     held = result.resources
     return {
         "tool": held.tool,
+        "top": "has_core" if result.whole.built else "has_array",
         "used": dict(held.used),
         "available": dict(held.available),
         "percent": result.percent,

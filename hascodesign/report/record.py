@@ -12,7 +12,6 @@ from hascodesign.steps import StepRecord
 from hascodesign.types import (
     Accuracy,
     Board,
-    CoreRun,
     Equivalence,
     Fault,
     FaultProfile,
@@ -21,6 +20,7 @@ from hascodesign.types import (
     Resources,
     SearchResult,
     Verification,
+    WholeImages,
 )
 
 #: Accuracies in the order they are shown, with the words for people.
@@ -56,7 +56,7 @@ class FlowResult:
     search: SearchResult
     verification: Verification
     resources: Resources
-    core: Sequence[CoreRun]  # whole images in the accelerator; empty where it is not built
+    whole: WholeImages  # through the accelerator
     masking: Masking
     power: Mapping[str, Any] | None  # modelled, shares of nominal; None without a supply voltage
     files: Mapping[str, bytes]  # path below the output folder -> content
@@ -69,8 +69,13 @@ class FlowResult:
         return recovery(self.accuracy)
 
     @property
+    def top(self) -> str:
+        """What the resources are those of."""
+        return "has_core, the accelerator," if self.whole.built else "has_array, the array alone,"
+
+    @property
     def percent(self) -> dict[str, float | None]:
-        """Of each resource what the array takes, percent; None where the board has none."""
+        """Of each resource what the top module takes, percent; None where the board has none."""
         used, available = self.resources.used, self.resources.available
         return {
             name: 100 * used[name] / total if total else None for name, total in available.items()

@@ -7,12 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from hascodesign.report.record import ACCURACIES, FlowResult, masking_words, power_words
+from hascodesign.types import WholeImages
 
 
 def show(console: Console, result: FlowResult) -> None:
     """Print accuracy, verification and resources, then what is worth a sentence."""
     console.print(accuracy_table(result))
     console.print(verification_table(result))
+    if result.whole.runs:
+        console.print(images_table(result.whole))
     console.print(resources_table(result))
     for line in sentences(result):
         console.print(Text(line))
@@ -53,10 +56,31 @@ def verification_table(result: FlowResult) -> Table:
     return table
 
 
+def images_table(whole: WholeImages) -> Table:
+    """Cycles of each stage of the network in the accelerator."""
+    first = whole.runs[0]
+    compared = sum(run.outputs for run in whole.runs)
+    table = Table(
+        title=f"Whole images in the accelerator: {first.images} healthy, {first.images} faulty,"
+        f" {compared:,} integers, 0 differ",
+        title_justify="left",
+    )
+    table.add_column("stage")
+    for heading in ("cycles", "ideal", "weights loaded", "multipliers busy %"):
+        table.add_column(heading, justify="right")
+    for stage in first.stages:
+        ideal = (f"{stage.ideal_cycles:,}", f"{stage.load_cycles:,}", f"{100 * stage.busy:.1f}")
+        table.add_row(
+            stage.name, f"{stage.cycles:,}", *(ideal if stage.ideal_cycles else ("-",) * 3)
+        )
+    table.add_row("image", f"{first.image_cycles:,}", "", "", "", style="bold")
+    return table
+
+
 def resources_table(result: FlowResult) -> Table:
-    """What the array takes of the board."""
+    """What the synthesised top module takes of the board."""
     held, percent = result.resources, result.percent
-    table = Table(title=f"{result.board.name}, by synthesis", title_justify="left")
+    table = Table(title=f"{result.top} on {result.board.name}, by synthesis", title_justify="left")
     table.add_column("resource")
     for heading in ("used", "available", "%", "guideline %"):
         table.add_column(heading, justify="right")
@@ -91,4 +115,4 @@ def sentences(result: FlowResult) -> list[str]:
     lines += filter(None, [masking_words(result.masking)])
     if result.power is not None:
         lines.append(power_words(result.power))
-    return [*lines, *result.search.notes, *result.resources.notes]
+    return [*lines, *result.search.notes, *result.whole.notes, *result.resources.notes]

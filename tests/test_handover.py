@@ -1,0 +1,100 @@
+"""How many whole images a flow runs, and what it says of those that it does not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hascodesign import handover
+from hascodesign.config import VerifyConfig
+from hascodesign.render.core import CoreOptions, image_cycles
+from hascodesign.types import ArraySpec, BuildPlan, CoreRun, CoreStage, FaultProfile
+from hascodesign.ui import Display
+from tests import core_cases
+
+SPEC = ArraySpec(4, 4, 4, 4, 20)
+ON_CHIP = (True, True)
+
+
+def job(chosen: VerifyConfig, refusal: str | None = None) -> handover.VerifyJob:
+    rng = np.random.default_rng(3)
+    net = core_cases.random_network(rng, SPEC, (6, 6, 4), [(8, 3, 1, 1)])
+    schedule, profile = core_cases.identity(net, SPEC), FaultProfile(SPEC)
+    plan = core_cases.build(net, schedule, profile)
+    codes = core_cases.images(rng, net, 3)
+    build = (net, schedule, profile, plan)
+    return handover.VerifyJob(build, codes, ON_CHIP, chosen, "icarus", refusal)
+
+
+def predicted() -> int:
+    net, schedule, *_ = job(VerifyConfig()).build
+    return image_cycles(net, schedule, ON_CHIP, CoreOptions())
+
+
+def test_the_prediction_is_passes_steps_and_columns() -> None:
+    # image; conv: 2 passes, T = 9; pooling: 3 x 5 windows, 2 words each; dense: 2 passes, T = 30
+    assert predicted() == 36 + 2 * 9 * 36 + 15 * 4 * 2 + 2 * 30
+
+
+@pytest.mark.parametrize(("images", "expected"), [(2.0, 2), (1.9, 1), (0.5, 0)])
+def test_the_default_keeps_to_its_cycles(images: float, expected: int) -> None:
+    chosen = VerifyConfig(core_cycles=int(images * predicted()))
+    count, notes = handover._image_count(job(chosen))
+    assert count == expected
+    assert len(notes) == (expected < 2)
+    if notes:
+        assert notes[0].startswith(f"{expected} of 2 images ran through the whole accelerator")
+
+
+def test_as_many_images_as_asked_for() -> None:
+    assert handover._image_count(job(VerifyConfig(core_images=3, core_cycles=1))) == (3, ())
+    assert handover._image_count(job(VerifyConfig(core_images=99)))[0] == 3
+
+
+def test_no_image_fits_and_the_report_says_so(tmp_path: Path) -> None:
+    found = handover.whole_images(job(VerifyConfig(core_cycles=1)), tmp_path, Display())
+    assert found.built and not found.runs
+    assert found.notes[0].startswith("0 of 2 images")
+
+
+def test_an_accelerator_that_is_not_built_is_named(tmp_path: Path) -> None:
+    found = handover.whole_images(job(VerifyConfig(), "simd is 3"), tmp_path, Display())
+    assert not found.built and not found.runs
+    assert found.notes == ("The accelerator is not built, the array alone is: simd is 3.",)
+
+
+def test_why_an_accelerator_is_refused() -> None:
+    net, schedule, profile, _ = job(VerifyConfig()).build
+    assert handover.core_refusal(net, schedule, profile) is None
+    spec = replace(SPEC, simd=3)
+    assert "power of two, not 3" in str(
+        handover.core_refusal(net, core_cases.identity(net, spec), FaultProfile(spec))
+    )
+
+
+def test_a_slow_convolution_is_named() -> None:
+    held = job(VerifyConfig())
+    stages = [CoreStage("layer0", 720, 648, 0, 0.9), CoreStage("layer1", 90, 30, 0, 0.3)]
+    run = CoreRun("healthy", 1, 1, 1, tuple(stages), 0.0)
+    (note,) = handover._slow(held, run)
+    assert note.startswith("layer0 takes 11 % more cycles than passes * T * N = 648: so short")
+    assert (
+        handover._slow(held, replace(run, stages=(replace(stages[0], cycles=712), stages[1]))) == ()
+    )
+
+
+def test_a_wrong_accelerator_fails_the_flow(tmp_path: Path) -> None:
+    held = job(VerifyConfig(core_images=1))
+    network, schedule, profile, plan = held.build
+    files = dict(plan.files)
+    table = files["rtl/has_stage_table.v"].decode()
+    changed, times = re.subn(r"(x_first = \d+'d)\d+", r"\g<1>0", table)  # no padding at the left
+    assert times and changed != table
+    files["rtl/has_stage_table.v"] = changed.encode()
+    wrong = replace(held, build=(network, schedule, profile, BuildPlan(files)))
+    with pytest.raises(handover.VerificationMismatch, match="the accelerator must equal"):
+        handover.whole_images(wrong, tmp_path, Display())
