@@ -39,7 +39,8 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python bench/bench_engine.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps pytorchfi
+	$(BIN)/hascodesign bench
 
 setup: tools $(READY)
 

@@ -35,6 +35,9 @@ Board = Annotated[str, typer.Option(help="Board; `hascodesign boards` lists them
 Model = Annotated[
     str | None, typer.Option(help="digits-cnn, mnist-cnn, mnist-mlp, or file.py:factory.")
 ]
+Device = Annotated[
+    Literal["cpu", "cuda"], typer.Option(help="Where maps are judged: cuda needs a GPU.")
+]
 OptionalPath = Path | None
 OptionalInt = int | None
 
@@ -80,6 +83,7 @@ def _flow_command(last: str, help_text: str) -> None:
         simulator: Annotated[
             Literal["icarus", "verilator"], typer.Option(help="Simulator.")
         ] = "icarus",
+        device: Device = "cpu",
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,
@@ -102,6 +106,7 @@ def _flow_command(last: str, help_text: str) -> None:
         from hascodesign.request import Request  # noqa: PLC0415
 
         record = find(board)
+        torch_device = _torch_device(device)
         changes = {
             "board": record.name,
             "model": model,
@@ -131,6 +136,7 @@ def _flow_command(last: str, help_text: str) -> None:
                 voltage=voltage,
                 schedule=schedule,
                 simulator=simulator,
+                device=torch_device,
                 fresh=fresh,
                 from_step=from_step,
                 to_step=to_step,
@@ -148,6 +154,15 @@ def _console() -> Console:
     """Standard output; wide enough for a table where it is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
+
+
+def _torch_device(name: str) -> str | None:
+    """Torch device that the engine is to use, None for its own kernels."""
+    if name == "cpu":
+        return None
+    from hascodesign.engine.device import check_device  # noqa: PLC0415  (torch: start-up time)
+
+    return check_device(name)
 
 
 def _cache() -> Path:
@@ -294,6 +309,35 @@ def doctor() -> None:
 
 
 @app.command()
+def bench(
+    model: Annotated[str, typer.Option(help="Bundled network.")] = "mnist-cnn",
+    images: Annotated[int, typer.Option(help="Images of one pass.")] = 1000,
+    repeats: Annotated[int, typer.Option(help="Repeats of each figure.")] = 11,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="passes, peers, search, growth, rtl or memory; may come often."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("build", "bench"),
+    device: Device = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, digits-cnn.")] = False,
+) -> None:
+    """Measure the engine beside clean inference, Brevitas, pytorchfi and RTL simulation."""
+    from hascodesign.bench import result, run  # noqa: PLC0415  (torch, numba: start-up time)
+
+    command = shlex.join(["hascodesign", *sys.argv[1:]])
+    parts = tuple(part) if part else run.PARTS
+    options = run.Options(
+        model, images, repeats, parts=parts, command=command, device=_torch_device(device)
+    )
+    if quick:
+        options = run.quick(options)
+    found = run.run(options, out, _cache())
+    for table in result.tables(found):
+        _console().print(table)
+    print(f"{found.heading}\n{found.machine.title}\n{out / 'bench.json'}")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)
@@ -302,6 +346,9 @@ def version() -> None:
 def main() -> None:
     """Entry point: 0 done; 1 failed step; 2 bad input; 3 a tool is missing; 130 Ctrl-C."""
     interrupt.install()
+    # torch and numba bring a pool of threads each: one that spins while it waits takes the cores
+    # from the other. Read when their libraries load, so it is set before them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app(standalone_mode=True)
     except HascodesignError as error:

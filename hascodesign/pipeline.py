@@ -237,7 +237,8 @@ class Flow:
     def evaluator(self, split: Split, kind: Any, profile: FaultProfile | None = None) -> Any:
         """The engine's evaluator of a split under the flow's profile, or another."""
         codes = ops.quantise(split.images, self.network.input)
-        return kind(self.network, profile or self.profile, codes, split.labels)
+        given = (self.network, profile or self.profile, codes, split.labels)
+        return kind(*given, device=self.request.device)
 
     @property
     def schedule(self) -> Schedule:

@@ -26,6 +26,7 @@ class Request:
     voltage: float | None = None  # V; picks from cells with thresholds, drawn where none are given
     schedule: Path | None = None
     simulator: Simulator = "icarus"
+    device: str | None = None  # torch device that schedules are judged on; None = the kernels here
     fresh: bool = False
     from_step: str | None = None
     to_step: str = STEPS[-1]

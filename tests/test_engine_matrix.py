@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from hascodesign.engine import matrix
 from hascodesign.engine.matrix import Weights, products
@@ -43,3 +44,25 @@ def test_float32_is_left_where_it_would_round(monkeypatch):
     assert expected[0, 0] > 1 << 24
     assert int(np.float32(expected[0, 0])) != expected[0, 0]
     np.testing.assert_array_equal(product(weights, codes, False), expected)
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_float_only_leaves_out_8_bit_products(precision, monkeypatch):
+    """The same integers, also where a program has let torch round float32 products."""
+
+    def refused(*_):
+        raise AssertionError("an 8-bit product")
+
+    monkeypatch.setattr(matrix, "int8_is_best", lambda: True)
+    monkeypatch.setattr(matrix, "_int8", refused)
+    rng = np.random.default_rng(1)
+    weights, codes = rng.integers(-8, 8, (9, 700)), rng.integers(0, 256, (700, 40))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with matrix.float_only():
+            np.testing.assert_array_equal(product(weights, codes, False), weights @ codes)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    with pytest.raises(AssertionError, match="8-bit"):
+        product(weights, codes, False)

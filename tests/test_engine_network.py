@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax
 
 from hascodesign import ops
@@ -72,6 +74,28 @@ def test_cache_changes_nothing(seed, dataflow):
     assert tight.judge_many(schedules) == first
     assert [cached.judge(s) for s in schedules] == first
     np.testing.assert_array_equal(cached.logits(schedules[3]), none.logits(schedules[3]))
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+@pytest.mark.parametrize("seed", range(3))
+def test_number_of_threads_changes_nothing(seed, dataflow):
+    rng, network, profile, codes, labels = make(seed, dataflow, images=300, count=10)
+    schedules = [random_schedule(rng, network, profile.array, i % 2) for i in range(3)]
+    most, torch_most = numba.config.NUMBA_NUM_THREADS, torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            numba.set_num_threads(min(threads, most))
+            torch.set_num_threads(threads)
+            for cache in (0, 1 << 20):
+                evaluator = Evaluator(network, profile, codes, labels, cache_bytes=cache)
+                found.append([evaluator.logits(s) for s in schedules])
+    finally:
+        numba.set_num_threads(most)
+        torch.set_num_threads(torch_most)
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
 
 
 def test_cached_bytes_are_bounded():

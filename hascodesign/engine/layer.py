@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -11,12 +13,23 @@ from numpy.typing import NDArray
 from hascodesign.array import k_order, stored_weights, wrap
 from hascodesign.engine.cells import cells_of, draws_of
 from hascodesign.engine.classes import HEALTHY, SlotClass, classify
-from hascodesign.engine.kernels import LANES, feed, store, walk
+from hascodesign.engine.kernels import LANES, Cells, Draws, feed, store, walk
 from hascodesign.engine.matrix import Weights, products
 from hascodesign.engine.slots import PeFaults
 from hascodesign.types import ArraySpec, BoolArray, FaultProfile, IntArray, MultiplyLayer, RowMap
 
 Accumulators = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Rows on slots that meet the same faults step by step."""
+
+    places: IntArray  # [B] where their accumulators go
+    walked: tuple[int, ...]  # multipliers whose products are walked
+    weights: NDArray[np.int16]  # [B, T, len(walked)] words after their permanent faults
+    cell: Cells
+    draws: Draws
 
 
 class LayerOnArray:
@@ -99,31 +112,39 @@ class LayerOnArray:
         codes : [K, N] activation codes in 8 bits, two's complement where signed.
         counters : [N] column counters of the transient draw.
         """
-        whole = np.array([len(c.walked) == self.spec.simd for c in self.classes])[classes]
-        out = self._plain(rows, classes, ~whole, codes)
+        out = self._plain(rows, classes, codes)
         fed: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+        for one in self.walks(rows, classes, counters):
+            if one.walked not in fed:
+                fed[one.walked] = self._feed(codes, one.walked)
+            walk(fed[one.walked], one.weights, one.cell, one.draws, out, one.places)
+        return out
+
+    def walks(self, rows: IntArray, classes: IntArray, counters: IntArray) -> Iterator[Walk]:
+        """The walks over K that `accumulate` adds to the matrix product; arguments as there."""
         cells = {self.classes[c].cell: self.classes[c] for c in np.unique(classes)}
         for cell, slot in cells.items():
             if not slot.walked:
                 continue
-            if slot.walked not in fed:
-                fed[slot.walked] = self._feed(codes, slot.walked)
             same = [c for c, other in enumerate(self.classes) if other.cell == cell]
             places = np.flatnonzero(np.isin(classes, same))
-            self._walk(rows[places], classes[places], fed[slot.walked], counters, out, places)
-        return out
+            yield self._walk(rows[places], classes[places], counters, places)
 
     # ----------------------------------------------------------------------- matrix product
 
-    def _plain(
-        self, rows: IntArray, classes: IntArray, plain: BoolArray, codes: NDArray[np.uint8]
-    ) -> Accumulators:
+    def plain(self, classes: IntArray) -> BoolArray:
+        """Which rows on ``classes`` [n] have products that are not walked."""
+        some = np.array([len(c.walked) < self.spec.simd for c in self.classes], dtype=np.bool_)
+        return some[classes]
+
+    def _plain(self, rows: IntArray, classes: IntArray, codes: NDArray[np.uint8]) -> Accumulators:
         """Sums [n, N] modulo 2^CB of the products that are not walked; 0 where all are."""
+        plain = self.plain(classes)
         bits, places = self.spec.acc_bits, np.flatnonzero(plain)
         shape = (len(rows), codes.shape[1])
         if not len(places):
             return np.zeros(shape, dtype=np.int32)
-        weights = self._folded(rows[places], classes[places])
+        weights = self.folded(rows[places], classes[places])
         pieces = products(weights, codes, self.layer.in_signed)
         if len(places) == len(rows) and weights.largest << 8 < 1 << (bits - 1):
             start = list(islice(pieces, 1))
@@ -136,7 +157,7 @@ class LayerOnArray:
             store(sums, out, places, column, bits)
         return out
 
-    def _folded(self, rows: IntArray, classes: IntArray) -> Weights:
+    def folded(self, rows: IntArray, classes: IntArray) -> Weights:
         """Weights [n, K] as the multipliers that are not walked see them, 0 at those that are."""
         faulty = np.flatnonzero(classes != HEALTHY)
         if not len(faulty) and len(rows) == self.layer.rows and bool((np.diff(rows) > 0).all()):
@@ -178,18 +199,11 @@ class LayerOnArray:
         return fed
 
     def _walk(
-        self,
-        rows: IntArray,
-        classes: IntArray,
-        fed: NDArray[np.uint8],
-        counters: IntArray,
-        out: Accumulators,
-        places: IntArray,
-    ) -> None:
-        """Add the walked products to ``out[places]``, modulo 2^CB."""
+        self, rows: IntArray, classes: IntArray, counters: IntArray, places: IntArray
+    ) -> Walk:
         slots = [self.classes[c] for c in classes]
         walked = slots[0].walked
-        weights = np.empty((len(rows), fed.shape[1], len(walked)), dtype=np.int16)
+        weights = np.empty((len(rows), len(self.order), len(walked)), dtype=np.int16)
         for one in np.unique(classes):
             mine = classes == one
             weights[mine] = self._seen(rows[mine], self.classes[one], walked)
@@ -201,4 +215,5 @@ class LayerOnArray:
             steps=self.order.shape[0],
             base=self.base,
         )
-        walk(fed, weights, cells_of(self.spec, slots[0], self.layer.in_signed), draws, out, places)
+        cell = cells_of(self.spec, slots[0], self.layer.in_signed)
+        return Walk(places, walked, weights, cell, draws)

@@ -1,14 +1,16 @@
-"""Exact integer matrix products by the fastest library that is exact here.
+"""Exact integer matrix products in the narrowest numbers that are exact here, by torch.
 
-Tried in this order: torch's 8-bit product with 32-bit sums, where this processor computes it
-without saturation and faster than float32; float32, where every partial sum stays below 2^24;
-float64. Integers below these bounds are exact in floating point whatever the order of summing.
+Tried in this order: 8-bit numbers with 32-bit sums, where this processor computes them without
+saturation and faster than float32; float32, where every partial sum stays below 2^24; float64.
+Integers below these bounds are exact in floating point whatever the order of summing.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -20,6 +22,7 @@ FLOAT32_EXACT = 1 << 24
 INT32_EXACT = 1 << 31
 CHUNK = 1 << 20  # numbers of one operand worked on at once, in the second-level cache
 LEAST_COLUMNS = 1 << 10  # columns that a product needs to be fast
+_FLOAT_ONLY: ContextVar[bool] = ContextVar("float products only", default=False)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Weights:
         return int(np.abs(self.values.astype(np.int32)).sum(axis=1).max(initial=0))
 
 
+@contextmanager
+def float_only() -> Iterator[None]:
+    """No 8-bit products inside, as on a processor without them; the same integers."""
+    token = _FLOAT_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _FLOAT_ONLY.reset(token)
+
+
 def products(
     weights: Weights, codes: NDArray[np.uint8], signed: bool
 ) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -62,12 +75,14 @@ def products(
     """
     chunk = max(CHUNK // max(codes.shape[0], 1), LEAST_COLUMNS)
     largest = 128 if signed else 255
-    if codes.size and int8_is_best() and weights.largest * 256 < INT32_EXACT:
+    narrow = codes.size and not _FLOAT_ONLY.get() and int8_is_best()
+    if narrow and weights.largest * 256 < INT32_EXACT:
         multiply = _int8
     else:
         if weights.largest * largest >= FLOAT32_EXACT:
             largest = _magnitude(codes, signed)
-        multiply = _float32 if weights.largest * largest < FLOAT32_EXACT else _float64
+        exact = weights.largest * largest < FLOAT32_EXACT and _float32_is_whole()
+        multiply = _float32 if exact else _float64
     for first in range(0, codes.shape[1], chunk):
         yield first, multiply(weights, codes[:, first : first + chunk], signed)
 
@@ -87,11 +102,32 @@ def _int8(weights: Weights, codes: NDArray[np.uint8], signed: bool) -> NDArray[A
 
 
 def _float32(weights: Weights, codes: NDArray[np.uint8], signed: bool) -> NDArray[Any]:
-    return weights.float32 @ (codes.view(np.int8) if signed else codes).astype(np.float32)
+    return _by_torch(weights.float32, codes, signed)
 
 
 def _float64(weights: Weights, codes: NDArray[np.uint8], signed: bool) -> NDArray[Any]:
-    return weights.float64 @ (codes.view(np.int8) if signed else codes).astype(np.float64)
+    return _by_torch(weights.float64, codes, signed)
+
+
+def _by_torch(left: NDArray[Any], codes: NDArray[np.uint8], signed: bool) -> NDArray[Any]:
+    """Product in the left operand's numbers.
+
+    torch rather than numpy, whose BLAS keeps threads of its own spinning on the cores that the
+    kernels want next.
+    """
+    import torch  # noqa: PLC0415
+
+    first = torch.from_numpy(left)
+    right = np.ascontiguousarray(codes.view(np.int8) if signed else codes)
+    sums = first @ torch.from_numpy(right).to(first.dtype)
+    return sums.numpy()
+
+
+def _float32_is_whole() -> bool:
+    """Whether torch multiplies float32 as such; a program may have let it take fewer bits."""
+    import torch  # noqa: PLC0415
+
+    return torch.get_float32_matmul_precision() == "highest"
 
 
 def _magnitude(codes: NDArray[np.uint8], signed: bool) -> int:

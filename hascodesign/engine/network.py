@@ -72,6 +72,8 @@ class Evaluator:
     codes : [n, height, width, channels] input codes.
     labels : [n] classes.
     cache_bytes : bound on the rows kept between judgements; 0 keeps none.
+    device : a torch device that rows are computed on, "cuda" where there is a GPU; None takes the
+        kernels for this processor. Costs of single rows are taken on the processor either way.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Evaluator:
         labels: IntArray,
         *,
         cache_bytes: int = 512 << 20,
+        device: str | None = None,
     ) -> None:
+        self.device = device
         self.network = network
         self.profile = profile
         self.codes = codes
@@ -227,13 +231,27 @@ class Evaluator:
         missing = np.array([r for r, row in enumerate(rows) if row is None], dtype=np.int64)
         if len(missing):
             classes = assignment.classes[missing]
-            values = compute(block, assignment.on_array, missing, classes, source())
+            values = self._compute(block, assignment.on_array, missing, classes, source())
             for r, value in zip(missing.tolist(), values, strict=True):
                 # a copy, so that dropping the row frees it
                 row = Row(value.copy(), _digest(value))
                 self._rows.put(keys[r], row, row.values.nbytes + ENTRY_BYTES)
                 rows[r] = row
         return [row for row in rows if row is not None]
+
+    def _compute(
+        self,
+        block: Block,
+        on_array: LayerOnArray,
+        rows: IntArray,
+        classes: IntArray,
+        planes: Planes,
+    ) -> NDArray[Any]:
+        if self.device is None:
+            return compute(block, on_array, rows, classes, planes)
+        from hascodesign.engine import device  # noqa: PLC0415  (torch takes seconds to import)
+
+        return device.compute(block, on_array, rows, classes, planes, self.device)
 
 
 def _digest(content: bytes | NDArray[Any]) -> bytes:

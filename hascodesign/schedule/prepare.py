@@ -111,8 +111,9 @@ def split(
         return evaluator, None, []
     order = generator(seed, "schedule images").permutation(n)
     codes, labels = evaluator.codes, evaluator.labels
+    device = evaluator.device if isinstance(evaluator, NetworkEvaluator) else None
     first, second = (
-        NetworkEvaluator(network, profile, codes[part], labels[part])
+        NetworkEvaluator(network, profile, codes[part], labels[part], device=device)
         for part in (np.sort(order[:some]), np.sort(order[some : 2 * some]))
     )
     note = f"Searched on {some} of {n} calibration images; {some} others chose the winner."

@@ -1,0 +1,137 @@
+"""Time of one layer over images, K, rows and PEs, with a quarter of the PEs faulty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from hascodesign.array import generator, identity_map
+from hascodesign.bench.result import Line, Point
+from hascodesign.bench.subject import ARRAY, SEED
+from hascodesign.bench.timing import repeated
+from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.slots import pe_faults
+from hascodesign.types import (
+    ArraySpec,
+    Fault,
+    FaultProfile,
+    InputQuant,
+    IntegerNetwork,
+    MultiplyLayer,
+    Thresholds,
+    frozen,
+)
+
+LINEAR = 1.2  # greatest to least time per unit that counts as linear
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """One layer on one array."""
+
+    images: int = 1024
+    depth: int = 1152  # K
+    rows: int = 128
+    pe: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Sizes of one axis; those from ``least`` on count for the linearity."""
+
+    axis: str
+    sizes: tuple[int, ...]
+    least: int
+
+
+#: Below ``least`` the fixed cost of a call, about a millisecond, shows.
+SWEEPS = (
+    Sweep("images", (128, 256, 512, 1024, 2048, 4096), 512),
+    Sweep("depth", (144, 288, 576, 1152, 2304, 4608), 576),
+    Sweep("rows", (16, 32, 64, 128, 256, 512), 64),
+    Sweep("pe", (8, 16, 32, 64, 128), 8),
+)
+QUICK = (Sweep("images", (64, 128), 64),)
+
+
+def growth(
+    repeats: int, told: Callable[[Line], None], sweeps: tuple[Sweep, ...] = SWEEPS
+) -> tuple[list[Point], list[Line]]:
+    """Points of every sweep, and how far each is from linear.
+
+    PEs beyond the rows' need stay idle, so that axis is expected to be flat and has no goal.
+    """
+    points, lines = [], []
+    for sweep in sweeps:
+        mine = []
+        for size in sweep.sizes:
+            work = layer_work(replace(Sizes(), **{sweep.axis: size}))
+            mine.append(Point(sweep.axis, size, repeated(work, repeats), size >= sweep.least))
+        points += mine
+        lines.append(_linearity(sweep, mine))
+        told(lines[-1])
+    return points, lines
+
+
+def _linearity(sweep: Sweep, points: list[Point]) -> Line:
+    """Greatest to least time, per unit except over PEs, of the points that count."""
+    per = 0 if sweep.axis == "pe" else 1
+    # the least of the repeats: other work on the machine only ever adds
+    units = [p.seconds.least / p.size**per for p in points if p.counted]
+    what = "time" if sweep.axis == "pe" else "time per unit"
+    return Line(
+        "growth",
+        f"over {sweep.axis}, {sweep.least} to {sweep.sizes[-1]}",
+        value=max(units) / min(units),
+        unit=f"(greatest to least {what})",
+        target=LINEAR if sweep.axis in ("images", "depth") else None,
+    )
+
+
+def layer_work(sizes: Sizes, simd: int = ARRAY.simd) -> Callable[[], object]:
+    """The accumulators of one layer with stuck partial sums on a quarter of the PEs."""
+    rng = generator(SEED, "bench layer")
+    array = array_of(sizes.pe, simd)
+    layer = random_layer(rng, sizes.rows, sizes.depth)
+    faults = tuple(Fault(pe, "sa1", "psum", None, 9) for pe in range(sizes.pe // 4))
+    profile = FaultProfile(array, faults)
+    row_map = identity_map(layer, array.pe)
+    on_array = LayerOnArray(
+        profile, pe_faults(profile), layer, passes=row_map.passes, base=0, layer_index=0
+    )
+    codes = rng.integers(0, 16, (sizes.depth, sizes.images)).astype(np.uint8)
+    rows, counters = np.arange(layer.rows), np.arange(sizes.images)
+    return partial(on_array.accumulate, rows, on_array.classes_of(row_map), codes, counters)
+
+
+def random_layer(rng: np.random.Generator, rows: int, depth: int) -> MultiplyLayer:
+    """A dense layer of random 4-bit weights and codes, 15 thresholds a row."""
+    spread = 8 * depth**0.5
+    steps = np.sort(rng.normal(spread, spread, (rows, 15)).astype(np.int64), axis=1)
+    return MultiplyLayer(
+        name="dense0",
+        index=0,
+        weights=frozen(rng.integers(-7, 8, (rows, depth))),
+        bias=frozen(np.zeros(rows)),
+        weight_bits=4,
+        in_bits=4,
+        in_signed=False,
+        conv=None,
+        output=Thresholds(frozen(steps), frozen(np.zeros(rows), bool), 0),
+        out_bits=4,
+        out_signed=False,
+    )
+
+
+def one_layer(layer: MultiplyLayer) -> IntegerNetwork:
+    """The network of this layer alone."""
+    source = InputQuant(1.0, 4, False, 0, 15)
+    return IntegerNetwork("one layer", source, (1, 1, layer.depth), (layer,), 1.0)
+
+
+def array_of(pe: int, simd: int) -> ArraySpec:
+    """The standard array in another size."""
+    return replace(ARRAY, pe=pe, simd=simd)

@@ -1,0 +1,207 @@
+"""A default search: what a candidate map costs beside a clean pass over the same images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hascodesign.array import generator, wmem_words
+from hascodesign.bench.growth import one_layer, random_layer
+from hascodesign.bench.result import Line
+from hascodesign.bench.subject import ARRAY, SEED, Subject
+from hascodesign.bench.timing import Spread, repeated, seconds_of
+from hascodesign.engine.loss import Judgement
+from hascodesign.engine.network import Evaluator
+from hascodesign.faults import generate
+from hascodesign.schedule import evolve, protocols
+from hascodesign.schedule.assign import assign
+from hascodesign.schedule.prepare import split
+from hascodesign.schedule.space import make_space
+from hascodesign.types import (
+    Fault,
+    FaultProfile,
+    FloatArray,
+    IntArray,
+    Schedule,
+    SearchResult,
+    Site,
+)
+
+FAULTY_PES = 4  # as a flow draws them, one fault each
+#: Share of faults by area, as in the flow files.
+SITE_AREA: dict[Site, float] = {"product": 81.0, "psum": 11.0, "weight": 4.0, "act": 4.0}
+CANDIDATE_TARGET = 0.5  # clean passes
+ASSIGNMENT_TARGET = 5.0  # percent of a search
+ASSIGNED_ROWS = 512
+FEW = 256  # images of the set that only has to be there
+
+
+class Timed:
+    """An evaluator that counts the schedules it judges and the seconds it takes for them."""
+
+    def __init__(self, inner: Evaluator) -> None:
+        self.inner = inner
+        self.seconds = 0.0
+        self.judged = 0
+
+    @property
+    def labels(self) -> IntArray:
+        """Class of each image."""
+        return self.inner.labels
+
+    @property
+    def codes(self) -> IntArray:
+        """Input codes."""
+        return self.inner.codes
+
+    def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
+        """Judge each schedule."""
+        start = time.perf_counter()
+        judged = self.inner.judge_many(schedules)
+        self.seconds += time.perf_counter() - start
+        self.judged += len(judged)
+        return judged
+
+    def healthy_judgement(self) -> Judgement:
+        """Judge the network without faults."""
+        return self.inner.healthy_judgement()
+
+    def logits(self, schedule: Schedule) -> IntArray:
+        """Integer logits."""
+        return self.inner.logits(schedule)
+
+    def row_costs(self, layer_index: int) -> FloatArray:
+        """Loss increase of each row on each PE."""
+        return self.inner.row_costs(layer_index)
+
+
+def drawn_profile(subject: Subject, seed: int) -> FaultProfile:
+    """The profile that a flow draws by default."""
+    spec = replace(ARRAY, wmem_depth=wmem_words(subject.network, ARRAY))
+    rng = generator(seed, "faults")
+    return generate.by_area(spec, rng, faulty_pes=FAULTY_PES, weights=SITE_AREA, seed=seed)
+
+
+def searches(
+    subject: Subject,
+    seeds: Sequence[int],
+    told: Callable[[Line], None],
+    options: evolve.SearchOptions | None = None,
+) -> list[Line]:
+    """Cost of a candidate over default searches, and over one that judges all images.
+
+    Parameters
+    ----------
+    seeds : of the profile and of the search.
+    told : every line as it comes.
+    options : of the searches; the defaults where None.
+    """
+    codes, labels = subject.calibration
+    lines: list[Line] = []
+    runs = []
+    for seed in seeds:
+        profile = drawn_profile(subject, seed)
+        whole = Evaluator(subject.network, profile, codes, labels)
+        first, second, _ = split(subject.network, profile, whole, seed)
+        if not isinstance(first, Evaluator):
+            raise TypeError("part of an evaluator is an evaluator")
+        runs.append(_search(subject, first, second, profile, seed, options))
+    n, total = runs[0][1], len(labels)
+    many = f", {len(runs)} profiles" if len(runs) > 1 else ""
+    lines += _lines(runs, f"default, searched on {n} of {total} calibration images{many}")
+    if n < total:
+        few = Evaluator(subject.network, profile, codes[:FEW], labels[:FEW])
+        alone = [_search(subject, whole, few, profile, seeds[-1], options)]
+        lines += _lines(alone, f"the same on all {total} images")
+    lines.append(_assignment([run[0].seconds for run in runs]))
+    for line in lines:
+        told(line)
+    return lines
+
+
+Measured = tuple[SearchResult, int, float, list[float]]  # result, images, s per candidate, ratios
+
+
+def _search(
+    subject: Subject,
+    inner: Evaluator,
+    selection: protocols.Evaluator | None,
+    profile: FaultProfile,
+    seed: int,
+    options: evolve.SearchOptions | None,
+) -> Measured:
+    timed, n = Timed(inner), len(inner.labels)
+    before = _clean(subject, n)
+    found = evolve.search(
+        subject.network,
+        profile,
+        timed,
+        options,
+        seed=seed,
+        selection=selection,
+    )
+    reference = Spread.of([before.median, _clean(subject, n).median])
+    each = timed.seconds / timed.judged
+    return found, n, each, [each / reference.median, found.seconds / found.evaluations / each]
+
+
+def _clean(subject: Subject, n: int) -> Spread:
+    """Seconds of clean passes over as many images."""
+    pixels = subject.pixels[torch.arange(n) % subject.batch]
+
+    def work() -> object:
+        with torch.inference_mode():
+            return subject.clean(pixels)
+
+    return repeated(work, 5)
+
+
+def _lines(runs: Sequence[Measured], where: str) -> list[Line]:
+    each = Spread.of([run[2] for run in runs])
+    evaluations = round(float(np.mean([run[0].evaluations for run in runs])))
+    return [
+        Line(
+            "search",
+            f"candidate map, {where}",
+            seconds=each,
+            ratio=Spread.of([run[3][0] for run in runs]),
+            target=CANDIDATE_TARGET,
+            note=f"{evaluations} evaluations",
+        ),
+        Line("search", f"candidates, {where}", value=1 / each.median, unit="per second"),
+        Line(
+            "search",
+            f"search, {where}",
+            value=float(np.median([run[0].seconds for run in runs])),
+            unit="s",
+            note="with the loss model, the row costs and the genetic part",
+        ),
+    ]
+
+
+def _assignment(seconds: Sequence[float]) -> Line:
+    """Share of a search that the assignment of 512 rows to 512 slots takes."""
+    rng = generator(SEED, "bench assignment")
+    network = one_layer(random_layer(rng, ASSIGNED_ROWS, 64))
+    # every PE another fault, so that every PE is a class of its own
+    faults = [
+        Fault(pe, "sa1", "product", simd, bit)
+        for pe, (simd, bit) in enumerate(np.ndindex(ARRAY.simd, ARRAY.product_bits))
+        if pe < ARRAY.pe
+    ]
+    profile = FaultProfile(ARRAY, tuple(faults))
+    space = make_space(network, profile, 0, None)
+    costs = [rng.random((ASSIGNED_ROWS, len(layer.members))) for layer in space.layers]
+    taken = min(seconds_of(lambda: assign(space, costs)) for _ in range(3))
+    return Line(
+        "search",
+        f"assignment of {ASSIGNED_ROWS} rows, of the search's time",
+        seconds=Spread.of([taken]),
+        value=100 * taken / float(np.median(seconds)),
+        unit="%",
+        target=ASSIGNMENT_TARGET,
+    )
