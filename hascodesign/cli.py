@@ -87,6 +87,14 @@ def _flow_command(last: str, help_text: str) -> None:
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,
+        objectives: Annotated[
+            str | None,
+            typer.Option(help="accuracy, or a front of accuracy,passes,power (any of the two)."),
+        ] = None,
+        allowed_points: Annotated[
+            float | None,
+            typer.Option(help="Accuracy that the front's point may give up for the rest, points."),
+        ] = None,
         core_images: Annotated[
             OptionalInt,
             typer.Option(
@@ -119,6 +127,8 @@ def _flow_command(last: str, help_text: str) -> None:
             "array.dataflow": dataflow,
             "render.multipliers": multipliers,
             "schedule.seconds": search_seconds,
+            "schedule.objectives": None if objectives is None else objectives.split(","),
+            "schedule.allowed_points": allowed_points,
             "verify.core_images": core_images,
         }
         for step in filter(None, (from_step, to_step)):
@@ -200,6 +210,28 @@ def study_seeds(
         data=_data_for(model),
     )
     _console().print(seeds.table(seeds.run(request, range(1, n + 1))))
+
+
+@study_app.command("baselines")
+def study_baselines(
+    board: Board = "pynq-z2",
+    model: Model = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Profiles of seeds 1 to N.")] = 20,
+    faulty: Annotated[int, typer.Option(min=1, help="Faulty PEs, one fault in each.")] = 4,
+    whole_genetic: Annotated[
+        bool, typer.Option("--whole-genetic", help="The GA alone at the HAS study's size, too.")
+    ] = False,
+    out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
+) -> None:
+    """Every way of choosing the map beside the search; taken up again where it was left."""
+    from hascodesign.study import baselines, baselines_report  # noqa: PLC0415  (start-up time)
+
+    request = baselines.request(find(board).name, model, faulty, out, _cache(), _data_for(model))
+    result = baselines.run(request, range(1, n + 1), whole_genetic=whole_genetic)
+    baselines_report.write(result, request.out)
+    _console().print(baselines_report.table(result))
+    for line in baselines_report.sentences(result):
+        print(line)
 
 
 @study_app.command("voltage")

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hascodesign.errors import ConfigError
 from hascodesign.resources import share
-from hascodesign.types import ArraySpec, Dataflow, Multipliers, Site
+from hascodesign.types import ArraySpec, Dataflow, Multipliers, Objective, Site
 
 
 class _Section(BaseModel):
@@ -40,6 +40,7 @@ class FaultsConfig(_Section):
 
     faulty_pes: int = Field(ge=0)  # PEs with faults
     faults_per_pe: int = Field(default=1, ge=1)
+    bits: Literal["all", "upper"] = "all"  # of each site; upper = its more significant half
     site_area: dict[Site, float] = Field(default_factory=dict)  # share of faults by site
 
 
@@ -53,6 +54,17 @@ class ScheduleConfig(_Section):
     seconds: float = Field(default=300.0, gt=0)
     random_maps: int = Field(default=20, ge=1, le=1000)  # baselines beside the search
     extra_passes: int = Field(default=0, ge=0, le=1000)  # spare passes per layer
+    # accuracy alone: one schedule; with passes or power or both: a front, and one point of it
+    objectives: tuple[Objective, ...] = Field(default=("accuracy",), strict=False)
+    # points of calibration accuracy that the front's point may give up for the other objectives
+    allowed_points: float = Field(default=0.5, ge=0, le=100)
+
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if "accuracy" not in value or len(set(value)) < len(value):
+            raise ValueError("accuracy must be among them and each must stand once")
+        return value
 
 
 class VerifyConfig(_Section):

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hascodesign.config import VerifyConfig
 from hascodesign.errors import ConfigError, VerificationMismatch
+from hascodesign.faults.power import PowerModel
 from hascodesign.fit import control_ramb18, ramb18
 from hascodesign.render import core as render
 from hascodesign.render import hls, rom, rtl
@@ -29,9 +31,29 @@ from hascodesign.types import (
 )
 from hascodesign.ui import Display
 
+if TYPE_CHECKING:
+    from hascodesign.schedule.front import PowerShares
+
 IMAGES = 2  # that run through the whole accelerator by default
 OVERHEAD = 0.1  # of the ideal cycles, beyond which a convolution is named
 RUNS = ("healthy", "faulty")
+
+
+def power_shares(profile: FaultProfile) -> PowerShares:
+    """The power model at the profile's voltage, nominal where it names none, for a search."""
+    from hascodesign.schedule.front import PowerShares  # noqa: PLC0415  (pymoo: start-up time)
+
+    model = PowerModel()
+    given = profile.conditions.get("voltage")
+    volts = model.nominal
+    if isinstance(given, int | float) and 0 < given <= model.nominal:
+        volts = float(given)
+    power = model.power(volts)
+    label = (
+        f"{model.label}; at {volts:g} V, dynamic power in proportion to the cycles of an image"
+        " (a fixed rate of images, an array that rests between them)"
+    )
+    return PowerShares(power.dynamic, power.static, label)
 
 
 def check_memories(

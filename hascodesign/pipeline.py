@@ -192,13 +192,15 @@ class Flow:
             faulty_pes=drawn.faulty_pes,
             faults_per_pe=drawn.faults_per_pe,
             weights=drawn.site_area or None,
+            bits=drawn.bits,
             seed=self.config.seed,
         )
 
     @cached_property
     def network_words(self) -> int:
-        """Words that the network takes in each weight bank."""
-        return arrays.wmem_words(self.network, self.array)
+        """Words of each weight bank that the network may take, spare passes of a front included."""
+        words, chosen = arrays.wmem_words(self.network, self.array), self.config.schedule
+        return words if len(chosen.objectives) == 1 else words * (1 + max(1, chosen.extra_passes))
 
     @cached_property
     def search(self) -> SearchResult:
@@ -215,7 +217,7 @@ class Flow:
 
     def _search(self, given: bytes | None) -> SearchResult:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
-        from hascodesign.schedule import evolve  # noqa: PLC0415
+        from hascodesign.schedule import evolve, front  # noqa: PLC0415
         from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
 
         evaluator = self.evaluator(self.dataset.calibration, Evaluator)
@@ -227,11 +229,18 @@ class Flow:
             seconds=chosen.seconds,
             random_maps=chosen.random_maps,
             extra_passes=chosen.extra_passes,
+            objectives=chosen.objectives,
+            allowed_points=chosen.allowed_points,
         )
         arguments = (self.network, self.profile, evaluator, options, self.config.seed)
         if given is not None:
             schedule = schedule_formats.from_json(given, self.network, self.profile.array)
             return evolve.judge_given(*arguments, schedule, self.display.progress)
+        if len(options.objectives) > 1:
+            from hascodesign import handover  # noqa: PLC0415
+
+            power = handover.power_shares(self.profile)
+            return front.search_front(*arguments, power, self.display.progress)
         return evolve.search(*arguments, self.display.progress)
 
     def evaluator(self, split: Split, kind: Any, profile: FaultProfile | None = None) -> Any:
@@ -250,7 +259,7 @@ class Flow:
         """Step judge: every figure on held-out data."""
         heldout = codec.digest(self.dataset.heldout)
         candidates = {b.name: (b.schedule, b.loss) for b in self.search.baselines}
-        inputs = (self.network, self.profile, self.schedule, candidates, heldout)
+        inputs = (self.network, self.profile, self.schedule, candidates, heldout, self.search.front)
         brevitas = self.integers[1].brevitas_correct
         return self.store.run("judge", (*inputs, brevitas), self._judge)
 
@@ -268,6 +277,8 @@ class Flow:
             "assignment": named["assignment"].schedule,
             "scheduled": self.schedule,
         }
+        points = () if self.search.front is None else self.search.front.points
+        chosen |= {f"front_{number:02d}": point.schedule for number, point in enumerate(points)}
         judged = evaluator.judge_many([*chosen.values(), *(b.schedule for b in randoms)])
         correct = [j.correct for j in judged]
         result = {

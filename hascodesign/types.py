@@ -283,6 +283,37 @@ class Baseline:
     accuracy: float  # 0..1
 
 
+OBJECTIVES = ("accuracy", "passes", "power")
+Objective = Literal["accuracy", "passes", "power"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """A schedule that no other found one beats in one objective and equals in the rest."""
+
+    schedule: Schedule
+    loss: float  # mean cross-entropy on calibration data, nats
+    accuracy: float  # on the same, 0..1
+    passes: int  # of all layers
+    power: float  # by the model, share of that of the least passes at nominal voltage
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What several objectives leave to choose from."""
+
+    objectives: tuple[Objective, ...]
+    points: tuple[FrontPoint, ...]  # in order of passes, then power, then loss
+    pick: int  # place of the point that is rendered
+    rule: str  # in words, how it was picked
+    power_model: str  # in words
+
+    @property
+    def picked(self) -> FrontPoint:
+        """The point that is rendered."""
+        return self.points[self.pick]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """What the search found, and how."""
@@ -298,6 +329,7 @@ class SearchResult:
     baselines: tuple[Baseline, ...]  # identity, random maps ("random_00".."random_19"), assignment
     notes: tuple[str, ...] = ()  # one sentence each: all PEs alike, win below noise, stopped early
     interrupted: bool = False  # by Ctrl-C: the best so far
+    front: Front | None = None  # where there is more than one objective
 
 
 # --------------------------------------------------------------------------------- build outputs

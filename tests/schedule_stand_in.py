@@ -11,8 +11,10 @@ from scipy.special import log_softmax
 from hascodesign import ops
 from hascodesign.array import wmem_bases
 from hascodesign.engine import reference
+from hascodesign.schedule.options import SearchOptions
 from hascodesign.types import (
     ArraySpec,
+    Fault,
     FaultProfile,
     InputQuant,
     IntArray,
@@ -138,3 +140,24 @@ class CostedTableEvaluator(TableEvaluator):
 
     def row_costs(self, layer_index: int) -> np.ndarray:
         return self.tables[layer_index]
+
+
+NETWORK = dense_network([6, 3], 5, seed=1)
+ARRAY = array()
+FAULTS = (
+    Fault(pe=1, kind="sa1", site="psum", bit=7),
+    Fault(pe=2, kind="sa1", site="product", simd=1, bit=6),
+)
+PROFILE = FaultProfile(ARRAY, FAULTS)
+SMALL = SearchOptions(population=8, generations=6, evaluations=300, random_maps=5)
+
+
+def tables(seed: int, pes: tuple[int, ...] = (1, 2)) -> list[np.ndarray]:
+    """Row costs that are 0 on healthy PEs."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for layer in NETWORK.layers:
+        table = np.zeros((layer.rows, ARRAY.pe))
+        table[:, pes] = rng.exponential(1.0, (layer.rows, len(pes)))
+        out.append(table)
+    return out

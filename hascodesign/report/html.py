@@ -33,7 +33,7 @@ def render(result: FlowResult) -> bytes:
 
 def context(result: FlowResult) -> dict[str, Any]:
     """What the template shows."""
-    profile, schedule = result.profile, result.search.schedule
+    profile, schedule, front = result.profile, result.search.schedule, result.search.front
     return {
         "report": json.build(result),
         "board": result.board,
@@ -46,6 +46,7 @@ def context(result: FlowResult) -> dict[str, Any]:
         "lost": result.accuracy["integer"].value - result.accuracy["faulty_identity"].value,
         "map_svg": array_map.array_map(profile, schedule),
         "convergence_svg": plots.convergence(result.search),
+        "front_svg": plots.trade_off(result, front) if front is not None else "",
         "accuracy_svg": plots.accuracy_bars(result),
         "resources_svg": plots.resource_bars(result),
     }

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from hascodesign.report.record import FlowResult, describe
+from hascodesign.report.record import FRONT, FlowResult, describe
 from hascodesign.types import Accuracy
 
 VERSION = 1
@@ -30,7 +30,11 @@ def build(result: FlowResult) -> dict[str, Any]:
         },
         "data": {"calibration": result.calibration, "heldout": result.heldout},
         "equivalence": _equivalence(result),
-        "accuracy": {name: _accuracy(entry) for name, entry in result.accuracy.items()},
+        "accuracy": {
+            name: _accuracy(entry)
+            for name, entry in result.accuracy.items()
+            if not name.startswith(FRONT)
+        },
         "recovery": result.recovery,
         "schedule": _schedule(result),
         "verification": _verification(result),
@@ -94,6 +98,38 @@ def _schedule(result: FlowResult) -> dict[str, Any]:
         ],
         "passes": {row_map.name: row_map.passes for row_map in search.schedule.layers},
         "notes": list(search.notes),
+        "front": _front(result),
+    }
+
+
+def _front(result: FlowResult) -> dict[str, Any] | None:
+    """The front of several objectives; None where accuracy alone was asked for.
+
+    `rule` says in words how `pick`, the place of the rendered point, was chosen. A point's `loss`
+    and `calibration_accuracy` (percent) chose it; `heldout` is what it gives on images that no
+    choice has seen. `power` is a share of that of the least passes at nominal voltage, by
+    `power_model`.
+    """
+    front = result.search.front
+    if front is None:
+        return None
+    return {
+        "objectives": list(front.objectives),
+        "rule": front.rule,
+        "power_model": front.power_model,
+        "pick": front.pick,
+        "points": [
+            {
+                "passes": point.passes,
+                "layer_passes": {m.name: m.passes for m in point.schedule.layers},
+                "power": point.power,
+                "loss": point.loss,
+                "calibration_accuracy": 100 * point.accuracy,
+                "heldout": _accuracy(result.accuracy[f"{FRONT}{number:02d}"]),
+                "slots": {m.name: m.slots.tolist() for m in point.schedule.layers},
+            }
+            for number, point in enumerate(front.points)
+        ],
     }
 
 

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from hascodesign.report.record import ACCURACIES, FlowResult
-from hascodesign.types import SearchResult
+from hascodesign.report.record import ACCURACIES, FRONT, FlowResult
+from hascodesign.types import Front, SearchResult
 
 # chosen to stand out on white and on near-black alike
 GREEN, BLUE, ORANGE, RED, PURPLE, GREY = (
@@ -151,6 +151,43 @@ def convergence(search: SearchResult) -> Markup:
         _labels(axes, [*lines, ("scheduled", search.loss, GREEN)])
         _grid(axes, "y")
         return to_svg(figure, "Loss of the best schedule by generation, and the baselines")
+
+
+def trade_off(result: FlowResult, front: Front) -> Markup:
+    """Held-out accuracy of each point of a front by its passes, its modelled power beside it."""
+    entries = [result.accuracy[f"{FRONT}{number:02d}"] for number in range(len(front.points))]
+    same = [point.passes for point in front.points]
+    with style():
+        figure = Figure(figsize=(WIDE, 2.8))
+        axes = figure.add_subplot()
+        for number, (point, entry) in enumerate(zip(front.points, entries, strict=True)):
+            # points with as many passes stand side by side
+            before, together = same[:number].count(same[number]), same.count(same[number])
+            place = same[number] + before * min(0.27, 0.8 / together)
+            picked = number == front.pick
+            colour = GREEN if picked else BLUE
+            low, high = entry.ci95
+            reach = [[max(entry.value - low, 0.0)], [max(high - entry.value, 0.0)]]
+            axes.errorbar(place, entry.value, yerr=reach, ecolor=colour, capsize=3, fmt="none")
+            axes.plot(place, entry.value, "D" if picked else "o", color=colour, markersize=6)
+            words = f"{entry.value:.2f} %\npower {100 * point.power:.0f} %"
+            axes.annotate(
+                f"{words}\nrendered" if picked else words,
+                (place, entry.value),
+                (7, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                fontsize=8,
+                fontweight="bold" if picked else "normal",
+            )
+        axes.set_xlim(min(same) - 0.2, max(same) + 0.8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(y=0.15)
+        axes.set_xlabel("passes of all layers")
+        axes.set_ylabel("held-out accuracy, %")
+        _grid(axes, "y")
+        return to_svg(figure, "Accuracy, passes and modelled power of the front")
 
 
 def baseline_losses(search: SearchResult) -> list[tuple[str, float, str]]:

@@ -36,6 +36,9 @@ ACCURACIES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Prefix of the held-out accuracies of a front's points, "front_00" and on.
+FRONT = "front_"
+
 _KINDS = {"sa0": "stuck at 0", "sa1": "stuck at 1", "flip": "inverted"}
 
 

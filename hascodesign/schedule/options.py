@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hascodesign.errors import ConfigError
+from hascodesign.types import OBJECTIVES, Objective
+
+ACCURACY: Objective = "accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class SearchOptions:
     seconds: float | None = None  # wall clock that only stops sooner, and is said in the notes
     crossover: float = 0.9  # probability that two parents mix
     swaps: float = 1.5  # mean number of swaps in a mutated child
+    objectives: tuple[Objective, ...] = (ACCURACY,)  # more than one: a front
+    allowed_points: float = 0.5  # calibration accuracy that a front's pick may give up, points
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -44,3 +49,17 @@ class SearchOptions:
             raise ConfigError(f"search option crossover must be in [0, 1], not {self.crossover}")
         if not self.swaps > 0:
             raise ConfigError(f"search option swaps must be above 0, not {self.swaps}")
+        self._check_objectives()
+
+    def _check_objectives(self) -> None:
+        for name in self.objectives:
+            if name not in OBJECTIVES:
+                raise ConfigError(f"an objective must be accuracy, passes or power, not {name}")
+        if ACCURACY not in self.objectives:
+            raise ConfigError(f"objectives must name accuracy, not {', '.join(self.objectives)}")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ConfigError(f"objectives must differ, not {', '.join(self.objectives)}")
+        if not 0.0 <= self.allowed_points <= 100.0:
+            raise ConfigError(
+                f"search option allowed_points must be in [0, 100], not {self.allowed_points}"
+            )

@@ -1,0 +1,281 @@
+"""`study baselines`: every way of choosing the map that an expert would name, in one harness.
+
+Each profile is one draw of permanent faults. Every method sees the calibration images only, with
+as many evaluations as the search took; every map is judged on calibration and held-out images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hascodesign import files, interrupt
+from hascodesign.array import identity_schedule
+from hascodesign.config import board_config, load_config
+from hascodesign.engine.network import Evaluator
+from hascodesign.pipeline import Flow
+from hascodesign.request import Request
+from hascodesign.schedule import baselines, evolve, prepare
+from hascodesign.schedule.descend import large
+from hascodesign.schedule.protocols import silent
+from hascodesign.schedule.space import make_space
+from hascodesign.steps import StepStore
+from hascodesign.types import FaultProfile, Schedule
+from hascodesign.ui import Display
+
+SEARCH = "search"
+GENETIC = "genetic"
+GENETIC_STUDY = "genetic_study"
+#: Evaluations of the study's own algorithm: its first population and 100 generations.
+STUDY_EVALUATIONS = baselines.STUDY_POPULATION * (baselines.STUDY_GENERATIONS + 1)
+#: Methods in the order they are shown, with the words for people.
+METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "plain": "plain order",
+        "random": "random maps, best of N",
+        "rule": "saliency against severity, sorted (as SalvageDNN)",
+        "assignment": "assignment alone",
+        GENETIC: "GA alone (the study's operators), N evaluations",
+        GENETIC_STUDY: f"GA alone, the study's {STUDY_EVALUATIONS:,} evaluations",
+        SEARCH: "assignment + GA (the default search)",
+        "fap": "faulty multipliers zeroed (as FAP), plain order",
+        "fap_search": "faulty multipliers zeroed, assignment + GA",
+    }
+)
+#: Methods on an array that can bypass its faulty multipliers.
+EXTRA_HARDWARE = frozenset({"fap", "fap_search"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one method's map does to the network under one profile."""
+
+    evaluations: int  # whole-network evaluations, the cost of rows and the loss model among them
+    seconds: float  # of choosing the map
+    calibration_loss: float  # nats
+    calibration_correct: int  # images
+    heldout_loss: float  # nats
+    heldout_correct: int  # images
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """One profile under every method."""
+
+    seed: int
+    healthy: Outcome
+    outcomes: Mapping[str, Outcome]  # keys of METHODS
+    notes: tuple[str, ...]  # of the search
+
+
+@dataclass(frozen=True, slots=True)
+class BaselinesResult:
+    """All profiles, and the sizes that they share."""
+
+    model: str
+    calibration: int  # images
+    heldout: int  # images
+    faulty_pes: int
+    pe: int
+    rows: tuple[ProfileRow, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that were run, in the order of METHODS."""
+        return tuple(name for name in METHODS if name in self.rows[0].outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    schedule: Schedule
+    evaluations: int
+    seconds: float
+
+
+def run(request: Request, seeds: Sequence[int], *, whole_genetic: bool = False) -> BaselinesResult:
+    """Judge every method on one profile per seed; a profile that is done is read back.
+
+    Parameters
+    ----------
+    request : as for a flow; its seed is replaced, its `out` holds one folder per seed.
+    seeds : seeds of the profiles and of every method's draws.
+    whole_genetic : whether the GA alone is run to the study's own size, too.
+    """
+    out = files.usable_folder(request.out)
+    rows = []
+    first: Flow | None = None
+    with Display(out / "study.log") as display:
+        for done, seed in enumerate(seeds):
+            display.progress("profiles", done, len(seeds))
+            config = request.config.model_copy(update={"seed": seed})
+            own = replace(request, config=config, out=out / f"seed-{seed}")
+            flow = Flow(own, StepStore(own.out / "steps"), display)
+            if first is None:
+                first = flow
+            else:
+                flow.share_model(first)
+            rows.append(_row(flow, seed, whole_genetic))
+            display.line(_line(rows[-1], len(flow.dataset.heldout.labels)))
+        display.progress("profiles", len(seeds), len(seeds))
+    if first is None:
+        raise ValueError("a study needs one profile or more")
+    data = first.dataset
+    return BaselinesResult(
+        model=first.network.name,
+        calibration=len(data.calibration.labels),
+        heldout=len(data.heldout.labels),
+        faulty_pes=request.config.faults.faulty_pes,
+        pe=first.array.pe,
+        rows=tuple(rows),
+    )
+
+
+def _row(flow: Flow, seed: int, whole_genetic: bool) -> ProfileRow:
+    inputs = (flow.network, flow.profile, flow.search.schedule, flow.search.evaluations, seed)
+    images = (flow.dataset.calibration, flow.dataset.heldout)
+    stored = flow.store.run(
+        "baselines", (*inputs, images, whole_genetic), lambda: _judge_all(flow, seed, whole_genetic)
+    )
+    outcomes = {name: Outcome(**values) for name, values in stored.items()}
+    healthy = outcomes.pop("healthy")
+    return ProfileRow(seed, healthy, outcomes, flow.search.notes)
+
+
+def _judge_all(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, dict[str, Any]]:
+    """Outcome of every method, and of the healthy network, as plain values to be kept."""
+    profile, bypassed = flow.profile, baselines.fap_profile(flow.profile)
+    kept = {}
+    for name, chosen in _chosen(flow, seed, whole_genetic).items():
+        kept[name] = _outcome(flow, bypassed if name in EXTRA_HARDWARE else profile, chosen)
+    kept["healthy"] = _outcome(flow, FaultProfile(profile.array), _plain(flow))
+    return kept
+
+
+def _outcome(flow: Flow, profile: FaultProfile, chosen: _Chosen) -> dict[str, Any]:
+    data = flow.dataset
+    calibration, heldout = (
+        flow.evaluator(split, Evaluator, profile).judge(chosen.schedule)
+        for split in (data.calibration, data.heldout)
+    )
+    return {
+        "evaluations": chosen.evaluations,
+        "seconds": chosen.seconds,
+        "calibration_loss": calibration.loss,
+        "calibration_correct": calibration.correct,
+        "heldout_loss": heldout.loss,
+        "heldout_correct": heldout.correct,
+    }
+
+
+# ---------------------------------------------------------------------------------- the methods
+
+
+def _plain(flow: Flow) -> _Chosen:
+    return _Chosen(identity_schedule(flow.network, flow.profile.array), 0, 0.0)
+
+
+def _chosen(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, _Chosen]:
+    """Every method's map, what it took and how long."""
+    network, profile, search = flow.network, flow.profile, flow.search
+    extra = model_evaluations(flow, profile)
+    same = search.evaluations + extra
+    show = flow.display.progress
+    chosen = {"plain": _plain(flow), SEARCH: _Chosen(search.schedule, same, search.seconds)}
+    with _timed(flow, "rule", chosen) as done:
+        done(baselines.greedy(network, profile), 0)
+    with _timed(flow, "assignment", chosen) as done:
+        run = prepare.prepare(network, profile, _fresh(flow, profile), None, silent, None)
+        done(run.space.decode(run.assigned.chromosome), extra)
+    with _timed(flow, "random", chosen) as done:
+        found, fitness = baselines.random_best(
+            network, profile, _fresh(flow, profile), same, seed, show
+        )
+        done(found, fitness.evaluations)
+    # generations that bring nothing new take no evaluation: there may be any number of them
+    sizes = {GENETIC: (same, same)}
+    if whole_genetic:
+        sizes[GENETIC_STUDY] = (STUDY_EVALUATIONS, baselines.STUDY_GENERATIONS)
+    for name, size in sizes.items():
+        with _timed(flow, name, chosen) as done:
+            found, fitness = baselines.genetic_alone(
+                network, profile, _fresh(flow, profile), size[0], seed, size[1], show
+            )
+            done(found, fitness.evaluations)
+    chosen |= _with_extra_hardware(flow, seed)
+    return {name: chosen[name] for name in METHODS if name in chosen}
+
+
+def _with_extra_hardware(flow: Flow, seed: int) -> dict[str, _Chosen]:
+    bypassed = baselines.fap_profile(flow.profile)
+    options = evolve.SearchOptions(**flow.config.schedule.model_dump())
+    evaluator, show = _fresh(flow, bypassed), flow.display.progress
+    result = interrupt.whole(
+        lambda: evolve.search(flow.network, bypassed, evaluator, options, seed, show)
+    )
+    evaluations = result.evaluations + model_evaluations(flow, bypassed)
+    return {
+        "fap": _plain(flow),
+        "fap_search": _Chosen(result.schedule, evaluations, result.seconds),
+    }
+
+
+def model_evaluations(flow: Flow, profile: FaultProfile) -> int:
+    """Evaluations that stand for what a search knows besides those it counts.
+
+    Each cost of a row on a class of slots counts as one; the loss model as one and one per logit
+    in each round that may build it. More than they take: the baselines get the difference.
+    """
+    space = make_space(flow.network, profile)
+    costs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
+    rounds = evolve.LARGE_ROUNDS if large(space) else evolve.ROUNDS
+    model = rounds * (1 + flow.network.layers[-1].rows)
+    return model + (costs if costs <= prepare.EXACT_PAIRS else 0)
+
+
+def _fresh(flow: Flow, profile: FaultProfile) -> Evaluator:
+    """An evaluator that knows nothing yet, so that no method lives on another's work."""
+    evaluator: Evaluator = flow.evaluator(flow.dataset.calibration, Evaluator, profile)
+    return evaluator
+
+
+@contextmanager
+def _timed(
+    flow: Flow, name: str, chosen: dict[str, _Chosen]
+) -> Iterator[Callable[[Schedule, int], None]]:
+    """Take the time of one method; it hands over its map and its evaluations."""
+    flow.display.progress(METHODS[name], 0, 1)
+    start = time.perf_counter()
+
+    def done(schedule: Schedule, evaluations: int) -> None:
+        chosen[name] = _Chosen(schedule, evaluations, time.perf_counter() - start)
+
+    yield done
+    flow.display.progress(METHODS[name], 1, 1)
+
+
+def _line(row: ProfileRow, heldout: int) -> str:
+    percent = {name: 100 * one.heldout_correct / heldout for name, one in row.outcomes.items()}
+    short = ", ".join(f"{name} {value:.2f}" for name, value in percent.items())
+    return f"seed {row.seed}: healthy {100 * row.healthy.heldout_correct / heldout:.2f}, {short} %"
+
+
+def request(
+    board: str, model: str | None, faulty: int, out: Path | None, cache: Path, data: Path | None
+) -> Request:
+    """What the study runs: the board's flow with one fault at an upper product or psum bit."""
+    changes: dict[str, Any] = {
+        "board": board,
+        "model": model,
+        "faults.faulty_pes": faulty,
+        "faults.bits": "upper",
+    }
+    changes |= {"faults.faults_per_pe": 1}
+    changes |= {"faults.site_area": {"product": 81.0, "psum": 11.0}}
+    folder = out or Path("build", f"study-baselines-{board}")
+    config = load_config(board_config(board), changes)
+    return Request(config=config, out=folder, cache=cache, data=data)

@@ -1,0 +1,185 @@
+"""The front of loss, passes and power: against enumeration, its seeds, and the point it renders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from hascodesign.array import identity_schedule
+from hascodesign.errors import ConfigError
+from hascodesign.schedule.evolve import search
+from hascodesign.schedule.formats import check, to_json
+from hascodesign.schedule.front import (
+    PowerShares,
+    most_passes,
+    pick,
+    rule,
+    search_front,
+    undominated,
+)
+from hascodesign.schedule.options import SearchOptions
+from hascodesign.types import Fault, FaultProfile, FrontPoint, SearchResult
+from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network
+
+ARRAY = array()
+NETWORK = dense_network([6, 3], 8, seed=1)
+PROFILE = FaultProfile(
+    ARRAY,
+    (
+        Fault(pe=1, kind="sa1", site="psum", bit=7),
+        Fault(pe=2, kind="sa1", site="product", simd=1, bit=6),
+    ),
+)
+POWER = PowerShares(0.6, 0.1, "a model")
+ALL = ("accuracy", "passes", "power")
+OPTIONS = SearchOptions(
+    population=8, generations=6, evaluations=300, random_maps=2, objectives=ALL, allowed_points=0.0
+)
+
+
+def tables(seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.exponential(1.0, (rows, 4)) * [0, 1, 2, 0] for rows in (6, 3)]
+
+
+def found(seed: int = 1, options: SearchOptions = OPTIONS) -> SearchResult:
+    return search_front(NETWORK, PROFILE, CostedTableEvaluator(tables(4)), options, seed, POWER)
+
+
+def least_cost(table: np.ndarray, passes: int) -> float:
+    """Least separable cost of one layer in so many passes, by every choice of PEs."""
+    fits = [
+        table[range(len(table)), pes].sum()
+        for pes in product(range(4), repeat=len(table))
+        if max(np.bincount(pes)) <= passes
+    ]
+    return float(min(fits))
+
+
+def test_the_front_of_a_separable_loss_is_the_one_by_enumeration() -> None:
+    # least passes 2 and 1; two healthy PEs take all rows in 3 and 2
+    assert most_passes(NETWORK, PROFILE, OPTIONS) == (3, 2)
+    every = {}
+    for passes in product((2, 3), (1, 2)):
+        costs = [least_cost(t, n) for t, n in zip(tables(4), passes, strict=True)]
+        # a pass takes ceil(8 inputs / 3 multipliers) and ceil(6 rows / 3) cycles
+        cycles = (3 * passes[0] + 2 * passes[1]) / (3 * 2 + 2 * 1)
+        every[passes] = (1.0 + sum(costs), float(sum(passes)), 0.6 * cycles + 0.1)
+    values = np.array(list(every.values()))
+    wanted = sorted(values[undominated(values)].tolist(), key=lambda v: v[1:])
+    front = found().front
+    assert front is not None
+    points = [(p.loss, float(p.passes), p.power) for p in front.points]
+    assert np.array(points) == pytest.approx(np.array(wanted))
+    assert len(points) >= 3
+    for point in front.points:
+        check(point.schedule, NETWORK)
+
+
+def test_the_front_has_the_best_map_of_the_least_passes_and_of_the_most() -> None:
+    evaluator = NetworkEvaluator(NETWORK, PROFILE, images=15)
+    options = replace(OPTIONS, evaluations=120)
+    result = search_front(NETWORK, PROFILE, evaluator, options, 3, POWER)
+    assert result.front is not None
+    points = result.front.points
+    single = search(NETWORK, PROFILE, evaluator, replace(options, objectives=("accuracy",)), 3)
+    assert points[0].passes == 3
+    assert points[0].loss <= single.loss
+    for a, b in product(points, points):
+        if a is not b:
+            no_worse = a.loss <= b.loss and a.passes <= b.passes and a.power <= b.power
+            assert not no_worse
+    assert result.evaluations <= 2 * 120
+    assert result.schedule is result.front.picked.schedule
+    assert result.loss == result.front.picked.loss
+
+
+def test_same_seed_same_front() -> None:
+    def bytes_of(result: SearchResult) -> list[bytes]:
+        assert result.front is not None
+        return [to_json(result.schedule), *(to_json(p.schedule) for p in result.front.points)]
+
+    assert bytes_of(found(5)) == bytes_of(found(5))
+
+
+def point(accuracy: float, passes: int, power: float, loss: float) -> FrontPoint:
+    return FrontPoint(identity_schedule(NETWORK, ARRAY), loss, accuracy, passes, power)
+
+
+def test_the_point_that_is_rendered_follows_the_rule() -> None:
+    points = [
+        point(0.90, 3, 0.7, 0.5),
+        point(0.985, 4, 0.9, 0.2),
+        point(0.985, 5, 0.8, 0.1),
+        point(0.99, 6, 1.0, 0.05),
+    ]
+    assert pick(points, 0.0, ALL) == 3
+    assert pick(points, 0.5, ALL) == 1
+    assert pick(points, 0.5, ("accuracy", "power", "passes")) == 2
+    assert pick(points, 20.0, ALL) == 0
+    assert rule(0.5, ALL) == (
+        "the least passes, then the least power, then the least loss, among the points within"
+        " 0.5 points of the best calibration accuracy"
+    )
+
+
+def test_equal_points_stand_once() -> None:
+    values = np.array([[1.0, 2.0], [1.0, 2.0], [0.5, 3.0], [1.0, 3.0], [2.0, 1.0]])
+    assert undominated(values) == [0, 2, 4]
+
+
+def test_extra_passes_and_the_banks_bound_the_passes() -> None:
+    assert most_passes(NETWORK, PROFILE, replace(OPTIONS, extra_passes=2)) == (4, 3)
+    none_healthy = FaultProfile(
+        ARRAY, tuple(Fault(pe=p, kind="sa1", site="psum", bit=p) for p in range(4))
+    )
+    assert most_passes(NETWORK, none_healthy, OPTIONS) == (4, 2)
+    # 3 and 2 words a pass: the least takes 8 words
+    for depth, passes in ((8, (2, 1)), (11, (3, 1)), (12, (3, 1)), (13, (3, 2))):
+        banks = FaultProfile(array(wmem_depth=depth), PROFILE.faults)
+        assert most_passes(NETWORK, banks, OPTIONS) == passes
+
+
+def test_pes_that_are_all_alike_leave_the_least_passes_alone() -> None:
+    clean = FaultProfile(ARRAY)
+    evaluator = NetworkEvaluator(NETWORK, clean, images=10)
+    result = search_front(NETWORK, clean, evaluator, OPTIONS, 1, POWER)
+    assert result.front is not None
+    assert [p.passes for p in result.front.points] == [3]
+
+
+@pytest.mark.parametrize("after", [60, 75, 200])
+def test_ctrl_c_gives_the_front_so_far(after: int) -> None:
+    evaluator = CostedTableEvaluator(tables(4), interrupt_after=after)
+    judge = evaluator.judge_many
+
+    def once(schedules):  # type: ignore[no-untyped-def]
+        try:
+            return judge(schedules)
+        except KeyboardInterrupt:
+            evaluator.interrupt_after = None
+            raise
+
+    evaluator.judge_many = once  # type: ignore[method-assign]
+    result = search_front(NETWORK, PROFILE, evaluator, OPTIONS, 1, POWER)
+    assert result.interrupted
+    assert any("Ctrl-C" in note for note in result.notes)
+    assert result.front is not None and result.front.points
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"objectives": ("passes",)}, "objectives must name accuracy"),
+        ({"objectives": ("accuracy", "accuracy")}, "objectives must differ"),
+        ({"objectives": ("accuracy", "area")}, "must be accuracy, passes or power, not area"),
+        ({"allowed_points": -1.0}, "allowed_points must be in [0, 100], not -1.0"),
+    ],
+)
+def test_objectives_out_of_range_are_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(OPTIONS, **change)  # type: ignore[arg-type]
+    assert words in str(caught.value)
