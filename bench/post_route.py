@@ -1,7 +1,7 @@
 """Post-route clock of some arrays on an ECP5: an open stand-in for a vendor's timing.
 
     python -m bench.post_route                          all arrays of the table
-    python -m bench.post_route 16x8x4p2 --paths         one, with its slowest path
+    python -m bench.post_route 16x8x4p4 --paths         one, with its slowest path
 
 A name is PE x SIMD x bits of both operands, then p and the register stages of a PE.
 """
@@ -21,21 +21,22 @@ from hascodesign.render.rtl import RtlOptions
 from hascodesign.types import ArraySpec, FaultProfile
 from tests import rtl_cases
 
-ARRAYS = ("16x8x4p2", "16x8x4p3", "8x4x8p2", "8x4x8p3")
+ARRAYS = ("16x8x4p4", "8x4x8p4")
 ACC_BITS = 24
 
 
 def measure(name: str, work: Path, multipliers: str, seed: int) -> timing.Timing:
-    """One array with a hidden and a last layer of a few passes."""
+    """One array with layers of every output, of a few passes."""
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+)p(\d)", name)
     if match is None:
-        raise SystemExit(f"an array must be named as 16x8x4p2, not {name}")
+        raise SystemExit(f"an array must be named as 16x8x4p4, not {name}")
     pe, simd, bits, pipeline = map(int, match.groups())
     rng = np.random.default_rng(1)
     spec = ArraySpec(pe, simd, bits, bits, ACC_BITS)
     layers = [
         rtl_cases.layer(rng, spec, 0, 2 * pe, 16 * simd, out_bits=4),
-        rtl_cases.layer(rng, spec, 1, 10, 2 * pe, kind="last"),
+        rtl_cases.layer(rng, spec, 1, 2 * pe, 2 * pe, kind="shift", out_bits=4),
+        rtl_cases.layer(rng, spec, 2, 10, 2 * pe, kind="last"),
     ]
     net = rtl_cases.network(layers)
     options = RtlOptions(pipeline=pipeline, multipliers="lut" if multipliers == "lut" else "dsp")

@@ -80,7 +80,7 @@ class VerifyConfig(_Section):
 class RenderConfig(_Section):
     """[render]: the hardware that is written."""
 
-    pipeline: int = Field(default=2, ge=0, le=2)  # register stages inside a PE
+    pipeline: int = Field(default=4, ge=0, le=5)  # register stages inside a PE
     multipliers: Multipliers = "dsp"
     clock_mhz: float | None = Field(default=None, gt=0, le=1000)  # None = the board's
 

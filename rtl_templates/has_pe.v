@@ -2,9 +2,9 @@
 //   acc = F_psum((first ? 0 : acc) + sum over s of F_product(F_weight(w_s) * F_act(a_s)))
 // accumulate and first belong to the operands PIPELINE enabled cycles earlier; enable = 0 holds it.
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after the adder tree (the accumulator
-// loop then holds one addition), 3 also before the multipliers. Registers never change a value.
-// Masks come with the operands they act on; xor masks, which may change from step to step, travel
-// down the pipeline with them.
+// loop then holds one addition), 3 also before the multipliers, 4 also in them, 5 also in the tree.
+// Registers never change a value. Masks come with the operands they act on; xor masks, which may
+// change from step to step, travel down the pipeline with them.
 `default_nettype none
 
 module has_pe #(
@@ -12,10 +12,8 @@ module has_pe #(
   parameter WEIGHT_BITS = 4,  // bits, two's complement
   parameter ACT_BITS = 8,     // bits, signedness at run time
   parameter ACC_BITS = 24,    // bits, two's complement, wraps
-  parameter PIPELINE = 2,     // register stages, 0 to 3
-  /* verilator lint_off UNUSEDPARAM */  // only synthesis reads the attribute
-  parameter USE_DSP = "yes",  // Vivado's attribute: "no" = multipliers in logic
-  /* verilator lint_on UNUSEDPARAM */
+  parameter PIPELINE = 4,     // register stages, 0 to 5
+  parameter USE_DSP = "yes",  // "no" = multipliers in logic
   parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
 ) (
   input  wire                                     clk,
@@ -43,6 +41,9 @@ module has_pe #(
 );
 
   localparam PRODUCT_BITS = WEIGHT_BITS + ACT_BITS + 1;
+  localparam BEFORE = PIPELINE > 3 ? 2 : PIPELINE > 2 ? 1 : 0;  // stages up to the whole product
+  localparam LEVELS = $clog2(SIMD + 1) - 1;    // of the adder tree that all products pass
+  localparam CUT = (1 << (LEVELS / 2)) - 1;    // first node of the level that stage 5 registers
 
   wire [SIMD*WEIGHT_BITS-1:0] weight_met, weight_held;
   wire [SIMD*ACT_BITS-1:0]    act_met, act_held;
@@ -61,14 +62,25 @@ module has_pe #(
       wire signed [WEIGHT_BITS-1:0] w = weight_held[s*WEIGHT_BITS +: WEIGHT_BITS];
       wire signed [ACT_BITS:0] a =
         {act_signed & act_held[(s+1)*ACT_BITS-1], act_held[s*ACT_BITS +: ACT_BITS]};
+      wire signed [PRODUCT_BITS-1:0] m;
+      wire [PRODUCT_BITS-1:0] met;
       /* verilator lint_off UNUSEDSIGNAL */  // a narrow accumulator never sees the top bit
-      (* use_dsp = USE_DSP *) reg signed [PRODUCT_BITS-1:0] product;
+      wire signed [PRODUCT_BITS-1:0] product;
       /* verilator lint_on UNUSEDSIGNAL */
 
+      has_multiplier #(
+        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(PIPELINE > 3 ? 1 : 0),
+        .USE_DSP(USE_DSP)
+      ) multiplier (
+        .clk(clk), .enable(enable), .weight(w), .act(a), .product(m)
+      );
+      has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(PIPELINE > 0 ? 1 : 0)) product_register (
+        .clk(clk), .enable(enable), .in(met), .out(product)
+      );
+
       if (FAULT_SITES != 0) begin : g_faulty
-        wire signed [PRODUCT_BITS-1:0] m = w * a;
-        wire [PRODUCT_BITS-1:0] met, xor_held;
-        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(PIPELINE > 2 ? 1 : 0)) xor_register (
+        wire [PRODUCT_BITS-1:0] xor_held;
+        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(BEFORE)) xor_register (
           .clk(clk), .enable(enable), .in(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
           .out(xor_held)
         );
@@ -77,17 +89,8 @@ module has_pe #(
           .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
           .mask_xor(xor_held), .faulty(met)
         );
-        if (PIPELINE > 0) begin : g_register
-          always @(posedge clk) if (enable) product <= met;
-        end else begin : g_wire
-          always @* product = met;
-        end
       end else begin : g_healthy
-        if (PIPELINE > 0) begin : g_register
-          always @(posedge clk) if (enable) product <= w * a;
-        end else begin : g_wire
-          always @* product = w * a;
-        end
+        assign met = m;
       end
     end
 
@@ -95,8 +98,12 @@ module has_pe #(
     /* verilator lint_off WIDTHTRUNC */
     // a heap: node i adds nodes 2i + 1 and 2i + 2; from SIMD - 1 on the nodes are the products
     for (s = 0; s < SIMD - 1; s = s + 1) begin : g_node
-      wire signed [ACC_BITS-1:0] left, right;
-      wire signed [ACC_BITS-1:0] both = left + right;
+      wire signed [ACC_BITS-1:0] left, right, both;
+      has_delay #(
+        .WIDTH(ACC_BITS), .DEPTH(PIPELINE > 4 && s >= CUT && s <= 2 * CUT ? 1 : 0)
+      ) node_register (
+        .clk(clk), .enable(enable), .in(left + right), .out(both)
+      );
       if (2 * s + 1 < SIMD - 1) begin : g_left
         assign left = g_node[2*s+1].both;
       end else begin : g_left_product
@@ -112,7 +119,9 @@ module has_pe #(
       assign sum = g_node[0].both;
     end else begin : g_one
       wire signed [ACC_BITS-1:0] wide = g_simd[0].product;
-      assign sum = wide;
+      has_delay #(.WIDTH(ACC_BITS), .DEPTH(PIPELINE > 4 ? 1 : 0)) one_register (
+        .clk(clk), .enable(enable), .in(wide), .out(sum)
+      );
     end
     /* verilator lint_on WIDTHTRUNC */
     /* verilator lint_on WIDTHEXPAND */

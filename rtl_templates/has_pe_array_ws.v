@@ -11,7 +11,7 @@ module has_pe_array_ws #(
   parameter WEIGHT_BITS = 4,    // bits
   parameter ACT_BITS = 8,       // bits
   parameter ACC_BITS = 24,      // bits
-  parameter PIPELINE = 2,       // register stages, 0 to 3
+  parameter PIPELINE = 4,       // register stages, 0 to 5
   parameter USE_DSP = "yes",
   parameter FAULT_SITES = 0,
   parameter [PE-1:0] FAULTY_PES = 0,  // PEs that FAULT_SITES = 1 gives masks

@@ -3,8 +3,9 @@
 //   acc = F_acc((first ? 0 : acc) + q of the last cell)
 // accumulate and first belong to the operands LATENCY enabled cycles earlier; enable = 0 holds it.
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after each cell's addition (each cell
-// then works a cycle later than the one above), 3 also before the multipliers. Masks come with the
-// operands they act on; xor masks travel down the pipeline with them.
+// then works a cycle later than the one above), 3 also before the multipliers, 4 also in them; 5 is
+// as 4, for there is no tree. Masks come with the operands they act on; xor masks travel down the
+// pipeline with them.
 `default_nettype none
 
 module has_pe_ws #(
@@ -12,10 +13,8 @@ module has_pe_ws #(
   parameter WEIGHT_BITS = 4,  // bits, two's complement
   parameter ACT_BITS = 8,     // bits, signedness at run time
   parameter ACC_BITS = 24,    // bits, two's complement, wraps
-  parameter PIPELINE = 2,     // register stages, 0 to 3
-  /* verilator lint_off UNUSEDPARAM */  // only synthesis reads the attribute
-  parameter USE_DSP = "yes",  // Vivado's attribute: "no" = multipliers in logic
-  /* verilator lint_on UNUSEDPARAM */
+  parameter PIPELINE = 4,     // register stages, 0 to 5
+  parameter USE_DSP = "yes",  // "no" = multipliers in logic
   parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
 ) (
   input  wire                                     clk,
@@ -55,11 +54,14 @@ module has_pe_ws #(
   generate
     for (s = 0; s < SIMD; s = s + 1) begin : g_cell
       localparam SKEW = (PIPELINE > 1 ? s : 0) + (PIPELINE > 2 ? 1 : 0);
+      localparam WHOLE = SKEW + (PIPELINE > 3 ? 1 : 0);  // when the whole product is there
       wire signed [WEIGHT_BITS-1:0] w;
       wire [ACT_BITS-1:0] act_held;
       wire signed [ACT_BITS:0] a = {act_signed & act_held[ACT_BITS-1], act_held};
+      wire signed [PRODUCT_BITS-1:0] m;
+      wire [PRODUCT_BITS-1:0] met;
       /* verilator lint_off UNUSEDSIGNAL */  // a narrow accumulator never sees the top bit
-      (* use_dsp = USE_DSP *) reg signed [PRODUCT_BITS-1:0] product;
+      wire signed [PRODUCT_BITS-1:0] product;
       /* verilator lint_on UNUSEDSIGNAL */
       wire [ACC_BITS-1:0] above, sum, sum_met, q;
 
@@ -68,6 +70,16 @@ module has_pe_ws #(
       );
       has_delay #(.WIDTH(ACT_BITS), .DEPTH(SKEW)) act_delay (
         .clk(clk), .enable(enable), .in(act_met[s*ACT_BITS +: ACT_BITS]), .out(act_held)
+      );
+
+      has_multiplier #(
+        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(PIPELINE > 3 ? 1 : 0),
+        .USE_DSP(USE_DSP)
+      ) multiplier (
+        .clk(clk), .enable(enable), .weight(w), .act(a), .product(m)
+      );
+      has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(PIPELINE > 0 ? 1 : 0)) product_register (
+        .clk(clk), .enable(enable), .in(met), .out(product)
       );
 
       if (s == 0) begin : g_top
@@ -84,10 +96,9 @@ module has_pe_ws #(
       assign sum = above + wide;
 
       if (FAULT_SITES != 0) begin : g_faulty
-        wire signed [PRODUCT_BITS-1:0] m = w * a;
-        wire [PRODUCT_BITS-1:0] met, product_held;
+        wire [PRODUCT_BITS-1:0] product_held;
         wire [ACC_BITS-1:0] psum_held;
-        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(SKEW)) product_delay (
+        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(WHOLE)) product_delay (
           .clk(clk), .enable(enable), .in(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
           .out(product_held)
         );
@@ -96,25 +107,16 @@ module has_pe_ws #(
           .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
           .mask_xor(product_held), .faulty(met)
         );
-        has_delay #(.WIDTH(ACC_BITS), .DEPTH(SKEW + (PIPELINE > 0 ? 1 : 0))) psum_delay (
+        has_delay #(.WIDTH(ACC_BITS), .DEPTH(WHOLE + (PIPELINE > 0 ? 1 : 0))) psum_delay (
           .clk(clk), .enable(enable), .in(psum_xor[s*ACC_BITS +: ACC_BITS]), .out(psum_held)
         );
         has_fault #(.WIDTH(ACC_BITS)) psum_fault (
           .value(sum), .mask_and(psum_and[s*ACC_BITS +: ACC_BITS]),
           .mask_or(psum_or[s*ACC_BITS +: ACC_BITS]), .mask_xor(psum_held), .faulty(sum_met)
         );
-        if (PIPELINE > 0) begin : g_register
-          always @(posedge clk) if (enable) product <= met;
-        end else begin : g_wire
-          always @* product = met;
-        end
       end else begin : g_healthy
+        assign met = m;
         assign sum_met = sum;
-        if (PIPELINE > 0) begin : g_register
-          always @(posedge clk) if (enable) product <= w * a;
-        end else begin : g_wire
-          always @* product = w * a;
-        end
       end
 
       has_delay #(.WIDTH(ACC_BITS), .DEPTH(PIPELINE > 1 ? 1 : 0)) sum_register (
@@ -128,7 +130,8 @@ module has_pe_ws #(
 
   generate
     if (FAULT_SITES != 0) begin : g_faults
-      localparam LATENCY = PIPELINE < 2 ? PIPELINE : PIPELINE - 1 + SIMD;
+      localparam STAGES = PIPELINE > 4 ? 4 : PIPELINE;
+      localparam LATENCY = STAGES < 2 ? STAGES : STAGES - 1 + SIMD;
       wire [ACC_BITS-1:0] acc_held;
       has_delay #(.WIDTH(ACC_BITS), .DEPTH(LATENCY)) acc_delay (
         .clk(clk), .enable(enable), .in(acc_xor), .out(acc_held)

@@ -1,6 +1,7 @@
 // has_rom: a memory with a registered output, contents from a $readmemh file; read-only unless
 // WRITABLE is 1: then the file holds the power-up contents.
-// value = word at address, one enabled clock cycle later. An address beyond DEPTH reads anything.
+// value = word at address, two enabled clock cycles later: a block RAM gives its word late in a
+// cycle, so a register holds it before any logic. An address beyond DEPTH reads anything.
 // INIT_FILE: plain name, found where the simulator or the synthesiser runs; "" = unknown contents.
 // Synthesis chooses between block RAM and logic by size.
 `default_nettype none
@@ -24,6 +25,7 @@ module has_rom #(
 );
 
   reg [WIDTH-1:0] words [0:DEPTH-1];
+  reg [WIDTH-1:0] word;
 
   generate
     if (INIT_FILE != "") begin : g_contents
@@ -37,7 +39,12 @@ module has_rom #(
     end
   endgenerate
 
-  always @(posedge clk) if (enable) value <= words[address];
+  always @(posedge clk) begin
+    if (enable) begin
+      word <= words[address];
+      value <= word;
+    end
+  end
 
 endmodule
 

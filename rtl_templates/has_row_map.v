@@ -1,5 +1,5 @@
 // has_row_map: which natural row a slot of the schedule computes, from the row-map ROM.
-// Slots stand in order (layer, pass, PE). row and used come one enabled cycle after the address.
+// Slots stand in order (layer, pass, PE). row and used come two enabled cycles after the address.
 // used = 0: the slot is idle (its word is all ones) and its result is to be dropped.
 // ROW_BITS: bits of a row number and of the ROM's words. DEPTH: slots. ADDRESS_BITS: at least 1.
 // INIT_FILE: $readmemh file.

@@ -1,5 +1,5 @@
 // has_shift: v / 2^shift rounded half to even, then clamped to low..high: all integer.
-// Two enabled cycles, one result a cycle.
+// Four enabled cycles, one result a cycle: shift, which way to round, round, clamp.
 // V_BITS: bits of v, two's complement. CODE_BITS: bits of code; low and high have one bit more, so
 // that they are two's complement whatever the signedness of the code.
 // SHIFT_BITS: bits of shift; shift is at most V_BITS.
@@ -26,11 +26,11 @@ module has_shift #(
   localparam [WIDTH-1:0] ONE = {{(WIDTH-1){1'b0}}, 1'b1};
 
   wire signed [WIDTH-1:0] value = {{(WIDTH-V_BITS){v[V_BITS-1]}}, v};
-  wire signed [WIDTH-1:0] quotient = value >>> shift;
-  wire [WIDTH-1:0] rest = value & ~(ONES << shift);
   wire [WIDTH-1:0] half = (ONE << shift) >> 1;
+  reg signed [WIDTH-1:0] quotient, quotient_held;
+  reg [WIDTH-1:0] rest;
   wire odd = quotient[0] && shift != {SHIFT_BITS{1'b0}};
-  wire up = (rest > half) || (rest == half && odd);
+  reg up;
 
   wire signed [WIDTH-1:0] least = {{(WIDTH-CODE_BITS-1){low[CODE_BITS]}}, low};
   wire signed [WIDTH-1:0] most = {{(WIDTH-CODE_BITS-1){high[CODE_BITS]}}, high};
@@ -41,7 +41,11 @@ module has_shift #(
 
   always @(posedge clk) begin
     if (enable) begin
-      rounded <= up ? quotient + ONE : quotient;
+      quotient <= value >>> shift;
+      rest <= value & ~(ONES << shift);
+      up <= (rest > half) || (rest == half && odd);
+      quotient_held <= quotient;
+      rounded <= up ? quotient_held + ONE : quotient_held;
       code <= clamped[CODE_BITS-1:0];
     end
   end

@@ -2,7 +2,7 @@
 // A pipelined binary search: stage i reads the threshold that splits what the i bits found so far
 // leave open (thresholds_<i>.mem, address {row, found bits}); one comparison a stage.
 // passed = v >= t, or v <= t where the row is descending. One result a cycle; acc at time 0,
-// v at 2 and passed at 2 + 2 * STAGES enabled cycles (v_late is v, delayed to that time).
+// v at 3 and passed at 3 + 3 * STAGES enabled cycles (v_late is v, delayed to that time).
 `default_nettype none
 
 module has_threshold #(
@@ -42,7 +42,7 @@ module has_threshold #(
     .write_enable(write_enable[0]), .write_address(write_address[ROW_BITS-1:0]),
     .write_value(write_value[BIAS_BITS-1:0])
   );
-  has_delay #(.WIDTH(ACC_BITS)) acc_register (
+  has_delay #(.WIDTH(ACC_BITS), .DEPTH(2)) acc_register (
     .clk(clk), .enable(enable), .in(acc), .out(acc_held)
   );
   always @(posedge clk) if (enable) v <= wide_acc + wide_bias;
@@ -66,7 +66,7 @@ module has_threshold #(
       has_delay descending_register (
         .clk(clk), .enable(enable), .in(descending_read), .out(descending)
       );
-      has_delay #(.WIDTH(ROW_BITS), .DEPTH(2)) row_register (
+      has_delay #(.WIDTH(ROW_BITS), .DEPTH(3)) row_register (
         .clk(clk), .enable(enable), .in(row), .out(row_held)
       );
 

@@ -1,6 +1,6 @@
 // has_threshold_stage: one comparison of a binary search over thresholds.
 // Reads the threshold of node_in, compares v with it, and appends the answer to the node.
-// Two enabled cycles, one result a cycle. Thresholds are V_BITS + 1 bits, so that every v has
+// Three enabled cycles, one result a cycle. Thresholds are V_BITS + 1 bits, so that every v has
 // values which it always or never passes.
 // NODE_BITS: bits of the address {row, found bits}. DEPTH: thresholds. STAGE: names the ROM, 0-9.
 `default_nettype none
@@ -28,9 +28,9 @@ module has_threshold_stage #(
   localparam [7:0] DIGIT = 48 + STAGE;  // ASCII
 
   wire [V_BITS:0] limit_word;
-  reg [NODE_BITS-1:0] node;
-  reg [V_BITS-1:0] v;
-  reg descending;
+  wire [NODE_BITS-1:0] node;
+  wire [V_BITS-1:0] v;
+  wire descending;
 
   has_rom #(
     .WIDTH(V_BITS + 1), .DEPTH(DEPTH), .ADDRESS_BITS(NODE_BITS),
@@ -40,15 +40,16 @@ module has_threshold_stage #(
     .write_enable(write_enable), .write_address(write_address), .write_value(write_value)
   );
 
+  has_delay #(.WIDTH(NODE_BITS + V_BITS + 1), .DEPTH(2)) read_delay (
+    .clk(clk), .enable(enable), .in({node_in, v_in, descending_in}), .out({node, v, descending})
+  );
+
   wire signed [V_BITS:0] limit = limit_word;
   wire signed [V_BITS:0] value = {v[V_BITS-1], v};
   wire passed = descending ? (value <= limit) : (value >= limit);
 
   always @(posedge clk) begin
     if (enable) begin
-      node <= node_in;
-      v <= v_in;
-      descending <= descending_in;
       node_out <= {node, passed};
       v_out <= v;
       descending_out <= descending;

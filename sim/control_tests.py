@@ -77,7 +77,7 @@ async def cycles(dut: Any) -> None:
     """A column takes max(steps, PE + 1) cycles; the rest is a fixed latency."""
     bench = Bench(dut, None)
     await bench.reset()
-    pes, latency = int(dut.PE.value), int(dut.LATENCY.value) + 2 * int(dut.STAGES.value) + 8
+    pes, latency = int(dut.PE.value), int(dut.LATENCY.value) + 3 * int(dut.STAGES.value) + 12
     for job in jobs():
         took = await bench.run(job)
         if bench.weights.sent:

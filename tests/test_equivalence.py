@@ -24,9 +24,10 @@ module definition #(parameter SIMD = 1, W = 1, A = 1, C = 1, PIPELINE = 0, FAULT
   input [SIMD*M-1:0] product_and, product_or, input [C-1:0] psum_and, psum_or,
   output reg [C-1:0] acc
 );
-  reg [X-1:0] line [0:3];
+  reg [X-1:0] line [0:4];
   always @(posedge clk) if (enable) begin
     line[0] <= operands; line[1] <= line[0]; line[2] <= line[1];
+    line[3] <= line[2]; line[4] <= line[3];
   end
   wire [X-1:0] here = PIPELINE == 0 ? operands : line[PIPELINE == 0 ? 0 : PIPELINE-1];
   wire [SIMD*W-1:0] weight, weight_xor;
@@ -58,10 +59,11 @@ module definition #(parameter SIMD = 1, W = 1, A = 1, C = 1, PIPELINE = 0, FAULT
 endmodule
 
 module harness #(parameter SIMD = 1, W = 1, A = 1, C = 1, PIPELINE = 0, FAULTS = 0,
+                 DSP = 1,
                  M = W + A + 1, X = SIMD*(2*W + 2*A + M) + C) (
   input clk, enable, accumulate, first, input [X-1:0] operands, output differ
 );
-  reg [1:0] age;  // operands that are in the pipeline; none is accumulated before
+  reg [2:0] age;  // operands that are in the pipeline; none is accumulated before
   wire full = age >= PIPELINE;
   always @(posedge clk) if (enable && !full) age <= age + 1'b1;
   wire live = accumulate && full;
@@ -81,7 +83,7 @@ module harness #(parameter SIMD = 1, W = 1, A = 1, C = 1, PIPELINE = 0, FAULTS =
     clk, enable, act_signed, live, first, operands, weight_and, weight_or, act_and, act_or,
     product_and, product_or, psum_and, psum_or, defined);
   has_pe #(.SIMD(SIMD), .WEIGHT_BITS(W), .ACT_BITS(A), .ACC_BITS(C), .PIPELINE(PIPELINE),
-           .FAULT_SITES(FAULTS)) gate (
+           .FAULT_SITES(FAULTS), .USE_DSP(DSP ? "yes" : "no")) gate (
     .clk(clk), .enable(enable), .weight(weight), .act(act), .act_signed(act_signed),
     .accumulate(live), .first(first),
     .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
@@ -94,7 +96,7 @@ endmodule
 
 # An array as one writes it who has never heard of faults.
 PLAIN = """
-module plain_pe #(parameter SIMD = 8, W = 4, A = 8, C = 24, PIPELINE = 2) (
+module plain_pe #(parameter SIMD = 8, W = 4, A = 8, C = 24, PIPELINE = 2, D = $clog2(SIMD)) (
   input clk, enable, act_signed, accumulate, first,
   input [SIMD*W-1:0] weight, input [SIMD*A-1:0] act, output reg [C-1:0] acc
 );
@@ -107,12 +109,18 @@ module plain_pe #(parameter SIMD = 8, W = 4, A = 8, C = 24, PIPELINE = 2) (
   generate for (s = 0; s < SIMD; s = s + 1) begin : leaf
     wire signed [W-1:0] w = weight_in[s*W +: W];
     wire signed [A:0] a = {act_signed & act_in[s*A+A-1], act_in[s*A +: A]};
-    reg signed [W+A:0] product;
-    if (PIPELINE > 0) always @(posedge clk) begin if (enable) product <= w * a; end
-    else always @* product = w * a;
+    reg signed [W+A:0] whole, product;
+    if (PIPELINE > 3) always @(posedge clk) begin if (enable) whole <= w * a; end
+    else always @* whole = w * a;
+    if (PIPELINE > 0) always @(posedge clk) begin if (enable) product <= whole; end
+    else always @* product = whole;
   end
   for (s = 0; s < SIMD - 1; s = s + 1) begin : node
-    wire signed [C-1:0] left, right, both = left + right;
+    wire signed [C-1:0] left, right;
+    reg signed [C-1:0] both;
+    if (PIPELINE > 4 && $clog2(s + 2) - 1 == D / 2)  // the middle level of a full tree
+      always @(posedge clk) begin if (enable) both <= left + right; end
+    else always @* both = left + right;
     if (2*s + 1 < SIMD - 1) assign left = node[2*s+1].both;
     else assign left = leaf[2*s+2-SIMD].product;
     if (2*s + 2 < SIMD - 1) assign right = node[2*s+2].both;
@@ -179,23 +187,28 @@ def sources(work: Path, text: str, *names: str, broken: tuple[str, str] | None =
     (work / "tests.v").write_text(text, encoding="ascii")
     for name in names:
         source = (share("rtl_templates") / name).read_text("ascii")
-        if broken is not None and name == "has_pe.v":
-            assert broken[0] in source
-            source = source.replace(*broken)
+        if broken is not None and broken[0] in source:
+            source, broken = source.replace(*broken), None
         (work / name).write_text(source, encoding="ascii")
         files.append(name)
+    assert broken is None
     return "\n".join(f"read_verilog -defer {name}" for name in files)
 
 
-PE_FILES = ("has_pe.v", "has_delay.v", "has_fault.v")
+PE_FILES = ("has_pe.v", "has_multiplier.v", "has_delay.v", "has_fault.v")
 PROVE = "sat -set-init-zero -prove differ 0"
 
 
 def prove_pe(
-    work: Path, shape: tuple[int, ...], goal: str, broken: tuple[str, str] | None = None
+    work: Path,
+    shape: tuple[int, ...],
+    goal: str,
+    broken: tuple[str, str] | None = None,
+    dsp: int = 1,
 ) -> subprocess.CompletedProcess[str]:
     names = ("SIMD", "W", "A", "C", "PIPELINE", "FAULTS")
     given = " ".join(f"-chparam {name} {v}" for name, v in zip(names, shape, strict=True))
+    given += f" -chparam DSP {dsp}"
     read = sources(work, DEFINITION, *PE_FILES, broken=broken)
     return yosys(
         work,
@@ -205,14 +218,16 @@ def prove_pe(
 
 
 @pytest.mark.parametrize("faults", [0, 1])
-@pytest.mark.parametrize("pipeline", [0, 1, 2, 3])
+@pytest.mark.parametrize("pipeline", range(6))
 def test_the_pe_is_its_arithmetic(tmp_path: Path, pipeline: int, faults: int) -> None:
     """For all operands and masks: by induction while enabled, and the first steps with stalls."""
     steps = pipeline + 3
     goals = f"{PROVE} -set enable 1 -tempinduct -maxsteps {steps} -verify\n"
     goals += f"{PROVE} -tempinduct-baseonly -maxsteps {steps} -verify"
-    done = prove_pe(tmp_path, (3, 2, 2, 7, pipeline, faults), goals)
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-500:]
+    sizes = (3, 2, 2, 7) if pipeline < 4 else (2, 2, 1, 6) if pipeline < 5 else (4, 2, 1, 5)
+    for dsp in (0, 1) if pipeline == 4 else (1,):  # whole or halved multipliers
+        done = prove_pe(tmp_path, (*sizes, pipeline, faults), goals, dsp=dsp)
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-500:]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +268,7 @@ ARRAY_FILES = (*PE_FILES, "has_pe_array.v", "has_weight_bank.v")
 EXTERNAL = "-chparam ROM_DEPTH 0 -chparam EXT_DEPTH 16"
 
 
-@pytest.mark.parametrize("pipeline", [0, 1, 2, 3])
+@pytest.mark.parametrize("pipeline", range(6))
 def test_a_healthy_array_has_the_cells_of_a_plain_one(tmp_path: Path, pipeline: int) -> None:
     size = f"-chparam PE 4 -chparam SIMD 4 -chparam PIPELINE {pipeline}"
     plain = cells(tmp_path, "plain_array", size, PLAIN)

@@ -99,8 +99,8 @@ def test_a_layer_name_stays_in_its_comment() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"pipeline": 4}, "pipeline must be 0 to 3, not 4"),
-        ({"pipeline": -1}, "pipeline must be 0 to 3, not -1"),
+        ({"pipeline": 6}, "pipeline must be 0 to 5, not 6"),
+        ({"pipeline": -1}, "pipeline must be 0 to 5, not -1"),
         ({"multipliers": "carry"}, "multipliers must be dsp or lut, not 'carry'"),
         ({"on_chip": (True,)}, "on_chip must have 3 entries, not 1"),
     ],
@@ -157,7 +157,7 @@ LINTED = {
     "all external, 101 PEs": (
         ArraySpec(101, 1, 1, 1, 16), False, RtlOptions(0, "lut", (False, False, False))
     ),
-    "no shift, wide": (ArraySpec(2, 8, 8, 8, 16), False, RtlOptions(3)),
+    "no shift, wide": (ArraySpec(2, 8, 8, 8, 16), False, RtlOptions(5, "lut")),
     "systolic, all kinds": (
         replace(SPEC, dataflow="ws"), True, RtlOptions(on_chip=(True, False, True))
     ),

@@ -17,15 +17,21 @@ SHAPES = [  # SIMD, WEIGHT_BITS, ACT_BITS, ACC_BITS, PIPELINE
     (5, 1, 4, 32, 3),
     (2, 3, 5, 17, 2),
     (4, 8, 8, 20, 0),
+    (8, 4, 8, 24, 4),
+    (5, 8, 8, 18, 5),
+    (1, 3, 2, 16, 5),
 ]
 
 
-def run(work: Path, shape: tuple[int, ...], rtl: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    work: Path, shape: tuple[int, ...], rtl: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
     names = ("SIMD", "WEIGHT_BITS", "ACT_BITS", "ACC_BITS", "PIPELINE")
     command = [sys.executable, str(share("sim", "run_bench.py")), "--top", "has_pe"]
     command += ["--bench", "pe_tests", "--rtl", str(rtl), "--work", str(work), "--faults"]
     for name, value in zip(names, shape, strict=True):
         command += ["--parameter", f"{name}={value}"]
+    command += more
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -35,12 +41,19 @@ def test_pe_equals_the_definition(tmp_path: Path, shape: tuple[int, ...]) -> Non
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+@pytest.mark.parametrize("shape", [(4, 8, 8, 24, 4), (9, 5, 4, 20, 5), (2, 1, 3, 16, 4)], ids=str)
+def test_pe_of_logic_equals_the_definition(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Its multipliers are cut in halves."""
+    done = run(tmp_path, shape, share("rtl_templates"), "--parameter", 'USE_DSP="no"')
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
         ("has_pe.v", "act_signed & act_held", "act_held"),
         ("has_pe.v", ".in(psum_xor)", ".in(psum_or)"),
-        ("has_pe.v", "wire signed [WEIGHT_BITS-1:0] w", "wire [WEIGHT_BITS-1:0] w"),
+        ("has_multiplier.v", "signed [WEIGHT_BITS-1:0]        weight", "[WEIGHT_BITS-1:0] weight"),
         ("has_fault.v", "| mask_or", "| mask_xor"),
         ("has_pe.v", "g_simd[2*s+3-SIMD]", "g_simd[2*s+2-SIMD]"),
     ],

@@ -26,7 +26,7 @@ from hascodesign.types import (
 )
 
 COLUMN_BITS = 24  # of the column counter: 16.7 million columns a run
-MAX_PIPELINE = 3  # register stages in a PE
+MAX_PIPELINE = 5  # register stages in a PE
 _THRESHOLDS, _SHIFT, _LOGITS = 0, 1, 2  # kinds of output, as has_layer_table names them
 
 
@@ -34,7 +34,7 @@ _THRESHOLDS, _SHIFT, _LOGITS = 0, 1, 2  # kinds of output, as has_layer_table na
 class RtlOptions:
     """How the array is built."""
 
-    pipeline: int = 2  # register stages in each PE, 0..3
+    pipeline: int = 4  # register stages in each PE, 0..5
     multipliers: Multipliers = "dsp"
     on_chip: tuple[bool, ...] = ()  # per layer: weights in ROM, else streamed; () = all on chip
 
@@ -147,7 +147,7 @@ def array_context(
     return {
         "row_bits": one_layer,
         "all_row_bits": all_layers,
-        "wide_row": widened("row", one_layer, all_layers),
+        "wide_row": widened("map_row", one_layer, all_layers),
         "pe": spec.pe,
         "simd": spec.simd,
         "weight_bits": spec.weight_bits,
@@ -176,7 +176,6 @@ def array_context(
         "memory_width": max(
             spec.pe * spec.simd * spec.weight_bits, value_bits(network, spec) + 1, one_layer
         ),
-        "passed_bits": max(stages, 1),
         "wide_passed": widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
         "ext_depth": ext_depth,

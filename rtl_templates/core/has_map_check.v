@@ -34,6 +34,7 @@ module has_map_check #(
   reg [SLOT_BITS:0] place;           // of the slot in its layer; of the row that is forgotten
   reg seen [0:(1<<ROW_BITS)-1];
   reg [ROW_BITS:0] count;            // different rows so far
+  reg asking;                        // a slot's row is on its way
   reg asked;                         // row is that of a slot
   wire [ROW_BITS-1:0] row;
   wire used;
@@ -63,16 +64,19 @@ module has_map_check #(
   end
 
   always @(posedge clk) begin
-    asked <= state == WALK;
+    asking <= state == WALK;
+    asked <= asking;
     wrong <= 1'b0;
     if (state == FORGET) count <= {(ROW_BITS+1){1'b0}};
     else if (asked && used) count <= count + 1'b1;
     if (rst || write_enable) begin
       state <= VOID;
+      asking <= 1'b0;
       asked <= 1'b0;
     end else if (bad_row) begin
       state <= WRONG;
       wrong <= 1'b1;
+      asking <= 1'b0;
       asked <= 1'b0;
     end else begin
       case (state)
@@ -92,7 +96,7 @@ module has_map_check #(
           if (walk_end) state <= COUNT;
         end
         COUNT: begin
-          if (!asked) begin
+          if (!asking && !asked) begin
             layer <= layer + 1'b1;
             if (count != rows[ROW_BITS:0]) begin
               state <= WRONG;
