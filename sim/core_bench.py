@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ STAGE_CYCLES, VALUES = 0x400, 0x800
 BUSY, HALTED = 1, 2
 SHORT, LONG, WEIGHTS, ROW_MAP = 1 << 8, 1 << 9, 1 << 10, 1 << 11
 ENABLE, CLASS_ONLY, RESTART = 1, 2, 4
-STALLED = 200_000  # cycles without a beat or a result after which the core is given up
+STALLED = int(os.environ.get("HAS_STALLED", "200000"))  # cycles without a beat: given up
 
 Beat = tuple[int, int]  # data, last
 

@@ -15,6 +15,7 @@ import cocotb
 import numpy as np
 from core_bench import CYCLES, STAGE_CYCLES, STATUS, CoreBench, ImageJob
 from core_check import arrange, mismatches
+from core_steps import idle
 
 
 @cocotb.test()
@@ -29,6 +30,7 @@ async def images(dut: Any) -> None:
     await bench.classify(job)
     seconds, cycles = time.perf_counter() - start, bench.cycles - first
     seen = arrange(bench, job)
+    await idle(bench)  # busy falls a few cycles after the last beat
     status = await bench.registers.value(STATUS)
     stages = len(job.acc) + len(job.pools)
     stage_cycles = [await bench.registers.value(STAGE_CYCLES + 4 * i) for i in range(stages)]

@@ -1,7 +1,8 @@
 """Run every layer of a job folder through has_array, and hold it to what the folder expects.
 
 Environment: HAS_VECTORS, folder of one npz per layer; HAS_RESULTS, folder for what came out
-(default ``results``); HAS_PAUSES, seed of random idle cycles and back-pressure (default none).
+(default ``results``); HAS_PAUSES, seed of random idle cycles and back-pressure (default none);
+HAS_STALLED, cycles without a beat or a result after which the array is given up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from cocotb.triggers import RisingEdge
 from streams import Checker, Driver, IntArray, Monitor, Pauses, Results, pack
 
 SET = "set_"  # keys of run-time faults: registers of tb_fault_masks
-STALLED = 100_000  # cycles without a beat or a result after which the array is given up
+STALLED = int(os.environ.get("HAS_STALLED", "100000"))  # cycles without a beat: given up
 
 
 @dataclass(frozen=True, slots=True)

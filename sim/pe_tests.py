@@ -44,6 +44,7 @@ class Shape:
 
 
 Masks = dict[tuple[str, int], tuple[int, int, int]]  # (site, multiplier) -> and, or, xor
+Flips = dict[tuple[str, int], int]  # xor masks of one step
 
 
 def read(word: int, bits: int, signed: bool) -> int:
@@ -59,18 +60,19 @@ class Model:
         self._shape, self._masks, self._act_signed = shape, masks, act_signed
         self._acc = 0
 
-    def _met(self, site: str, place: int, value: int, signed: bool = True) -> int:
-        and_, or_, xor = self._masks[site, place]
-        return read(((value & and_) | or_) ^ xor, self._shape.bits(site), signed)
-
-    def step(self, weights: list[int], acts: list[int], first: bool) -> int:
+    def step(self, weights: list[int], acts: list[int], flips: Flips, first: bool) -> int:
         """One step's accumulator."""
+
+        def met(site: str, place: int, value: int, signed: bool = True) -> int:
+            and_, or_, _ = self._masks[site, place]
+            faulty = ((value & and_) | or_) ^ flips[site, place]
+            return read(faulty, self._shape.bits(site), signed)
+
         total = 0 if first else self._acc
         for s, (weight, act) in enumerate(zip(weights, acts, strict=True)):
-            w = self._met("weight", s, weight)
-            a = self._met("act", s, act, self._act_signed)
-            total += self._met("product", s, w * a)
-        self._acc = self._met("psum", 0, total)
+            w, a = met("weight", s, weight), met("act", s, act, self._act_signed)
+            total += met("product", s, w * a)
+        self._acc = met("psum", 0, total)
         return self._acc
 
 
@@ -97,6 +99,20 @@ def draw_masks(rng: random.Random, shape: Shape, faults: int) -> Masks:
     return {key: (a, o, x) for key, (a, o, x) in masks.items()}
 
 
+def dense_masks(rng: random.Random, shape: Shape, share: float) -> Masks:
+    """That share of all bits stuck at 0, stuck at 1, and inverted."""
+
+    def bits(count: int) -> int:
+        return sum((rng.random() < share) << bit for bit in range(count))
+
+    return {
+        (site, place): (~bits(n) & ((1 << n) - 1), bits(n), bits(n))
+        for site in SITES
+        for n in (shape.bits(site),)
+        for place in range(shape.words(site))
+    }
+
+
 class Harness:
     """Drives operands, follows them through the pipeline, and compares."""
 
@@ -106,16 +122,36 @@ class Harness:
 
     def drive_masks(self, masks: Masks) -> None:
         """Put masks on the ports."""
-        for site in SITES:
-            for i, name in enumerate(("and", "or", "xor")):
-                words = [masks[site, place][i] for place in range(self.shape.words(site))]
-                port = getattr(self.dut, f"{site}_{name}")
-                port.value = join(words, self.shape.bits(site))
+        for i, name in enumerate(("and", "or", "xor")):
+            self.drive(name, {key: mask[i] for key, mask in masks.items()})
 
-    async def round(self, masks: Masks, act_signed: bool, draw: Callable[[int], int]) -> None:
-        """Steps back to back and with gaps, several columns, enable falling now and then."""
+    def drive(self, name: str, masks: Flips) -> None:
+        """Put one kind of masks on the ports."""
+        for site in SITES:
+            words = [masks[site, place] for place in range(self.shape.words(site))]
+            getattr(self.dut, f"{site}_{name}").value = join(words, self.shape.bits(site))
+
+    def drive_operands(self, weights: list[int], acts: list[int]) -> None:
+        """Put operands on the ports."""
+        self.dut.weight.value = join(weights, self.shape.weight_bits)
+        self.dut.act.value = join(acts, self.shape.act_bits)
+
+    def any_flips(self) -> Flips:
+        """Random xor masks."""
+        shape, rng = self.shape, self.rng
+        places = [(site, place) for site in SITES for place in range(shape.words(site))]
+        return {(site, place): rng.getrandbits(shape.bits(site)) for site, place in places}
+
+    async def round(
+        self, masks: Masks, act_signed: bool, draw: Callable[[int], int], changing: bool
+    ) -> None:
+        """Steps back to back and with gaps, several columns, enable falling now and then.
+
+        With ``changing`` every step has xor masks of its own.
+        """
         dut, shape, rng = self.dut, self.shape, self.rng
         self.drive_masks(masks)
+        flips = {key: mask[2] for key, mask in masks.items()}
         dut.act_signed.value = int(act_signed)
         model, pending = Model(shape, masks, act_signed), [(False, False)] * (shape.pipeline + 1)
         expected: list[int] = []
@@ -124,11 +160,13 @@ class Harness:
             first = not expected or rng.random() < 0.2
             weights = [draw(shape.weight_bits) for _ in range(shape.simd)]
             acts = [draw(shape.act_bits) for _ in range(shape.simd)]
+            if changing:
+                flips = self.any_flips()
             if live:
-                expected.append(model.step(weights, acts, first))
+                expected.append(model.step(weights, acts, flips, first))
             pending = [(live, first), *pending[:-1]]
-            dut.weight.value = join(weights, shape.weight_bits)
-            dut.act.value = join(acts, shape.act_bits)
+            self.drive("xor", flips)
+            self.drive_operands(weights, acts)
             dut.accumulate.value = int(pending[shape.pipeline][0])
             dut.first.value = int(pending[shape.pipeline][1])
             dut.enable.value = 1
@@ -144,6 +182,9 @@ class Harness:
     async def held(self, expected: int) -> None:
         """The accumulator after this edge; it must stand still while enable is low."""
         self.dut.enable.value = 0
+        junk = [self.rng.getrandbits(8) for _ in range(self.shape.simd)]
+        self.drive_operands(junk, junk[::-1])
+        self.drive("xor", self.any_flips())
         for _ in range(1 + (self.rng.random() < 0.2)):
             await self.edge
             got = self.dut.acc.value.to_signed()
@@ -159,10 +200,12 @@ async def steps(dut: Any) -> None:
     await harness.edge
     for number in range(ROUNDS):
         masks = draw_masks(rng, harness.shape, number % 8)
+        if number % 5 == 4:
+            masks = dense_masks(rng, harness.shape, rng.choice((0.05, 0.2)))
         extreme = number % 4 == 3
 
         def draw(bits: int, extreme: bool = extreme) -> int:
             ends = (0, (1 << bits) - 1, 1 << (bits - 1), (1 << (bits - 1)) - 1)
             return rng.choice(ends) if extreme else rng.randrange(1 << bits)
 
-        await harness.round(masks, bool(number & 8), draw)
+        await harness.round(masks, bool(number & 8), draw, number % 5 > 2)

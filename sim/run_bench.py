@@ -37,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--simulator", choices=("icarus", "verilator"), default="icarus")
     parser.add_argument("--library", type=Path, help="keeps Verilator's own objects for the next")
     parser.add_argument("--waves", action="store_true")
+    parser.add_argument("--built", action="store_true", help="take what the last run has built")
     return parser.parse_args()
 
 
@@ -114,7 +115,7 @@ def main() -> int:
         parameters=parameters(options),
         build_args=["-g2005-sv"] if options.simulator == "icarus" else VERILATOR,
         build_dir=work / "sim_build",
-        always=True,
+        always=not options.built,
         waves=options.waves,
         timescale=("1ns", "1ps"),
     )
