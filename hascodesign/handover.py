@@ -120,7 +120,9 @@ def core_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
     banks, words = render.buffer_sizes(network, schedule, plain)
     copies = banks * render.runs_read(network, spec)
     buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
-    return buffers + (lanes - 1) * control_ramb18(network, schedule, spec)
+    slots = sum(row_map.passes for row_map in schedule.layers) * spec.pe
+    checked = ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)
+    return buffers + checked + (lanes - 1) * control_ramb18(network, schedule, spec)
 
 
 def verify(

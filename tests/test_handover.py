@@ -76,6 +76,12 @@ def test_why_an_accelerator_is_refused() -> None:
     )
 
 
+def test_blocks_of_the_accelerator() -> None:
+    net, schedule, *_ = job(VerifyConfig()).build
+    # one lane; 4 banks of two maps, each within one block; the map once more
+    assert handover.core_ramb18(net, schedule) == 4 * 2 + 1
+
+
 def test_a_slow_convolution_is_named() -> None:
     held = job(VerifyConfig())
     stages = [CoreStage("layer0", 720, 648, 0, 0.9), CoreStage("layer1", 90, 30, 0, 0.3)]

@@ -58,10 +58,10 @@ module has_map_check #(
     .write_enable(write_enable), .write_address(write_address), .write_value(write_value)
   );
 
-  always @(posedge clk) begin
-    if (state == FORGET) seen[place[ROW_BITS-1:0]] <= 1'b0;
-    else if (asked && used) seen[row] <= 1'b1;
-  end
+  // one write port: distributed RAM has no more
+  wire forget = state == FORGET;
+  wire [ROW_BITS-1:0] marked = forget ? place[ROW_BITS-1:0] : row;
+  always @(posedge clk) if (forget || (asked && used)) seen[marked] <= !forget;
 
   always @(posedge clk) begin
     asking <= state == WALK;
