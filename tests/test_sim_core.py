@@ -25,7 +25,7 @@ from hascodesign.types import (
 )
 from hascodesign.verify import simulate
 from hascodesign.verify.core import expected, verify_core
-from tests import core_cases, rtl_cases, verify_cases
+from tests import core_cases, regress_core, rtl_cases, verify_cases
 
 
 @pytest.mark.parametrize("faults", [False, True])
@@ -70,6 +70,12 @@ def test_every_geometry(tmp_path: Path, case: tuple) -> None:
     plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(4)))
     codes = core_cases.images(rng, net, 2)
     run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True, pauses=1)
+    assert run.mismatches == 0, run.first
+
+
+@pytest.mark.parametrize("case", [12, 27, 38])  # 8 x 1; 16 x 2, weight-stationary; 32 x 1
+def test_a_sample_of_the_grid(tmp_path: Path, case: int) -> None:
+    run = regress_core.run(case, 0, tmp_path)
     assert run.mismatches == 0, run.first
 
 
