@@ -11,8 +11,8 @@ from rich.text import Text
 from hascodesign.array import generator
 from hascodesign.errors import ConfigError, FaultProfileError
 from hascodesign.faults import bram, formats, generate, masks, show, transient, voltage
-from hascodesign.faults.places import Half
-from hascodesign.faults.profile import one_of, shown
+from hascodesign.faults.places import Half, check_amount
+from hascodesign.faults.profile import MAX_SEED, one_of, shown
 from hascodesign.types import ArraySpec, FaultProfile
 
 CELLS_SUFFIX = ".cells.json"
@@ -31,7 +31,10 @@ class DrawOptions:
     radius: int = 2  # clustered, in multipliers
     pmax: float = 0.005  # lim, inf
     block: str = "0"  # lim: a number, mean or all
+    transient_bits: tuple[int, int] = transient.BITS  # lim, inf: accumulator bits
     volts: float | None = None  # threshold; None = all cells with their thresholds
+    shared: float = 0.28  # threshold
+    length: float = 0.5  # threshold, in multipliers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class LoadOptions:
     block: str = "0"  # .npy: a number, mean or all
     first_bram: int = 0  # measured lists: block RAM of the first bank
     seed: int = 0
+    transient_bits: tuple[int, int] = transient.BITS  # .npy: accumulator bits
 
 
 _NO_DRAW_OPTIONS = DrawOptions()
@@ -60,8 +64,12 @@ def draw(
 
     ``threshold`` without a voltage gives a ``.cells.json`` file, whatever ``form`` is.
     """
+    check_amount("seed", seed, MAX_SEED)
     if method == "threshold":
-        cells = voltage.draw_cells(array, generator(seed, "faults"), seed=seed)
+        rng = generator(seed, "faults")
+        cells = voltage.draw_cells(
+            array, rng, shared=options.shared, length=options.length, seed=seed
+        )
         if options.volts is None:
             return voltage.write_cells(cells)
         return formats.write(voltage.at_voltage(cells, options.volts), form)
@@ -87,6 +95,7 @@ def load(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> FaultProfile:
             array,
             probabilities,
             block=_block(options.block),
+            bits=options.transient_bits,
             seed=options.seed,
             source=f"probabilities of {source.name}",
         )
@@ -98,8 +107,29 @@ def load(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> FaultProfile:
 
 
 def convert(source: Path, form: str, options: LoadOptions = _NO_LOAD_OPTIONS) -> bytes:
-    """The profile of any source as bytes of form ``json`` or ``csv``."""
-    return formats.write(load(source, options), form)
+    """The profile of any source as bytes of form ``json``, ``csv`` or ``npy``."""
+    profile = load(source, options)
+    if form == "npy":
+        try:
+            return transient.write_probabilities(profile)
+        except FaultProfileError as error:
+            raise FaultProfileError(f"{formats.printable(source)}: {error}") from None
+    return formats.write(profile, form)
+
+
+def form_of(path: Path) -> str:
+    """Form of the file that a name asks for."""
+    return path.suffix.lower().removeprefix(".")
+
+
+def check_output(path: Path, *, cells: bool) -> None:
+    """Refuse a name that would be read back as something else."""
+    if path.name.endswith(CELLS_SUFFIX) != cells:
+        what = "a name that ends in" if cells else "no name that ends in"
+        raise ConfigError(
+            f"the file must have {what} {CELLS_SUFFIX}, not {formats.printable(path)}: method "
+            "threshold without a voltage writes cells, all else a profile"
+        )
 
 
 def mask_files(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> dict[str, bytes]:
@@ -133,8 +163,10 @@ def _drawn(array: ArraySpec, seed: int, method: str, options: DrawOptions) -> Fa
             array, rng, count=o.count, clusters=o.clusters, radius=o.radius, seed=seed
         ),
         "dead": lambda: generate.dead(array, rng, count=o.count, seed=seed),
-        "lim": lambda: transient.lim(array, rng, pmax=o.pmax, block=_block(o.block), seed=seed),
-        "inf": lambda: transient.inf(array, rng, pmax=o.pmax, seed=seed),
+        "lim": lambda: transient.lim(
+            array, rng, pmax=o.pmax, block=_block(o.block), bits=o.transient_bits, seed=seed
+        ),
+        "inf": lambda: transient.inf(array, rng, pmax=o.pmax, bits=o.transient_bits, seed=seed),
     }
     if method not in methods:
         known = (*methods, "threshold")

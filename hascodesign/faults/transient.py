@@ -20,6 +20,7 @@ Networks", IPSJ SIG Technical Report 2022-ARC-249 no. 19.
 
 from __future__ import annotations
 
+import io
 import math
 import tokenize
 import zipfile
@@ -155,6 +156,43 @@ def read_probabilities(path: Path) -> FloatArray:
             f"not {result[block, thread]}"
         )
     return result
+
+
+def write_probabilities(profile: FaultProfile) -> bytes:
+    """The ``.npy`` file of probabilities [1, PEs] that `from_probabilities` makes a profile of.
+
+    Raises
+    ------
+    FaultProfileError
+        An entry that is no transient of a PE's accumulated sum (its last cell in dataflow `ws`),
+        two of one PE, or entries that do not draw from the same bits; with the entry's number.
+    """
+    simd = profile.array.simd - 1 if profile.array.dataflow == "ws" else None
+    values = np.zeros((1, profile.array.pe))
+    span = transient_bits(profile.faults[0]) if profile.faults else BITS
+    for entry, fault in enumerate(profile.faults):
+        place = (fault.kind, fault.site, fault.simd)
+        if place != ("transient", "psum", simd) or fault.p is None:
+            cell = "" if simd is None else f" of multiplier {simd}"
+            raise FaultProfileError(
+                f"entry {entry}: a file of probabilities must hold kind transient at site psum"
+                f"{cell} only"
+            )
+        if values[0, fault.pe]:
+            raise FaultProfileError(f"entry {entry}: pe {fault.pe} must have one probability")
+        if transient_bits(fault) != span:
+            raise FaultProfileError(
+                f"entry {entry}: bits must be {list(span)} as in entry 0, the file has no bits"
+            )
+        values[0, fault.pe] = fault.p
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def transient_bits(fault: Fault) -> tuple[int, int]:
+    """Lowest and highest bit that a transient entry draws from."""
+    return fault.bits if fault.bits is not None else (fault.bit or 0, fault.bit or 0)
 
 
 def _drawn(
