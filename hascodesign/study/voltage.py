@@ -15,6 +15,7 @@ from hascodesign import array, files, stats
 from hascodesign.errors import ConfigError
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel
+from hascodesign.interrupt import whole
 from hascodesign.pipeline import Flow
 from hascodesign.request import Request
 from hascodesign.steps import StepStore
@@ -174,10 +175,8 @@ class _Bench:
             extra_passes=chosen.extra_passes,
         )
         evaluator = self.flow.evaluator(self.flow.dataset.calibration, self.kind, profile)
-        found = evolve.search(
-            self.flow.network, profile, evaluator, options, self.flow.config.seed, starts=starts
-        )
-        return found.schedule
+        arguments = (self.flow.network, profile, evaluator, options, self.flow.config.seed)
+        return whole(lambda: evolve.search(*arguments, starts=starts)).schedule
 
     def chip(self, draw: Draw, voltages: Sequence[float]) -> list[ChipPoint]:
         """One chip from its highest voltage to its lowest."""
