@@ -24,6 +24,7 @@ test: setup lint
 regress: setup
 	$(BIN)/python -m tests.regress_core
 	$(BIN)/python -m tests.regress_images
+	$(BIN)/python -m tests.regress_faults --jobs 2 --record build/regress-faults.jsonl
 
 MUTANTS ?= 200
 mutants: setup

@@ -308,6 +308,8 @@ def test_a_million_entries_are_refused_with_the_limit() -> None:
     assert said(data, "json") == (
         "entry 250000: a profile must have at most 250000 entries, not 1000000"
     )
+    lines = CSV_TEXT.replace("1,,,,dead,,,,\n", "1,,,,dead,,,,\n" * 250_000).encode()
+    assert said(lines, "csv").startswith("entry 250000: a profile must have at most 250000 entries")
 
 
 VALUES = st.one_of(

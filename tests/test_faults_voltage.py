@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hascodesign.array import generator
@@ -221,7 +221,11 @@ def test_nested_cells_of_a_list(tmp_path: Path) -> None:
         ("nan,1,2,3\n", "entry 0: must be volts, block RAM, address, bit"),
         ("0.53,1,2\n", "entry 0: must be volts, block RAM, address, bit"),
         ("0.53,1,2,3\n0.53,1,2,3\n", "entry 1: the same bit must stand once"),
-        ('0.53,1,2,"3\n', "unexpected end of data"),
+        ('0.53,1,2,3\n0.53,1,2,"3\n', "entry 1: the line must be CSV: unexpected end of data"),
+        ("0.53,1,2," + "3" * 200_000 + "\n", "entry 0: the line must be CSV: field larger"),
+        ("0.53,1,2," + "3" * 9000 + "\n", "entry 0: bit must be 0..15, not '333"),
+        ("0.53,1,2,1e0\n", "entry 0: bit must be 0..15, not '1e0'"),
+        ("-0.53,1,2,3\n", "entry 0: must be volts, block RAM, address, bit"),
     ],
 )
 def test_a_bad_list_gives_its_line(rows: str, words: str, tmp_path: Path) -> None:
@@ -230,6 +234,41 @@ def test_a_bad_list_gives_its_line(rows: str, words: str, tmp_path: Path) -> Non
     assert words in str(caught.value)
     assert "faults.csv: " in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+LIST = "vccbram_volt,bram,address,bit\n0.54,0,7,5\n0.53,0,7,5\n0.53,889,1023,15\n"
+CELLS = write_cells(
+    voltage.Cells(
+        FaultProfile(ARRAY, (Fault(0, "sa0", "psum", bit=1), Fault(1, "sa1", "psum", bit=2))),
+        frozen([600_000, 590_000]),
+        530_000,
+    )
+)
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_damaged_lists_and_cells_are_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    of_cells = data.draw(st.booleans())
+    content = bytearray(CELLS if of_cells else LIST.encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        new = data.draw(
+            st.one_of(st.binary(max_size=4), st.sampled_from([b",", b'"', b"\n", b"["]))
+        )
+        content[at : at + data.draw(st.integers(0, 4))] = new
+    path = tmp_path_factory.getbasetemp() / ("damaged.cells.json" if of_cells else "damaged.csv")
+    path.write_bytes(bytes(content))
+    try:
+        if of_cells:
+            check(at_voltage(voltage.read_cells(path), 0.6))
+        else:
+            found = bram.read_map(path)
+            assert all(bits.shape[1] == 3 for bits in found.faults.values())
+    except ConfigError as error:
+        assert str(error).isprintable()
 
 
 def test_what_a_list_cannot_give_is_named(tmp_path: Path) -> None:

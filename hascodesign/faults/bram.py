@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def read_map(path: Path) -> MeasuredMap:
         raise FaultProfileError(
             f"{printable(path)}: the text must be UTF-8: offset {error.start}"
         ) from None
-    except (FaultProfileError, csv.Error) as error:
+    except (FaultProfileError, csv.Error) as error:  # csv: the line of the names
         raise FaultProfileError(f"{printable(path)}: {error}") from None
 
 
@@ -161,24 +161,32 @@ def _placed(
         yield Fault(pe, "sa0", "wmem", simd, weight_bit, address) if used else None
 
 
-def _by_voltage(rows: Iterable[list[str]]) -> dict[int, IntArray]:
+def _by_voltage(rows: Iterator[list[str]]) -> dict[int, IntArray]:
     found: dict[int, dict[tuple[int, ...], None]] = {}
-    for entry, row in enumerate(rows):
-        cells = [cell.strip() for cell in row]
-        if len(cells) != len(COLUMNS) or not _VOLTS.fullmatch(cells[0]):
-            raise FaultProfileError(f"entry {entry}: must be volts, block RAM, address, bit")
-        place = tuple(int(c) if _DIGITS.fullmatch(c) else -1 for c in cells[1:])
-        for name, cell, value, end in zip(
-            COLUMNS[1:], cells[1:], place, (BRAMS, WORDS, BITS), strict=True
-        ):
-            if not 0 <= value < end:
-                raise FaultProfileError(
-                    f"entry {entry}: {name} must be 0..{end - 1}, not {shown(cell)}"
-                )
-        bits = found.setdefault(round(float(cells[0]) * 1e6), {})
-        if place in bits:
-            raise FaultProfileError(f"entry {entry}: the same bit must stand once at a voltage")
-        bits[place] = None
+    entry = -1
+    try:
+        for entry, row in enumerate(rows):
+            uv, place = _faulty_bit(entry, [cell.strip() for cell in row])
+            bits = found.setdefault(uv, {})
+            if place in bits:
+                raise FaultProfileError(f"entry {entry}: the same bit must stand once at a voltage")
+            bits[place] = None
+    except csv.Error as error:
+        raise FaultProfileError(f"entry {entry + 1}: the line must be CSV: {error}") from None
     if not found:
         raise FaultProfileError("the list must have one entry at least")
     return {uv: frozen(list(bits)) for uv, bits in found.items()}
+
+
+def _faulty_bit(entry: int, cells: list[str]) -> tuple[int, tuple[int, ...]]:
+    """Microvolts and place of one line of the list."""
+    if len(cells) != len(COLUMNS) or not _VOLTS.fullmatch(cells[0]):
+        raise FaultProfileError(f"entry {entry}: must be volts, block RAM, address, bit")
+    place = tuple(int(c) if _DIGITS.fullmatch(c) else -1 for c in cells[1:])
+    ends = (BRAMS, WORDS, BITS)
+    for name, cell, value, end in zip(COLUMNS[1:], cells[1:], place, ends, strict=True):
+        if not 0 <= value < end:
+            raise FaultProfileError(
+                f"entry {entry}: {name} must be 0..{end - 1}, not {shown(cell)}"
+            )
+    return round(float(cells[0]) * 1e6), place
