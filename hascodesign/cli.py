@@ -60,9 +60,7 @@ def _flow_command(last: str, help_text: str) -> None:
             float | None,
             typer.Option(help="Supply, V: the cells of --faults, or drawn ones, that fail at it."),
         ] = None,
-        schedule: Annotated[
-            OptionalPath, typer.Option(help="A schedule.json to judge and render, no search.")
-        ] = None,
+        schedule: Annotated[OptionalPath, typer.Option(help="A schedule.json: no search.")] = None,
         out: Annotated[
             OptionalPath, typer.Option(help="Output folder; build/<board> by default.")
         ] = None,
@@ -101,9 +99,10 @@ def _flow_command(last: str, help_text: str) -> None:
                 help="Images through the whole accelerator: 2 by default, 0 for the array alone."
             ),
         ] = None,
-        config: Annotated[
-            OptionalPath, typer.Option(help="A flow file to use for the board's own.")
-        ] = None,
+        config: Annotated[OptionalPath, typer.Option(help="A flow file, not the board's.")] = None,
+        post_route: Annotated[
+            bool, typer.Option("--post-route", help="Also time the array, routed on an ECP5.")
+        ] = False,
         fresh: Annotated[bool, typer.Option("--fresh", help="Compute every step again.")] = False,
         from_step: Annotated[
             str | None, typer.Option("--from", help=f"Compute again from: {', '.join(STEPS)}.")
@@ -147,6 +146,7 @@ def _flow_command(last: str, help_text: str) -> None:
                 schedule=schedule,
                 simulator=simulator,
                 device=torch_device,
+                post_route=post_route,
                 fresh=fresh,
                 from_step=from_step,
                 to_step=to_step,

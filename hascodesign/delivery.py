@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hascodesign import files, masking
+from hascodesign import files, masking, routing
 from hascodesign.errors import (
     ConfigError,
     HascodesignError,
@@ -49,6 +49,7 @@ def run_flow(request: Request) -> None:
         Anything the user can act on. On bad input nothing is left of a new output folder; on a
         mismatch no rendered file is left in an old one.
     """
+    routing.check(request)
     new = not request.out.exists()
     out = files.usable_folder(request.out)
     try:
@@ -94,10 +95,10 @@ def _run(request: Request, display: Display) -> None:
 
 def _redo(request: Request) -> frozenset[str]:
     if request.fresh:
-        return frozenset((*STEPS, masking.STEP))
+        return frozenset((*STEPS, masking.STEP, routing.STEP))
     if request.from_step is None:
         return frozenset()
-    return frozenset((*STEPS[STEPS.index(request.from_step) :], masking.STEP))
+    return frozenset((*STEPS[STEPS.index(request.from_step) :], masking.STEP, routing.STEP))
 
 
 def _time(step: StepRecord) -> str:
@@ -160,6 +161,7 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         whole=flow.verified[2],
         masking=masking.shares(flow),
         power=_power(flow.profile),
+        timing=routing.clock(flow),
         files=content,
         steps=flow.store.records,
         peak_rss_bytes=_peak_rss_bytes(),

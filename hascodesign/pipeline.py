@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hascodesign import array as arrays
-from hascodesign import codec, files, ops, stats
+from hascodesign import codec, files, judging, ops
 from hascodesign.boards import find
 from hascodesign.errors import ConfigError, HascodesignError
 from hascodesign.faults import commands, generate, voltage
@@ -266,30 +266,10 @@ class Flow:
     def _judge(self) -> dict[str, Accuracy]:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
 
-        heldout = self.dataset.heldout
+        heldout, brevitas = self.dataset.heldout, self.integers[1].brevitas_correct
         evaluator = self.evaluator(heldout, Evaluator)
-        n = len(heldout.labels)
-        named = {b.name: b for b in self.search.baselines}
-        randoms = [b for name, b in named.items() if name.startswith("random_")]
-        chosen = {
-            "faulty_identity": arrays.identity_schedule(self.network, self.profile.array),
-            "faulty_random_best": min(randoms, key=lambda b: b.loss).schedule,
-            "assignment": named["assignment"].schedule,
-            "scheduled": self.schedule,
-        }
-        points = () if self.search.front is None else self.search.front.points
-        chosen |= {f"front_{number:02d}": point.schedule for number, point in enumerate(points)}
-        judged = evaluator.judge_many([*chosen.values(), *(b.schedule for b in randoms)])
-        correct = [j.correct for j in judged]
-        result = {
-            "brevitas": stats.accuracy(self.integers[1].brevitas_correct, n),
-            "integer": stats.accuracy(evaluator.healthy_judgement().correct, n),
-        }
-        result |= {
-            name: stats.accuracy(count, n) for name, count in zip(chosen, correct, strict=False)
-        }
-        result["faulty_random_mean"] = stats.mean_accuracy(correct[len(chosen) :], n)
-        return result
+        judge = (self.network, self.profile.array, self.search, brevitas, len(heldout.labels))
+        return judging.accuracies(evaluator, *judge)
 
     @cached_property
     def on_chip(self) -> tuple[bool, ...]:

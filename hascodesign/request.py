@@ -27,6 +27,7 @@ class Request:
     schedule: Path | None = None
     simulator: Simulator = "icarus"
     device: str | None = None  # torch device that schedules are judged on; None = the kernels here
+    post_route: bool = False  # time the array on an ECP5 too
     fresh: bool = False
     from_step: str | None = None
     to_step: str = STEPS[-1]

@@ -154,6 +154,7 @@ def result(n: int = 360) -> FlowResult:
         ),
         masking=Masking(4, 4, 256, 0.25, 0.5),
         power=None,
+        timing=None,
         resources=resources(),
         files={"roms/row_map.mem": b"0\n", "faults.json": b"{}"},
         steps=(StepRecord("load", 1.5, True), StepRecord("verify", 25.5, False)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign import cli, codec
+from hascodesign import cli, codec, timing, tools
 from hascodesign.engine import gemm
 from hascodesign.pipeline import Flow
 from hascodesign.types import BuildPlan
@@ -217,6 +217,29 @@ def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, cap
     )
     assert run("flow", "--config", flow_file, "--out", copy) == 0
     assert "render     done" in capsys.readouterr().err
+
+
+def test_the_array_is_timed_where_asked(copy, flow_file, monkeypatch, capsys):
+    hop = timing.Hop(0.5, "clk-to-q", "first", "")
+    got = timing.Timing(104.5, "nextpnr 9", "ECP5", "a stand-in", (hop, hop), {"TRELLIS_FF": 7})
+    asked = []
+    monkeypatch.setattr(timing, "post_route_mhz", lambda *a, **k: asked.append(k) or got)
+    arguments = ("flow", "--config", flow_file, "--out", copy, "--post-route")
+    monkeypatch.setattr(tools, "find", lambda name: None if "nextpnr" in name else Path("/bin/sh"))
+    before = (copy / "report.json").read_bytes()
+    assert run(*arguments) == 3
+    assert "install: pip install 'hascodesign[nextpnr]'" in capsys.readouterr().err
+    assert (copy / "report.json").read_bytes() == before
+    monkeypatch.setattr(tools, "find", lambda name: Path("/bin/sh"))
+    for _ in range(2):
+        assert run(*arguments) == 0
+    assert "The array alone reaches 104.5 MHz on ECP5: a stand-in." in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert [k["multipliers"] for k in asked] == ["dsp"]  # the second is served from its step
+    part = json.loads((copy / "report.json").read_text())["timing"]
+    assert (part["mhz"], part["from"], part["cells"]) == (104.5, "first", {"TRELLIS_FF": 7})
+    assert "reaches 104.5 MHz" in (copy / "report.html").read_text()
 
 
 def test_whole_images_run_through_the_accelerator_by_default(built):

@@ -34,9 +34,11 @@ WORK = {
 }
 TOP = {
     "handover": 3,
+    "judging": 3,
     "faults_cli": 3,
     "pipeline": 4,
     "masking": 5,
+    "routing": 5,
     "delivery": 5,
     "study": 6,
     "bench": 6,

@@ -22,7 +22,7 @@ def test_keys_that_the_format_promises() -> None:
     assert list(report) == [
         "version", "command", "seed", "board", "array", "model", "data", "equivalence", "accuracy",
         "recovery", "schedule", "verification", "masked", "power",
-        "core", "files", "resources", "steps", "peak_rss_bytes",
+        "core", "files", "resources", "timing", "steps", "peak_rss_bytes",
     ]  # fmt: skip
     assert report["version"] == 1
     assert report["board"] == "pynq-z2"
@@ -88,6 +88,11 @@ def test_masked_faults_and_modelled_power() -> None:
     }  # fmt: skip
     assert report["power"] is None
     assert report_json.build(replace(RESULT, power={"voltage": 0.6}))["power"] == {"voltage": 0.6}
+
+
+def test_the_clock_only_where_it_was_asked_for() -> None:
+    assert report_json.build(RESULT)["timing"] is None
+    assert report_json.build(replace(RESULT, timing={"mhz": 99.5}))["timing"] == {"mhz": 99.5}
 
 
 def test_resources_in_percent_and_none_where_the_board_has_none() -> None:

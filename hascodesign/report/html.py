@@ -14,6 +14,7 @@ from hascodesign.report.record import (
     describe,
     masking_words,
     power_words,
+    timing_words,
 )
 
 _TEMPLATE = "report.html.j2"
@@ -41,6 +42,7 @@ def context(result: FlowResult) -> dict[str, Any]:
         "faults": _faults(result),
         "masked": masking_words(result.masking),
         "power": "" if result.power is None else power_words(result.power),
+        "clock": "" if result.timing is None else timing_words(result.timing),
         "severities": array_map.SEVERITIES,
         "left_out": array_map.left_out(profile, schedule),
         "lost": result.accuracy["integer"].value - result.accuracy["faulty_identity"].value,

@@ -46,6 +46,7 @@ def build(result: FlowResult) -> dict[str, Any]:
             for path, content in sorted(result.files.items())
         ],
         "resources": _resources(result),
+        "timing": result.timing,
         "steps": [
             {"name": step.name, "seconds": step.seconds, "cached": step.cached}
             for step in result.steps

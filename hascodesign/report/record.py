@@ -62,6 +62,7 @@ class FlowResult:
     whole: WholeImages  # through the accelerator
     masking: Masking
     power: Mapping[str, Any] | None  # modelled, shares of nominal; None without a supply voltage
+    timing: Mapping[str, Any] | None  # clock on an open stand-in; None = not asked for
     files: Mapping[str, bytes]  # path below the output folder -> content
     steps: Sequence[StepRecord]
     peak_rss_bytes: int
@@ -106,6 +107,13 @@ def power_words(power: Mapping[str, Any]) -> str:
     return (
         f"At {power['voltage']:g} V the array takes {100 * power['relative']:.1f} % of its power at"
         f" nominal voltage; {power['label']}."
+    )
+
+
+def timing_words(timing: Mapping[str, Any]) -> str:
+    """The post-route clock, in one sentence that says what it is not."""
+    return (
+        f"The array alone reaches {timing['mhz']:.1f} MHz on {timing['device']}: {timing['note']}."
     )
 
 

@@ -6,7 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hascodesign.report.record import ACCURACIES, FlowResult, masking_words, power_words
+from hascodesign.report.record import (
+    ACCURACIES,
+    FlowResult,
+    masking_words,
+    power_words,
+    timing_words,
+)
 from hascodesign.types import WholeImages
 
 
@@ -115,4 +121,6 @@ def sentences(result: FlowResult) -> list[str]:
     lines += filter(None, [masking_words(result.masking)])
     if result.power is not None:
         lines.append(power_words(result.power))
+    if result.timing is not None:
+        lines.append(timing_words(result.timing))
     return [*lines, *result.search.notes, *result.whole.notes, *result.resources.notes]
