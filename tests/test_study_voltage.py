@@ -76,8 +76,8 @@ def test_sentences_say_what_is_saved_and_that_it_is_a_model() -> None:
     assert saved[0.64] in lines[2]
     less = 1 - PowerModel().power(0.56).relative / PowerModel().power(0.6).relative
     assert lines[3] == (
-        f"modelled chips: there the schedule takes {less:.1%} less modelled power than the plain"
-        " order"
+        "modelled chips: the schedule at the lowest such voltage of its mean takes"
+        f" {less:.1%} less modelled power than the plain order at its own"
     )
     assert lines[-2] == "nothing was measured"
     assert "model, not measured" in lines[-1]
