@@ -173,7 +173,9 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
 def _power(profile: FaultProfile) -> dict[str, Any] | None:
     """Modelled power where the profile is that of a supply voltage, with the model's words."""
     volts = profile.conditions.get("voltage")
-    return asdict(power.power(volts)) if isinstance(volts, float) else None
+    # anybody may call a condition so; the cells' own is in volts of the whole array's supply
+    own = profile.conditions.get("generator") == "threshold"
+    return asdict(power.power(volts)) if own and isinstance(volts, float) else None
 
 
 @contextmanager
