@@ -43,6 +43,7 @@ async def images(dut: Any) -> None:
         "stage_cycles": np.array(stage_cycles),
         "image_cycles": np.array(await bench.registers.value(CYCLES)),
         "cycles": np.array(cycles),
+        "status": np.array(status),
     }
     np.savez(results / "images.npz", allow_pickle=False, **values)
     dut._log.info(f"{len(job.codes)} images, {cycles} cycles, {cycles / seconds:.0f} cycles/s")

@@ -152,7 +152,8 @@ def verify_core(
     ------
     ConfigError : an unknown simulator.
     ToolNotFound : the simulator is not installed.
-    StepFailed : it did not build, a memory file did not load, or results are missing.
+    StepFailed : it did not build, a memory file did not load, results are missing, or the
+        accelerator is not idle and free of errors at the end.
     """
     inside = tuple(on_chip or (True,) * len(network.layers))
     applied = profile if faults else replace(profile, faults=())
@@ -207,6 +208,10 @@ def _compare(
     got: dict[str, IntArray],
     run: tuple[str, bool, float],
 ) -> CoreVerification:
+    if got["status"]:
+        raise StepFailed(
+            f"the accelerator must be idle and without an error, not of status {got['status']:#x}"
+        )
     last = len(network.layers) - 1
     pairs = {
         name: (values, got[name])
