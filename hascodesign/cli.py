@@ -218,8 +218,8 @@ def study_baselines(
     model: Model = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Profiles of seeds 1 to N.")] = 20,
     faulty: Annotated[int, typer.Option(min=1, help="Faulty PEs, one fault in each.")] = 4,
-    whole_genetic: Annotated[
-        bool, typer.Option("--whole-genetic", help="The GA alone at the HAS study's size, too.")
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="The GA alone at the HAS study's size, too.")
     ] = False,
     out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
 ) -> None:
@@ -227,7 +227,7 @@ def study_baselines(
     from hascodesign.study import baselines, baselines_report  # noqa: PLC0415  (start-up time)
 
     request = baselines.request(find(board).name, model, faulty, out, _cache(), _data_for(model))
-    result = baselines.run(request, range(1, n + 1), whole_genetic=whole_genetic)
+    result = baselines.run(request, range(1, n + 1), thorough=thorough)
     baselines_report.write(result, request.out)
     _console().print(baselines_report.table(result))
     for line in baselines_report.sentences(result):

@@ -40,13 +40,15 @@ RUNS = ("healthy", "faulty")
 
 
 def power_shares(profile: FaultProfile) -> PowerShares:
-    """The power model at the profile's voltage, nominal where it names none, for a search."""
+    """The power model for a search: at the voltage of the profile's cells, else at nominal."""
     from hascodesign.schedule.front import PowerShares  # noqa: PLC0415  (pymoo: start-up time)
 
     model = PowerModel()
     given = profile.conditions.get("voltage")
     volts = model.nominal
-    if isinstance(given, int | float) and 0 < given <= model.nominal:
+    # anybody may call a condition so; the cells' own is in volts of the whole array's supply
+    own = profile.conditions.get("generator") == "threshold"
+    if own and isinstance(given, int | float) and 0 < given <= model.nominal:
         volts = float(given)
     power = model.power(volts)
     label = (

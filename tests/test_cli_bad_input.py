@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hascodesign import cli, delivery
+from hascodesign import cli, codec, delivery
+from hascodesign.array import identity_schedule
+from hascodesign.faults import formats
+from hascodesign.schedule.formats import to_json
 
 FACTORY = """
 import brevitas.nn as qnn
@@ -115,6 +118,29 @@ def test_missing_files(call, tmp_path):
     refused(call("flow", "--faults", tmp_path / "none.json"), "none.json")
     refused(call("flow", "--schedule", tmp_path / "none.json"), "none.json")
     refused(call("flow", "--model", "none.py:net", "--data", tmp_path), "none.py")
+
+
+BAD_SCHEDULES = {
+    "cut short": (lambda text: text[:-30], "schedule.json must be JSON"),
+    "version": (lambda text: text.replace('"version": 1', '"version": 7'), "must be 1, not 7"),
+    "another array": (lambda text: text.replace('"pe": 16', '"pe": 8'), "must be the array's 16"),
+    "a row twice": (lambda text: text.replace("[0, 1,", "[0, 0,", 1), "row 0 must stand once"),
+    "no text": (lambda _: "\x00", "schedule.json must be JSON"),
+}
+
+
+def test_a_schedule_that_is_none(call, tmp_path):
+    out = tmp_path / "o"
+    assert call("render", "--to", "faults", "--out", out)[0] == 0
+    network = codec.decode((out / "steps" / "integerise.npz").read_bytes())[0]
+    plain = identity_schedule(network, formats.read(out / "faults.json").array)
+    path = tmp_path / "schedule.json"
+    for change, words in BAD_SCHEDULES.values():
+        path.write_text(change(to_json(plain).decode()))
+        result = call("render", "--out", out, "--schedule", path)
+        refused(result, words)
+        assert len([line for line in result[1] if "stored" not in line]) == 1
+    assert not (out / "unverified").exists()
 
 
 def data(tmp_path, images=None, labels=None):

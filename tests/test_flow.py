@@ -134,9 +134,20 @@ def test_another_seed_gives_another_profile(built, tmp_path, flow_file):
 def test_a_schedule_can_be_given_back(built, tmp_path, flow_file):
     arguments = ("--config", flow_file, "--out", tmp_path / "o")
     given = ("--schedule", built / "schedule.json", "--faults", built / "faults.json")
-    assert run("render", *arguments, *given) == 0
-    made = (tmp_path / "o" / "unverified" / "schedule.json").read_bytes()
-    assert made == (built / "schedule.json").read_bytes()
+    assert run("verify", *arguments, *given) == 0
+    out = tmp_path / "o"
+    assert (out / "schedule.json").read_bytes() == (built / "schedule.json").read_bytes()
+    assert contents(out, "rtl", "roms", "hls") == contents(built, "rtl", "roms", "hls")
+    stored = {name: codec.decode((out / "steps" / f"{name}.npz").read_bytes()) for name in STEPS}
+    assert (stored["schedule"].algorithm, stored["schedule"].evaluations) == ("given", 1)
+    assert stored["verify"][0].mismatches == 0
+    # judged on the same images as where it was found
+    first = json.loads((built / "report.json").read_text())
+    assert stored["judge"]["scheduled"].value == first["accuracy"]["scheduled"]["value"]
+    assert stored["schedule"].loss == first["schedule"]["loss"]
+
+
+STEPS = ("schedule", "judge", "verify")
 
 
 # ------------------------------------------------------------------- a wrong bit fails the flow

@@ -71,8 +71,9 @@ def test_the_page_shows_the_front_and_says_which_point_is_rendered() -> None:
     ("conditions", "dynamic", "static", "volts"),
     [
         ({}, 0.75, 0.25, "at 1 V"),
-        ({"voltage": 0.6}, 0.75 * 0.36, 0.25 * 0.6, "at 0.6 V"),
-        ({"voltage": "low"}, 0.75, 0.25, "at 1 V"),
+        ({"voltage": 0.6, "generator": "threshold"}, 0.75 * 0.36, 0.25 * 0.6, "at 0.6 V"),
+        ({"voltage": 0.6}, 0.75, 0.25, "at 1 V"),
+        ({"voltage": "low", "generator": "threshold"}, 0.75, 0.25, "at 1 V"),
     ],
 )
 def test_the_power_is_that_of_the_profiles_voltage(

@@ -21,7 +21,7 @@ def test_keys_that_the_format_promises() -> None:
     report = json.loads(report_json.dumps(report_json.build(RESULT)))
     assert list(report) == [
         "version", "command", "seed", "board", "array", "model", "data", "equivalence", "accuracy",
-        "recovery", "schedule", "verification", "masked", "power",
+        "recovery", "within_noise", "schedule", "verification", "masked", "power",
         "core", "files", "resources", "timing", "steps", "peak_rss_bytes",
     ]  # fmt: skip
     assert report["version"] == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from hascodesign.report import terminal
+from hascodesign.report import html, json, terminal
 from hascodesign.stats import accuracy
 from tests import report_case
 
@@ -66,3 +66,18 @@ def test_masked_faults_and_power_are_said() -> None:
     )
     none = replace(RESULT.masking, faults=0, tried=0, accumulators=1.0, classes=1.0)
     assert "Each alone" not in " ".join(shown(replace(RESULT, masking=none)))
+
+
+def test_a_win_that_heldout_images_do_not_show_is_said_everywhere() -> None:
+    plain = report_case.result().accuracy["faulty_identity"]
+    little = accuracy(round(plain.value * 3.6) + 6, 360)
+    same = dict(report_case.result().accuracy) | {"scheduled": little}
+    result = replace(report_case.result(), accuracy=same)
+    words = "wins +1.67 points over the plain order, within the plain order's own 95 % interval"
+    assert words in " ".join(terminal.sentences(result))
+    assert words in json.build(result)["within_noise"]
+    assert words in html.render(result).decode().replace("&#39;", "'")
+    much = report_case.result()
+    assert json.build(much)["within_noise"] is None
+    assert not any("own 95 % interval" in line for line in terminal.sentences(much))
+    assert "own 95 % interval" not in html.render(much).decode()

@@ -36,6 +36,7 @@ def build(result: FlowResult) -> dict[str, Any]:
             if not name.startswith(FRONT)
         },
         "recovery": result.recovery,
+        "within_noise": result.within_noise,
         "schedule": _schedule(result),
         "verification": _verification(result),
         "masked": asdict(result.masking),

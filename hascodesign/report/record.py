@@ -78,6 +78,19 @@ class FlowResult:
         return "has_core, the accelerator," if self.whole.built else "has_array, the array alone,"
 
     @property
+    def within_noise(self) -> str | None:
+        """One sentence where held-out images cannot tell the schedule from the plain order."""
+        plain, scheduled = self.accuracy["faulty_identity"], self.accuracy["scheduled"]
+        low, high = plain.ci95
+        if scheduled.value > high:
+            return None
+        return (
+            f"On held-out images the schedule wins {scheduled.value - plain.value:+.2f} points over"
+            f" the plain order, within the plain order's own 95 % interval, {low:.1f} to"
+            f" {high:.1f} %: these images show no win."
+        )
+
+    @property
     def percent(self) -> dict[str, float | None]:
         """Of each resource what the top module takes, percent; None where the board has none."""
         used, available = self.resources.used, self.resources.available

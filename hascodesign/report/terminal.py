@@ -123,4 +123,6 @@ def sentences(result: FlowResult) -> list[str]:
         lines.append(power_words(result.power))
     if result.timing is not None:
         lines.append(timing_words(result.timing))
+    if result.within_noise is not None:
+        lines.append(result.within_noise)
     return [*lines, *result.search.notes, *result.whole.notes, *result.resources.notes]

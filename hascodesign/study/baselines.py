@@ -44,11 +44,12 @@ METHODS: Mapping[str, str] = MappingProxyType(
         GENETIC_STUDY: f"GA alone, the study's {STUDY_EVALUATIONS:,} evaluations",
         SEARCH: "assignment + GA (the default search)",
         "fap": "faulty multipliers zeroed (as FAP), plain order",
+        "fap_assignment": "faulty multipliers zeroed, assignment",
         "fap_search": "faulty multipliers zeroed, assignment + GA",
     }
 )
 #: Methods on an array that can bypass its faulty multipliers.
-EXTRA_HARDWARE = frozenset({"fap", "fap_search"})
+EXTRA_HARDWARE = frozenset({"fap", "fap_assignment", "fap_search"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,15 @@ class _Chosen:
     seconds: float
 
 
-def run(request: Request, seeds: Sequence[int], *, whole_genetic: bool = False) -> BaselinesResult:
+def run(request: Request, seeds: Sequence[int], *, thorough: bool = False) -> BaselinesResult:
     """Judge every method on one profile per seed; a profile that is done is read back.
 
     Parameters
     ----------
     request : as for a flow; its seed is replaced, its `out` holds one folder per seed.
     seeds : seeds of the profiles and of every method's draws.
-    whole_genetic : whether the GA alone is run to the study's own size, too.
+    thorough : whether the GA alone is run to the study's own size, too, and the search on the
+        array that bypasses its faulty multipliers.
     """
     out = files.usable_folder(request.out)
     rows = []
@@ -119,7 +121,7 @@ def run(request: Request, seeds: Sequence[int], *, whole_genetic: bool = False) 
                 first = flow
             else:
                 flow.share_model(first)
-            rows.append(_row(flow, seed, whole_genetic))
+            rows.append(_row(flow, seed, thorough))
             display.line(_line(rows[-1], len(flow.dataset.heldout.labels)))
         display.progress("profiles", len(seeds), len(seeds))
     if first is None:
@@ -135,22 +137,22 @@ def run(request: Request, seeds: Sequence[int], *, whole_genetic: bool = False) 
     )
 
 
-def _row(flow: Flow, seed: int, whole_genetic: bool) -> ProfileRow:
+def _row(flow: Flow, seed: int, thorough: bool) -> ProfileRow:
     inputs = (flow.network, flow.profile, flow.search.schedule, flow.search.evaluations, seed)
     images = (flow.dataset.calibration, flow.dataset.heldout)
     stored = flow.store.run(
-        "baselines", (*inputs, images, whole_genetic), lambda: _judge_all(flow, seed, whole_genetic)
+        "baselines", (*inputs, images, thorough), lambda: _judge_all(flow, seed, thorough)
     )
     outcomes = {name: Outcome(**values) for name, values in stored.items()}
     healthy = outcomes.pop("healthy")
     return ProfileRow(seed, healthy, outcomes, flow.search.notes)
 
 
-def _judge_all(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, dict[str, Any]]:
+def _judge_all(flow: Flow, seed: int, thorough: bool) -> dict[str, dict[str, Any]]:
     """Outcome of every method, and of the healthy network, as plain values to be kept."""
     profile, bypassed = flow.profile, baselines.fap_profile(flow.profile)
     kept = {}
-    for name, chosen in _chosen(flow, seed, whole_genetic).items():
+    for name, chosen in _chosen(flow, seed, thorough).items():
         kept[name] = _outcome(flow, bypassed if name in EXTRA_HARDWARE else profile, chosen)
     kept["healthy"] = _outcome(flow, FaultProfile(profile.array), _plain(flow))
     return kept
@@ -179,7 +181,7 @@ def _plain(flow: Flow) -> _Chosen:
     return _Chosen(identity_schedule(flow.network, flow.profile.array), 0, 0.0)
 
 
-def _chosen(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, _Chosen]:
+def _chosen(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
     """Every method's map, what it took and how long."""
     network, profile, search = flow.network, flow.profile, flow.search
     extra = model_evaluations(flow, profile)
@@ -189,8 +191,7 @@ def _chosen(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, _Chosen]:
     with _timed(flow, "rule", chosen) as done:
         done(baselines.greedy(network, profile), 0)
     with _timed(flow, "assignment", chosen) as done:
-        run = prepare.prepare(network, profile, _fresh(flow, profile), None, silent, None)
-        done(run.space.decode(run.assigned.chromosome), extra)
+        done(_assigned(flow, profile), extra)
     with _timed(flow, "random", chosen) as done:
         found, fitness = baselines.random_best(
             network, profile, _fresh(flow, profile), same, seed, show
@@ -198,7 +199,7 @@ def _chosen(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, _Chosen]:
         done(found, fitness.evaluations)
     # generations that bring nothing new take no evaluation: there may be any number of them
     sizes = {GENETIC: (same, same)}
-    if whole_genetic:
+    if thorough:
         sizes[GENETIC_STUDY] = (STUDY_EVALUATIONS, baselines.STUDY_GENERATIONS)
     for name, size in sizes.items():
         with _timed(flow, name, chosen) as done:
@@ -206,22 +207,30 @@ def _chosen(flow: Flow, seed: int, whole_genetic: bool) -> dict[str, _Chosen]:
                 network, profile, _fresh(flow, profile), size[0], seed, size[1], show
             )
             done(found, fitness.evaluations)
-    chosen |= _with_extra_hardware(flow, seed)
+    chosen |= _with_extra_hardware(flow, seed, thorough)
     return {name: chosen[name] for name in METHODS if name in chosen}
 
 
-def _with_extra_hardware(flow: Flow, seed: int) -> dict[str, _Chosen]:
+def _assigned(flow: Flow, profile: FaultProfile) -> Schedule:
+    run = prepare.prepare(flow.network, profile, _fresh(flow, profile), None, silent, None)
+    return run.space.decode(run.assigned.chromosome)
+
+
+def _with_extra_hardware(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
     bypassed = baselines.fap_profile(flow.profile)
+    extra = model_evaluations(flow, bypassed)
+    chosen = {"fap": _plain(flow)}
+    with _timed(flow, "fap_assignment", chosen) as done:
+        done(_assigned(flow, bypassed), extra)
+    if not thorough:
+        return chosen
     options = evolve.SearchOptions(**flow.config.schedule.model_dump())
     evaluator, show = _fresh(flow, bypassed), flow.display.progress
     result = interrupt.whole(
         lambda: evolve.search(flow.network, bypassed, evaluator, options, seed, show)
     )
-    evaluations = result.evaluations + model_evaluations(flow, bypassed)
-    return {
-        "fap": _plain(flow),
-        "fap_search": _Chosen(result.schedule, evaluations, result.seconds),
-    }
+    evaluations = result.evaluations + extra
+    return chosen | {"fap_search": _Chosen(result.schedule, evaluations, result.seconds)}
 
 
 def model_evaluations(flow: Flow, profile: FaultProfile) -> int:
