@@ -114,7 +114,7 @@ def build(
     schedule: Schedule,
     profile: FaultProfile,
     on_chip: tuple[bool, ...] | None = None,
-    pipeline: int = 2,
+    pipeline: int = 4,
     lanes: int = 0,
 ) -> BuildPlan:
     inside = on_chip or (True,) * len(net.layers)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hascodesign import array
+from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.types import ArraySpec, Dataflow, FaultProfile, IntegerNetwork, Schedule
 from hascodesign.verify.core import CoreVerification, verify_core
 from tests import core_cases, rtl_cases
@@ -59,7 +60,7 @@ def run(case: int, seed: int, work: Path) -> CoreVerification:
     profile = rtl_cases.any_profile(rng, spec, 8, words)
     inside = tuple(bool(rng.integers(4)) for _ in net.layers)
     lanes = (0, 2, 4)[case % 3]
-    pipeline = int(rng.integers(4))
+    pipeline = int(rng.integers(MAX_PIPELINE + 1))
     plan = core_cases.build(net, schedule, profile, inside, pipeline=pipeline, lanes=lanes)
     return verify_core(
         net,

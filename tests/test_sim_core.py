@@ -13,6 +13,7 @@ import pytest
 from hascodesign import array, ops
 from hascodesign.engine.network import Evaluator
 from hascodesign.render.rom import build_roms
+from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.resources import share
 from hascodesign.types import (
     ArraySpec,
@@ -67,7 +68,7 @@ def test_every_geometry(tmp_path: Path, case: tuple) -> None:
     net = core_cases.random_network(rng, spec, shape, convs, pool=pool, hidden=hidden)
     schedule = core_cases.random_schedule(rng, net, spec)
     profile = rtl_cases.random_profile(rng, spec, 6)
-    plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(4)))
+    plan = core_cases.build(net, schedule, profile, pipeline=int(rng.integers(MAX_PIPELINE + 1)))
     codes = core_cases.images(rng, net, 2)
     run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True, pauses=1)
     assert run.mismatches == 0, run.first
