@@ -4,9 +4,9 @@
     python -m bench.mutants --count 20 --suite pe --seed 2
 
 yosys makes single mutations of the elaborated PE, array and core (``mutate -list``); each mutant is
-run through the cocotb benches in Icarus up to the first test that fails. One that no bench kills is
-handed to yosys's equivalence check, against the module as it was. ``mutants.json`` has every mutant
-and what came of it; a run that is stopped goes on from there.
+run through the cocotb benches in Icarus up to the first test that fails. Equivalent is one that no
+output depends on, or that passes the benches and that yosys proves to do what its module did.
+``mutants.json`` has every mutant and what came of it; a run that is stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -55,6 +55,16 @@ hierarchy -top both
 equiv_simple -seq 3
 equiv_induct -seq 5
 equiv_status -assert
+"""
+# an inverter in the mutation's place, alone left coarse, so that no pass merges it with others
+DEAD = """
+hierarchy -top {top}
+flatten
+select -assert-min 1 c:*mutate.cc*
+select -set rest * c:*mutate.cc* %d
+simplemap @rest
+opt_clean -purge
+select -assert-count 0 c:*mutate.cc*
 """
 _PARAMETER = re.compile(
     r"^\s*(?:parameter|localparam)\s+(?:\[[^\]]*\]\s*|integer\s+)?(\w+)\s*=\s*([^;/]+?)\s*[,;]?\s*(?://.*)?$",
@@ -167,6 +177,13 @@ def passes(suite: Suite, bench: Bench, work: Path, limit: float) -> tuple[bool, 
     return False, failed[1] if failed else bench.modules
 
 
+def dead(suite: Suite, mutant: Mutant, work: Path) -> bool:
+    """Whether nothing that the top module gives depends on the mutated bit."""
+    inverted = re.sub(r"-mode \w+", "-mode inv", mutant.command)
+    script = f"read_rtlil ../design.il\n{inverted}\n{DEAD.format(top=suite.top)}"
+    return yosys(suite, script, work)
+
+
 def equivalent(suite: Suite, mutant: Mutant, work: Path) -> bool:
     """Whether yosys proves that the mutated module does what it did."""
     words = mutant.command.split()
@@ -181,6 +198,9 @@ def judge(suite: Suite, mutant: Mutant, work: Path, limits: list[float]) -> None
     """Benches, then the proof where all pass."""
     start = time.perf_counter()
     shutil.rmtree(work, ignore_errors=True)
+    if dead(suite, mutant, work):
+        mutant.fate, mutant.by = "equivalent", "nothing reads it"
+        return
     netlist(suite, mutant.command, work)
     for bench, limit in zip(suite.benches, limits, strict=True):
         passed, how = passes(suite, bench, work, limit)
@@ -188,7 +208,8 @@ def judge(suite: Suite, mutant: Mutant, work: Path, limits: list[float]) -> None
             mutant.fate, mutant.by = "killed", how
             break
     else:
-        mutant.fate = "equivalent" if equivalent(suite, mutant, work) else "alive"
+        same = equivalent(suite, mutant, work)
+        mutant.fate, mutant.by = ("equivalent", "sat") if same else ("alive", "")
     mutant.seconds = round(time.perf_counter() - start, 1)
 
 
