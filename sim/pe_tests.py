@@ -100,15 +100,15 @@ def draw_masks(rng: random.Random, shape: Shape, faults: int) -> Masks:
 
 
 def dense_masks(rng: random.Random, shape: Shape, share: float) -> Masks:
-    """That share of all bits stuck at 0, stuck at 1, and inverted."""
+    """That share of all bits stuck at 0, stuck at 1, and inverted; of the sum's a few alone."""
 
-    def bits(count: int) -> int:
+    def bits(count: int, share: float) -> int:
         return sum((rng.random() < share) << bit for bit in range(count))
 
     return {
-        (site, place): (~bits(n) & ((1 << n) - 1), bits(n), bits(n))
+        (site, place): (~bits(n, p) & ((1 << n) - 1), bits(n, p), bits(n, p))
         for site in SITES
-        for n in (shape.bits(site),)
+        for n, p in ((shape.bits(site), share / 8 if site == "psum" else share),)
         for place in range(shape.words(site))
     }
 
@@ -200,8 +200,8 @@ async def steps(dut: Any) -> None:
     await harness.edge
     for number in range(ROUNDS):
         masks = draw_masks(rng, harness.shape, number % 8)
-        if number % 5 == 4:
-            masks = dense_masks(rng, harness.shape, rng.choice((0.05, 0.2)))
+        if number % 5 in (2, 4):
+            masks = dense_masks(rng, harness.shape, rng.choice((0.1, 0.3)))
         extreme = number % 4 == 3
 
         def draw(bits: int, extreme: bool = extreme) -> int:
