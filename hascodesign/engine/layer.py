@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.array import k_order, stored_weights, wrap
+from hascodesign.array import k_order, wrap
 from hascodesign.engine.cells import cells_of, draws_of
 from hascodesign.engine.classes import HEALTHY, SlotClass, classify
 from hascodesign.engine.kernels import LANES, Cells, Draws, feed, store, walk
@@ -85,8 +85,9 @@ class LayerOnArray:
         row_of_k = np.append(np.argsort(taken), -1)  # the -1 of padding stays
         self.sources = np.ascontiguousarray(row_of_k[self.order])
         self.weights = Weights(np.ascontiguousarray(layer.weights[:, taken], dtype=np.int8))
-        rows = np.arange(layer.rows)[None, :]
-        self.stored = stored_weights(layer.weights, self.order, rows)[:, 0].astype(np.int16)
+        padded = np.zeros((layer.rows, layer.depth + 1), dtype=np.int16)
+        padded[:, :-1] = layer.weights
+        self.stored = padded[:, self.order]  # index -1 is the 0 of padding
 
     @property
     def spec(self) -> ArraySpec:

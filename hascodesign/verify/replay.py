@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign import array
-from hascodesign.engine import gemm
+from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.reference import GOLDEN, WORD, transient_bits
+from hascodesign.engine.slots import pe_faults
 from hascodesign.types import (
     BoolArray,
     Fault,
@@ -45,10 +46,12 @@ class Replay:
 
     def changed(self) -> BoolArray:
         """Whether some accumulator differs from the run without each fault, [faults, N]."""
-        struck = self._accumulate(self.profile)
+        first = self._on_array(self.profile)
+        struck = self._accumulate(first)
         rows = []
         for entry in range(len(self.profile.faults)):
-            rows.append((struck != self._accumulate(without(self.profile, entry))).any(axis=0))
+            other = self._on_array(without(self.profile, entry), like=first)
+            rows.append((struck != self._accumulate(other)).any(axis=0))
         return np.array(rows, dtype=np.bool_).reshape(-1, len(self.columns))
 
     def exercised(self) -> BoolArray:
@@ -64,16 +67,21 @@ class Replay:
                     lanes = taken  # the next PE takes them from this one
         return found
 
-    def _accumulate(self, profile: FaultProfile) -> IntArray:
-        return gemm.accumulate(
+    def _on_array(self, profile: FaultProfile, like: LayerOnArray | None = None) -> LayerOnArray:
+        return LayerOnArray(
             profile,
+            pe_faults(profile),
             self.layer,
-            self.row_map,
-            self.activations,
+            passes=self.row_map.passes,
+            base=self.base,
             layer_index=self.layer.index,
-            wmem_base=self.base,
-            columns=self.columns,
+            like=like,
         )
+
+    def _accumulate(self, on_array: LayerOnArray) -> IntArray:
+        rows, classes = np.arange(self.layer.rows), on_array.classes_of(self.row_map)
+        codes = (self.activations & 0xFF).astype(np.uint8)
+        return on_array.accumulate(rows, classes, codes, self.columns).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
