@@ -27,7 +27,7 @@ def a_result(**changes):
     made = BenchResult(
         describe(), "bench", "mnist-cnn", 1000, "random", 3, CLEAN,
         (Line("passes", "healthy", share=0, seconds=CLEAN, ratio=CLEAN, target=1.2),),
-        (Point("images", 64, CLEAN, True), Point("images", 128, CLEAN, True)),
+        (Point("images", 64, CLEAN, CLEAN, True), Point("images", 128, CLEAN, CLEAN, True)),
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -40,20 +40,23 @@ def test_spread_has_the_quartiles():
 
 def test_work_and_reference_take_turns(monkeypatch):
     """Each ratio is to the mean of the reference runs just before and after."""
-    now = [0.0]
+    now, cpu = [0.0], [0.0]
     taken = {"reference": iter([9, 1, 3, 2, 4]), "work": iter([9, 4, 5, 9])}
     order = []
 
     def step(name):
         order.append(name)
-        now[0] += next(taken[name])
+        now[0] += (seconds := next(taken[name]))
+        cpu[0] += seconds * (3 if name == "work" else 1)
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "process_time", lambda: cpu[0])
     compared = timing.compare(lambda: step("reference"), lambda: step("work"), 3)
     assert order[2:] == ["reference", *["work", "reference"] * 3]
     # 4 / 2, 5 / 2.5, 9 / 3
     assert (compared.ratio.median, compared.ratio.high) == (2.0, 2.5)
     assert compared.ratio.least == 4 / 1 and compared.ratio.n == 3
+    assert compared.cpu_ratio.median == 3 * 2.0
     assert compared.seconds.median == 5 and compared.reference.median == 2.5
 
 
@@ -143,11 +146,14 @@ def test_parts_of_an_earlier_run_are_kept(tmp_path):
 
 
 def test_tables_and_verdicts():
-    slow = Line("passes", "act (os)", 25, "one", CLEAN, CLEAN.scaled(20), CLEAN, target=2.0)
+    slow = Line(
+        "passes", "act (os)", 25, "one", CLEAN, CLEAN.scaled(20), CLEAN.scaled(5), CLEAN, target=2.0
+    )
     fast = Line("memory", "flow", value=1.5, unit="GB", target=2.0)
     text = result.markdown(a_result(lines=(slow, fast)))
     assert (
-        "| act (os) | 25 % | one | 200 ms | 4.00 | 3.00-5.00 | 2.00 | 0.20 | 2 | missed |" in text
+        "| act (os) | 25 % | one | 200 ms | 4.00 | 3.00-5.00 | 2.00 | 1.00 | 0.20 | 2 | missed |"
+        in text
     )
     assert "| flow | 1.5 GB | 2 | reached |" in text
     assert slow.met is False and fast.met is True and replace(fast, target=None).met is None

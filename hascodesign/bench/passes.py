@@ -143,6 +143,7 @@ def _on(
         name=f"{line.name} on {device}",
         seconds=timed.seconds,
         ratio=timed.ratio,
+        cpu_ratio=timed.cpu_ratio,
         float_ratio=None,
         target=None,
     )
@@ -162,6 +163,7 @@ def _measured(subject: Subject, profile: FaultProfile, schedule: Schedule, repea
         share=0,
         seconds=timed.seconds,
         ratio=timed.ratio,
+        cpu_ratio=timed.cpu_ratio,
         float_ratio=floats.ratio,
         target=HEALTHY_TARGET,
     )

@@ -14,7 +14,7 @@ from torch import nn
 from hascodesign.array import generator
 from hascodesign.bench.result import Line
 from hascodesign.bench.subject import SEED, Subject
-from hascodesign.bench.timing import compare
+from hascodesign.bench.timing import Compared, compare
 
 INSTALL = "pip install --no-deps pytorchfi"
 
@@ -22,7 +22,7 @@ INSTALL = "pip install --no-deps pytorchfi"
 def peers(subject: Subject, repeats: int, told: Callable[[Line], None]) -> list[Line]:
     """Brevitas's forward pass and pytorchfi's, each to the clean one."""
     timed = compare(subject.clean_forward, subject.brevitas_forward, repeats)
-    lines = [Line("peers", "Brevitas forward", seconds=timed.seconds, ratio=timed.ratio)]
+    lines = [_line("Brevitas forward", timed)]
     told(lines[0])
     if find_spec("pytorchfi") is None:
         skipped = Line("peers", "pytorchfi", note=f"not measured: {INSTALL}")
@@ -37,9 +37,13 @@ def peers(subject: Subject, repeats: int, told: Callable[[Line], None]) -> list[
         with _quiet_logging():
             work = _injected(subject, count)
             timed = compare(subject.clean_forward, work, repeats)
-        lines.append(Line("peers", name, seconds=timed.seconds, ratio=timed.ratio))
+        lines.append(_line(name, timed))
         told(lines[-1])
     return lines
+
+
+def _line(name: str, timed: Compared) -> Line:
+    return Line("peers", name, seconds=timed.seconds, ratio=timed.ratio, cpu_ratio=timed.cpu_ratio)
 
 
 def _injected(subject: Subject, count: int) -> Callable[[], object]:

@@ -31,7 +31,8 @@ class Line:
     multipliers: str = ""  # "one" or "all" of a faulty PE
     seconds: Spread | None = None
     ratio: Spread | None = None  # to the clean pass of the same images
-    float_ratio: Spread | None = None  # the same without 8-bit products
+    cpu_ratio: Spread | None = None  # the same of the processor time of all threads
+    float_ratio: Spread | None = None  # of the wall clock, without 8-bit products
     value: float | None = None  # where the figure is no ratio
     unit: str = ""  # of value
     target: float | None = None  # the most that ratio or value should be
@@ -56,7 +57,8 @@ class Point:
 
     axis: str  # "images", "depth", "rows" or "pe"
     size: int
-    seconds: Spread
+    seconds: Spread  # wall clock
+    cpu: Spread  # processor time of all threads, seconds
     counted: bool  # whether it is large enough for the linearity
 
 
@@ -97,7 +99,20 @@ class BenchResult:
         )
 
 
-HEADINGS = ("", "PEs", "mult.", "time", "ratio", "IQR", "least", "float32", "figure", "goal", "")
+HEADINGS = (
+    "",
+    "PEs",
+    "mult.",
+    "time",
+    "ratio",
+    "IQR",
+    "least",
+    "CPU",
+    "float32",
+    "figure",
+    "goal",
+    "",
+)
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -113,6 +128,7 @@ def cells(line: Line) -> tuple[str, ...]:
         line.multipliers,
         "" if line.seconds is None else duration(line.seconds.median),
         *spread,
+        "" if line.cpu_ratio is None else f"{line.cpu_ratio.median:.2f}",
         "" if line.float_ratio is None else f"{line.float_ratio.median:.2f}",
         "" if line.value is None else f"{quantity(line.value)} {line.unit}".strip(),
         "" if line.target is None else quantity(line.target),

@@ -83,7 +83,7 @@ def cycles_per_second(
 def _engine(rows: int, depth: int) -> Line:
     images = 4096
     sizes = Sizes(images=images, depth=depth, rows=rows, pe=PE)
-    taken = repeated(layer_work(sizes, SIMD), 5)
+    taken, _ = repeated(layer_work(sizes, SIMD), 5)
     return Line(
         "rtl", "the engine, the same", value=images / taken.median, unit="columns per second"
     )

@@ -87,7 +87,7 @@ def run(options: Options, out: Path, cache: Path) -> BenchResult:
             images=options.images,
             source=subject.source,
             repeats=options.repeats,
-            clean=repeated(subject.clean_forward, options.repeats),
+            clean=repeated(subject.clean_forward, options.repeats)[0],
             lines=(),
             points=(),
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from hascodesign.array import generator, wmem_words
 from hascodesign.bench.growth import one_layer, random_layer
 from hascodesign.bench.result import Line
 from hascodesign.bench.subject import ARRAY, SEED, Subject
-from hascodesign.bench.timing import Spread, repeated, seconds_of
+from hascodesign.bench.timing import Spread, Work, times_of
 from hascodesign.engine.loss import Judgement
 from hascodesign.engine.network import Evaluator
 from hascodesign.faults import generate
@@ -37,16 +36,18 @@ SITE_AREA: dict[Site, float] = {"product": 81.0, "psum": 11.0, "weight": 4.0, "a
 CANDIDATE_TARGET = 0.5  # clean passes
 ASSIGNMENT_TARGET = 5.0  # percent of a search
 ASSIGNED_ROWS = 512
+EVERY = 10  # calls of the evaluator between two clean passes
 FEW = 256  # images of the set that only has to be there
 
 
 class Timed:
-    """An evaluator that counts the schedules it judges and the seconds it takes for them."""
+    """An evaluator that times its judging, with a clean pass over the same images in between."""
 
-    def __init__(self, inner: Evaluator) -> None:
+    def __init__(self, inner: Evaluator, clean: Work) -> None:
         self.inner = inner
-        self.seconds = 0.0
-        self.judged = 0
+        self.clean = clean
+        self.calls: list[tuple[int, float, float]] = []  # schedules, wall clock, processor time
+        self.references: list[tuple[float, float]] = [times_of(clean) for _ in range(2)][1:]
 
     @property
     def labels(self) -> IntArray:
@@ -60,10 +61,11 @@ class Timed:
 
     def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
         """Judge each schedule."""
-        start = time.perf_counter()
-        judged = self.inner.judge_many(schedules)
-        self.seconds += time.perf_counter() - start
-        self.judged += len(judged)
+        judged: list[Judgement] = []
+        taken = times_of(lambda: judged.extend(self.inner.judge_many(schedules)))
+        self.calls.append((len(schedules), *taken))
+        if len(self.calls) % EVERY == 0:
+            self.references.append(times_of(self.clean))
         return judged
 
     def healthy_judgement(self) -> Judgement:
@@ -101,8 +103,7 @@ def searches(
     options : of the searches; the defaults where None.
     """
     codes, labels = subject.calibration
-    lines: list[Line] = []
-    runs = []
+    runs: list[_Run] = []
     for seed in seeds:
         profile = drawn_profile(subject, seed)
         whole = Evaluator(subject.network, profile, codes, labels)
@@ -110,20 +111,26 @@ def searches(
         if not isinstance(first, Evaluator):
             raise TypeError("part of an evaluator is an evaluator")
         runs.append(_search(subject, first, second, profile, seed, options))
-    n, total = runs[0][1], len(labels)
+    n, total = runs[0].images, len(labels)
     many = f", {len(runs)} profiles" if len(runs) > 1 else ""
-    lines += _lines(runs, f"default, searched on {n} of {total} calibration images{many}")
+    lines = _lines(runs, f"searched on {n} of {total} calibration images{many}")
     if n < total:
         few = Evaluator(subject.network, profile, codes[:FEW], labels[:FEW])
-        alone = [_search(subject, whole, few, profile, seeds[-1], options)]
-        lines += _lines(alone, f"the same on all {total} images")
-    lines.append(_assignment([run[0].seconds for run in runs]))
+        alone = _search(subject, whole, few, profile, seeds[-1], options)
+        lines += _lines([alone], f"searched on all {total} calibration images")
+    lines.append(_assignment([run.found.seconds for run in runs]))
     for line in lines:
         told(line)
     return lines
 
 
-Measured = tuple[SearchResult, int, float, list[float]]  # result, images, s per candidate, ratios
+@dataclass(frozen=True, slots=True)
+class _Run:
+    found: SearchResult
+    images: int
+    each: float  # seconds of a candidate, mean over the search
+    ratio: float  # to the clean pass over as many images
+    cpu_ratio: float  # the same of the processor time
 
 
 def _search(
@@ -133,9 +140,15 @@ def _search(
     profile: FaultProfile,
     seed: int,
     options: evolve.SearchOptions | None,
-) -> Measured:
-    timed, n = Timed(inner), len(inner.labels)
-    before = _clean(subject, n)
+) -> _Run:
+    n = len(inner.labels)
+    pixels = subject.pixels[torch.arange(n) % subject.batch]
+
+    def clean() -> object:
+        with torch.inference_mode():
+            return subject.clean(pixels)
+
+    timed = Timed(inner, clean)
     found = evolve.search(
         subject.network,
         profile,
@@ -144,41 +157,32 @@ def _search(
         seed=seed,
         selection=selection,
     )
-    reference = Spread.of([before.median, _clean(subject, n).median])
-    each = timed.seconds / timed.judged
-    return found, n, each, [each / reference.median, found.seconds / found.evaluations / each]
+    judged = sum(count for count, _, _ in timed.calls)
+    each, cpu = (sum(call[i] for call in timed.calls) / judged for i in (1, 2))
+    wall, used = (float(np.median([r[i] for r in timed.references])) for i in (0, 1))
+    return _Run(found, n, each, each / wall, cpu / used)
 
 
-def _clean(subject: Subject, n: int) -> Spread:
-    """Seconds of clean passes over as many images."""
-    pixels = subject.pixels[torch.arange(n) % subject.batch]
-
-    def work() -> object:
-        with torch.inference_mode():
-            return subject.clean(pixels)
-
-    return repeated(work, 5)
-
-
-def _lines(runs: Sequence[Measured], where: str) -> list[Line]:
-    each = Spread.of([run[2] for run in runs])
-    evaluations = round(float(np.mean([run[0].evaluations for run in runs])))
+def _lines(runs: Sequence[_Run], where: str) -> list[Line]:
+    each = Spread.of([run.each for run in runs])
+    evaluations = round(float(np.mean([run.found.evaluations for run in runs])))
     return [
         Line(
             "search",
             f"candidate map, {where}",
             seconds=each,
-            ratio=Spread.of([run[3][0] for run in runs]),
+            ratio=Spread.of([run.ratio for run in runs]),
+            cpu_ratio=Spread.of([run.cpu_ratio for run in runs]),
             target=CANDIDATE_TARGET,
             note=f"{evaluations} evaluations",
         ),
-        Line("search", f"candidates, {where}", value=1 / each.median, unit="per second"),
+        Line("search", "candidates", value=1 / each.median, unit="per second"),
         Line(
             "search",
-            f"search, {where}",
-            value=float(np.median([run[0].seconds for run in runs])),
+            "whole search",
+            value=float(np.median([run.found.seconds for run in runs])),
             unit="s",
-            note="with the loss model, the row costs and the genetic part",
+            note="loss model, row costs, genetic part, polish",
         ),
     ]
 
@@ -196,7 +200,7 @@ def _assignment(seconds: Sequence[float]) -> Line:
     profile = FaultProfile(ARRAY, tuple(faults))
     space = make_space(network, profile, 0, None)
     costs = [rng.random((ASSIGNED_ROWS, len(layer.members))) for layer in space.layers]
-    taken = min(seconds_of(lambda: assign(space, costs)) for _ in range(3))
+    taken = min(times_of(lambda: assign(space, costs))[0] for _ in range(3))
     return Line(
         "search",
         f"assignment of {ASSIGNED_ROWS} rows, of the search's time",

@@ -42,6 +42,7 @@ class Compared:
     seconds: Spread
     reference: Spread  # seconds
     ratio: Spread  # of each pair of neighbours; `least` is least seconds to least seconds
+    cpu_ratio: Spread  # the same of the processor time of all threads
 
 
 def compare(reference: Work, work: Work, repeats: int) -> Compared:
@@ -52,24 +53,33 @@ def compare(reference: Work, work: Work, repeats: int) -> Compared:
     """
     work()
     reference()
-    taken, references = [], [seconds_of(reference)]
+    taken, references = [], [times_of(reference)]
     for _ in range(repeats):
-        taken.append(seconds_of(work))
-        references.append(seconds_of(reference))
+        taken.append(times_of(work))
+        references.append(times_of(reference))
+    wall, cpu = (_ratio([t[i] for t in taken], [t[i] for t in references]) for i in (0, 1))
+    seconds, reference_seconds = (Spread.of([t[0] for t in part]) for part in (taken, references))
+    return Compared(seconds, reference_seconds, wall, cpu)
+
+
+def _ratio(taken: Sequence[float], references: Sequence[float]) -> Spread:
     means = [(one + other) / 2 for one, other in pairwise(references)]
     ratio = Spread.of([one / other for one, other in zip(taken, means, strict=True)])
-    least = replace(ratio, least=min(taken) / min(references))
-    return Compared(Spread.of(taken), Spread.of(references), least)
+    return replace(ratio, least=min(taken) / min(references))
 
 
-def seconds_of(work: Work) -> float:
-    """Wall clock of one run."""
-    start = time.perf_counter()
+def times_of(work: Work) -> tuple[float, float]:
+    """Seconds of one run: wall clock, and processor time of all threads.
+
+    Other programs lengthen the first, not the second.
+    """
+    start, used = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
-def repeated(work: Work, repeats: int) -> Spread:
-    """Seconds of some runs after one that is not counted."""
+def repeated(work: Work, repeats: int) -> tuple[Spread, Spread]:
+    """Wall clock and processor time of some runs after one that is not counted."""
     work()
-    return Spread.of([seconds_of(work) for _ in range(repeats)])
+    wall, cpu = zip(*(times_of(work) for _ in range(repeats)), strict=True)
+    return Spread.of(wall), Spread.of(cpu)
