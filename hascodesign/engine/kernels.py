@@ -114,11 +114,25 @@ def _products(
 
 
 @compiled()
-def _plain_products(x: Any, m: Any, weights: Any, step: int, s: int) -> None:
-    for b in range(m.shape[0]):
+def _struck_cell(x: Any, q: Any, weights: Any, step: int, s: int, cells: Any, formats: Any) -> None:
+    """Add F_product(w * a) of one multiplier to q, where nothing is drawn."""
+    keep, flip = cells[s, 0], cells[s, 1]
+    mask, sign = formats[4], formats[5]
+    for b in range(q.shape[0]):
         w = np.int32(weights[b, step, s])
         for i in range(LANES):
-            m[b, i] = np.int32(w * np.int32(x[s, i]))
+            v = np.int32(((np.int32(w * np.int32(x[s, i])) & keep) ^ flip) & mask)
+            q[b, i] += np.int32((v ^ sign) - sign)
+
+
+@compiled()
+def _free_sums(cells: Any, foot: Any, starts: Any) -> bool:
+    """Whether neither the chain inside the PE nor its register is faulty: sums need no order."""
+    simd = cells.shape[0]
+    free = foot[0] == -1 and foot[1] == 0 and starts[3 * simd] == starts[4 * simd + 1]
+    for s in range(simd):
+        free = free and cells[s, 2] == -1 and cells[s, 3] == 0
+    return free
 
 
 @compiled()
@@ -241,6 +255,14 @@ def _block(fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, row: i
     f, g = np.zeros((rows, LANES), np.int32), np.zeros((rows, LANES), np.int32)
     states = np.zeros((rows, starts[-1], LANES), dtype=np.uint32)
     _start_draws(states, draws, row, block * LANES)
+    free = _free_sums(cells, foot, starts)
+    quiet = np.zeros(simd, dtype=np.bool_)
+    for s in range(simd):
+        quiet[s] = (
+            starts[s] == starts[s + 1]
+            and starts[simd + s] == starts[simd + s + 1]
+            and starts[2 * simd + s] == starts[2 * simd + s + 1]
+        )
     for step in range(depth):
         _load(x, fed, block, step, act, formats)
         for run in range(runs.shape[0]):
@@ -251,20 +273,22 @@ def _block(fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, row: i
             if runs[run, 2] == 0:
                 _plain_cells(x, q, weights, step, s, last)
                 continue
-            in_w = _draw_all(f, states, step, s, entries, starts, steps)
-            in_a = _draw_all(g, states, step, simd + s, entries, starts, steps)
-            if in_w or in_a:
-                _products(x, m, f if in_w else none, g if in_a else none, weights, step, s, formats)
+            if quiet[s]:
+                _struck_cell(x, q, weights, step, s, cells, formats)
             else:
-                _plain_products(x, m, weights, step, s)
-            drawn = _draw_all(f, states, step, 2 * simd + s, entries, starts, steps)
-            _add_products(q, m, f if drawn else none, s, cells, formats)
+                in_w = _draw_all(f, states, step, s, entries, starts, steps)
+                in_a = _draw_all(g, states, step, simd + s, entries, starts, steps)
+                ff, gg = f if in_w else none, g if in_a else none
+                _products(x, m, ff, gg, weights, step, s, formats)
+                drawn = _draw_all(f, states, step, 2 * simd + s, entries, starts, steps)
+                _add_products(q, m, f if drawn else none, s, cells, formats)
             drawn = _draw_all(f, states, step, 3 * simd + s, entries, starts, steps)
             if drawn or cells[s, 2] != -1 or cells[s, 3] != 0:
                 _chain(q, f if drawn else none, cells[s, 2], cells[s, 3])
-        drawn = _draw_all(f, states, step, 4 * simd, entries, starts, steps)
-        _foot(total, q, f, foot, drawn)
-    return total
+        if not free:
+            drawn = _draw_all(f, states, step, 4 * simd, entries, starts, steps)
+            _foot(total, q, f, foot, drawn)
+    return q if free else total
 
 
 @compiled(parallel=True)
@@ -333,3 +357,15 @@ def store(
         place = places[b]
         for i in range(sums.shape[1]):
             out[place, first + i] = np.int32((np.int64(sums[b, i]) << up) >> up)
+
+
+@compiled()
+def largest_row(values: NDArray[np.int8]) -> int:
+    """Largest sum of magnitudes in a row of [n, K]; 0 without rows."""
+    largest = 0
+    for b in range(values.shape[0]):
+        total = np.int32(0)
+        for i in range(values.shape[1]):
+            total += np.int32(abs(np.int32(values[b, i])))
+        largest = max(largest, int(total))
+    return largest

@@ -68,7 +68,7 @@ class LayerOnArray:
         self.order: IntArray  # [T, S]
         self.sources: IntArray  # [T, S] row of the codes, -1 for padding
         self.weights: Weights  # [R, K] in the order of the codes' rows
-        self.stored: NDArray[np.int16]  # [R, T, S] as the array steps through them
+        self.stored: NDArray[np.int16]  # [S, R, T] as the array steps through them
         if like is None:
             self._lay_out(order, taken)
         else:
@@ -87,7 +87,8 @@ class LayerOnArray:
         self.weights = Weights(np.ascontiguousarray(layer.weights[:, taken], dtype=np.int8))
         padded = np.zeros((layer.rows, layer.depth + 1), dtype=np.int16)
         padded[:, :-1] = layer.weights
-        self.stored = padded[:, self.order]  # index -1 is the 0 of padding
+        # index -1 is the 0 of padding; multipliers first: few of them are walked
+        self.stored = np.ascontiguousarray(padded[:, self.order].transpose(2, 0, 1))
 
     @property
     def spec(self) -> ArraySpec:
@@ -178,7 +179,7 @@ class LayerOnArray:
     def _seen(self, rows: IntArray, slot: SlotClass, simd: tuple[int, ...]) -> NDArray[np.int16]:
         """Words [n, T, len(simd)] after the permanent faults of bank and weight wires."""
         bits, chosen = self.spec.weight_bits, list(simd)
-        words = self.stored[rows][:, :, chosen]
+        words = np.stack([self.stored[s][rows] for s in chosen], axis=2)
         place = {s: i for i, s in enumerate(chosen)}
         for step, s, keep, flip in slot.words.tolist():
             if s in place:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.engine.kernels import largest_row
+
 FLOAT32_EXACT = 1 << 24
 INT32_EXACT = 1 << 31
 CHUNK = 1 << 20  # numbers of one operand worked on at once, in the second-level cache
@@ -49,7 +51,7 @@ class Weights:
     @cached_property
     def largest(self) -> int:
         """Largest sum of magnitudes in a row."""
-        return int(np.abs(self.values.astype(np.int32)).sum(axis=1).max(initial=0))
+        return int(largest_row(self.values))
 
 
 @contextmanager
