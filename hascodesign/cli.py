@@ -8,17 +8,26 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import platformdirs
 import typer
-from rich.console import Console
 
-from hascodesign import __version__, files, interrupt
+from hascodesign import __version__, interrupt
 from hascodesign.boards import BOARDS, find
+from hascodesign.cli_options import (
+    Board,
+    Device,
+    Model,
+    OptionalInt,
+    OptionalPath,
+    SparePasses,
+    cache,
+    console,
+    data_for,
+)
 from hascodesign.config import board_config, load_config
-from hascodesign.errors import ConfigError, HascodesignError
+from hascodesign.errors import HascodesignError
 from hascodesign.faults_cli import faults_app
 from hascodesign.steps import STEPS
-from hascodesign.ui import Display
+from hascodesign.study_cli import study_app
 
 app = typer.Typer(
     name="hascodesign",
@@ -27,19 +36,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-study_app = typer.Typer(help="Experiments: many flows, one table.", no_args_is_help=True)
 app.add_typer(faults_app, name="faults")
 app.add_typer(study_app, name="study")
-
-Board = Annotated[str, typer.Option(help="Board; `hascodesign boards` lists them.")]
-Model = Annotated[
-    str | None, typer.Option(help="digits-cnn, mnist-cnn, mnist-mlp, or file.py:factory.")
-]
-Device = Annotated[
-    Literal["cpu", "cuda"], typer.Option(help="Where maps are judged: cuda needs a GPU.")
-]
-OptionalPath = Path | None
-OptionalInt = int | None
 
 
 def _flow_command(last: str, help_text: str) -> None:
@@ -93,6 +91,10 @@ def _flow_command(last: str, help_text: str) -> None:
             float | None,
             typer.Option(help="Accuracy that the front's point may give up for the rest, points."),
         ] = None,
+        extra_passes: Annotated[
+            OptionalInt, typer.Option(min=0, help="Spare passes of every layer.")
+        ] = None,
+        spare_passes: SparePasses = None,
         core_images: Annotated[
             OptionalInt,
             typer.Option(
@@ -128,6 +130,8 @@ def _flow_command(last: str, help_text: str) -> None:
             "schedule.seconds": search_seconds,
             "schedule.objectives": None if objectives is None else objectives.split(","),
             "schedule.allowed_points": allowed_points,
+            "schedule.extra_passes": extra_passes,
+            "schedule.spare_passes": spare_passes,
             "verify.core_images": core_images,
         }
         for step in filter(None, (from_step, to_step)):
@@ -137,10 +141,10 @@ def _flow_command(last: str, help_text: str) -> None:
             Request(
                 config=load_config(config or board_config(record.name), changes),
                 out=out or Path("build", record.name),
-                cache=_cache(),
+                cache=cache(),
                 command=shlex.join(["hascodesign", *sys.argv[1:]]),
                 checkpoint=checkpoint,
-                data=data or _data_for(model),
+                data=data or data_for(model),
                 faults=faults,
                 voltage=voltage,
                 schedule=schedule,
@@ -160,12 +164,6 @@ _flow_command("render", "The flow up to the rendered files, not verified yet.")
 _flow_command("verify", "The flow up to the verified files.")
 
 
-def _console() -> Console:
-    """Standard output; wide enough for a table where it is not a terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
-
-
 def _torch_device(name: str) -> str | None:
     """Torch device that the engine is to use, None for its own kernels."""
     if name == "cpu":
@@ -173,151 +171,6 @@ def _torch_device(name: str) -> str | None:
     from hascodesign.engine.device import check_device  # noqa: PLC0415  (torch: start-up time)
 
     return check_device(name)
-
-
-def _cache() -> Path:
-    return Path(platformdirs.user_cache_dir("hascodesign"))
-
-
-def _data_for(model: str | None) -> Path | None:
-    """Folder of extra data for a bundled model that is not self-contained."""
-    folder = os.environ.get("HASCODESIGN_DATA")
-    if folder is None or model is None or not model.startswith("mnist-"):
-        return None
-    return Path(folder) / "mnist-t10k"
-
-
-@study_app.command("seeds")
-def study_seeds(
-    board: Board = "pynq-z2",
-    model: Model = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Seeds 1 to N.")] = 20,
-    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
-    search_seconds: Annotated[
-        float | None, typer.Option(help="Longest search per seed, seconds.")
-    ] = None,
-) -> None:
-    """Draw, search and judge one default profile per seed; all in one table."""
-    from hascodesign.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
-    from hascodesign.study import seeds  # noqa: PLC0415
-
-    record = find(board)
-    changes = {"board": record.name, "model": model, "schedule.seconds": search_seconds}
-    request = Request(
-        config=load_config(board_config(record.name), changes),
-        out=out or seeds.default_out(record.name),
-        cache=_cache(),
-        data=_data_for(model),
-    )
-    _console().print(seeds.table(seeds.run(request, range(1, n + 1))))
-
-
-@study_app.command("baselines")
-def study_baselines(
-    board: Board = "pynq-z2",
-    model: Model = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Profiles of seeds 1 to N.")] = 20,
-    faulty: Annotated[int, typer.Option(min=1, help="Faulty PEs, one fault in each.")] = 4,
-    thorough: Annotated[
-        bool, typer.Option("--thorough", help="The GA alone at the HAS study's size, too.")
-    ] = False,
-    out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
-) -> None:
-    """Every way of choosing the map beside the search; taken up again where it was left."""
-    from hascodesign.study import baselines, baselines_report  # noqa: PLC0415  (start-up time)
-
-    request = baselines.request(find(board).name, model, faulty, out, _cache(), _data_for(model))
-    result = baselines.run(request, range(1, n + 1), thorough=thorough)
-    baselines_report.write(result, request.out)
-    _console().print(baselines_report.table(result))
-    for line in baselines_report.sentences(result):
-        print(line)
-
-
-@study_app.command("voltage")
-def study_voltage(
-    board: Board = "pynq-z2",
-    model: Model = None,
-    seed: Annotated[OptionalInt, typer.Option(help="Seed of the first chip.")] = None,
-    chips: Annotated[int, typer.Option(min=1, max=1000, help="Chips: seed, seed + 1, ...")] = 5,
-    out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
-    search_seconds: Annotated[
-        float, typer.Option(help="Longest search per chip and voltage, seconds.")
-    ] = 10.0,
-) -> None:
-    """Accuracy against voltage and modelled power, for plain order and schedule."""
-    from hascodesign.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
-    from hascodesign.study import voltage, voltage_report  # noqa: PLC0415
-
-    record = find(board)
-    changes = {
-        "board": record.name,
-        "model": model,
-        "seed": seed,
-        "schedule.seconds": search_seconds,
-        "schedule.random_maps": 2,
-    }
-    request = Request(
-        config=load_config(board_config(record.name), changes),
-        out=out or Path("build", f"study-voltage-{record.name}"),
-        cache=_cache(),
-        data=_data_for(model),
-    )
-    folder = os.environ.get("HASCODESIGN_DATA")
-    measured = voltage.measured_folder(Path(folder) if folder else None)
-    result = voltage.run(request, measured, chips)
-    voltage_report.write(result, request.out)
-    _console().print(voltage_report.table(result))
-    for line in voltage_report.sentences(result):
-        print(line)
-    print(request.out / "voltage.png")
-
-
-@study_app.command("has")
-def study_has(
-    dataset: Annotated[
-        Literal["digits", "mnist"], typer.Option(help="mnist needs HASCODESIGN_DATA.")
-    ] = "digits",
-    layer: Annotated[Literal["first", "all"], typer.Option(help="Layers corrupted.")] = "first",
-    kinds: Annotated[str, typer.Option(help="Comma-separated kinds.")] = "invert,set1",
-    pmax: Annotated[str, typer.Option(help="Comma-separated probabilities.")] = "0.002,0.005",
-    models: Annotated[int, typer.Option(min=1, help="Networks trained.")] = 1,
-    profiles: Annotated[int, typer.Option(min=1, help="Profiles of each.")] = 2,
-    blocks: Annotated[Literal["lim", "inf"], typer.Option(help="Blocks reused or not.")] = "lim",
-    integer_pmax: Annotated[
-        str, typer.Option(help="Also in integers, at these probabilities; takes minutes each.")
-    ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 1,
-    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("build", "study-has"),
-) -> None:
-    """The HAS study's own experiment, judged on images that no search has seen."""
-    from hascodesign.study import has, has_report  # noqa: PLC0415  (torch: start-up time)
-
-    options = has.HasOptions(
-        dataset=dataset,
-        layer=layer,
-        kinds=tuple(kinds.split(",")),
-        pmax=_numbers("--pmax", pmax),
-        models=models,
-        profiles=profiles,
-        blocks=blocks,
-        integer_pmax=_numbers("--integer-pmax", integer_pmax),
-        seed=seed,
-    )
-    folder = files.usable_folder(out)
-    with Display(folder / "study.log") as display:
-        result = has.run(options, _cache(), display.progress)
-    has_report.write(result, folder)
-    _console().print(has_report.table(result))
-    if result.integer:
-        _console().print(has_report.integer_table(result))
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(",") if part)
-    except ValueError as error:
-        raise ConfigError(f"{option} must be numbers with commas between, not {text}") from error
 
 
 @app.command()
@@ -329,7 +182,7 @@ def boards() -> None:
     for b in BOARDS.values():
         cells = (b.lut, b.ff, b.bram36, b.uram, b.dsp, f"{b.clock_mhz:g}")
         table.add_row(b.name, b.part, *map(str, cells))
-    _console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -337,7 +190,7 @@ def doctor() -> None:
     """Check the tools and packages that the flow uses."""
     from hascodesign import doctor as checks  # noqa: PLC0415
 
-    raise typer.Exit(checks.report(_console()))
+    raise typer.Exit(checks.report(console()))
 
 
 @app.command()
@@ -363,9 +216,9 @@ def bench(
     )
     if quick:
         options = run.quick(options)
-    found = run.run(options, out, _cache())
+    found = run.run(options, out, cache())
     for table in result.tables(found):
-        _console().print(table)
+        console().print(table)
     print(f"{found.heading}\n{found.machine.title}\n{out / 'bench.json'}")
 
 

@@ -53,7 +53,9 @@ class ScheduleConfig(_Section):
     # wall clock: the search stops early past this, and says so; only then is it not repeatable
     seconds: float = Field(default=300.0, gt=0)
     random_maps: int = Field(default=20, ge=1, le=1000)  # baselines beside the search
-    extra_passes: int = Field(default=0, ge=0, le=1000)  # spare passes per layer
+    extra_passes: int = Field(default=0, ge=0, le=1000)  # spare passes of every layer
+    # and in all, as a share of the least number of passes, given to the layers that they help most
+    spare_passes: float = Field(default=0.0, ge=0, le=10)
     # accuracy alone: one schedule; with passes or power or both: a front, and one point of it
     objectives: tuple[Objective, ...] = Field(default=("accuracy",), strict=False)
     # points of calibration accuracy that the front's point may give up for the other objectives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hascodesign.array import k_order
+from hascodesign.array import k_order, least_passes, wmem_words
 from hascodesign.boards import GUIDELINE
 from hascodesign.errors import ConfigError
 from hascodesign.types import (
@@ -50,6 +50,22 @@ def bank_words(network: IntegerNetwork, schedule: Schedule) -> tuple[int, ...]:
         row_map.passes * len(k_order(layer.depth, simd))
         for layer, row_map in zip(network.layers, schedule.layers, strict=True)
     )
+
+
+def words_allowed(
+    network: IntegerNetwork, array: ArraySpec, extra_passes: int = 0, spare_passes: float = 0.0
+) -> int:
+    """Words of each weight bank that any schedule with so many spare passes fits into.
+
+    Parameters
+    ----------
+    extra_passes : spare passes of every layer.
+    spare_passes : spare passes in all, as a share of the least number; any layer may take them.
+    """
+    steps = [-(-layer.depth // array.simd) for layer in network.layers]
+    least = sum(least_passes(layer.rows, array.pe) for layer in network.layers)
+    anywhere = int(spare_passes * least) * max(steps)
+    return wmem_words(network, array) + extra_passes * sum(steps) + anywhere
 
 
 def control_ramb18(network: IntegerNetwork, schedule: Schedule, array: ArraySpec) -> int:

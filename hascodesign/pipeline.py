@@ -16,7 +16,7 @@ from hascodesign.errors import ConfigError, HascodesignError
 from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
-from hascodesign.fit import check_array, weights_on_chip
+from hascodesign.fit import check_array, weights_on_chip, words_allowed
 from hascodesign.interrupt import whole
 from hascodesign.request import Request, content, is_user_model, size
 from hascodesign.steps import StepStore
@@ -198,9 +198,12 @@ class Flow:
 
     @cached_property
     def network_words(self) -> int:
-        """Words of each weight bank that the network may take, spare passes of a front included."""
+        """Words of each weight bank that the network may take, spare passes included."""
         words, chosen = arrays.wmem_words(self.network, self.array), self.config.schedule
-        return words if len(chosen.objectives) == 1 else words * (1 + max(1, chosen.extra_passes))
+        spare = (chosen.extra_passes, chosen.spare_passes)
+        allowed = words_allowed(self.network, self.array, *spare)
+        front = len(chosen.objectives) > 1
+        return max(allowed, words * (1 + max(1, chosen.extra_passes))) if front else allowed
 
     @cached_property
     def search(self) -> SearchResult:
@@ -215,23 +218,18 @@ class Flow:
             "schedule", (*inputs, data), lambda: whole(lambda: self._search(given))
         )
 
-    def _search(self, given: bytes | None) -> SearchResult:
+    def search_longer(self, times: int) -> SearchResult:
+        """A search of so many times the size, started anew and not stored."""
+        return self._search(None, times)
+
+    def _search(self, given: bytes | None, times: int = 1) -> SearchResult:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
         from hascodesign.schedule import evolve, front  # noqa: PLC0415
         from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
 
         evaluator = self.evaluator(self.dataset.calibration, Evaluator)
         chosen = self.config.schedule
-        options = evolve.SearchOptions(
-            population=chosen.population,
-            generations=chosen.generations,
-            evaluations=chosen.evaluations,
-            seconds=chosen.seconds,
-            random_maps=chosen.random_maps,
-            extra_passes=chosen.extra_passes,
-            objectives=chosen.objectives,
-            allowed_points=chosen.allowed_points,
-        )
+        options = evolve.SearchOptions(**chosen.model_dump()).longer(times)
         arguments = (self.network, self.profile, evaluator, options, self.config.seed)
         if given is not None:
             schedule = schedule_formats.from_json(given, self.network, self.profile.array)

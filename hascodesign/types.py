@@ -330,6 +330,7 @@ class SearchResult:
     notes: tuple[str, ...] = ()  # one sentence each: all PEs alike, win below noise, stopped early
     interrupted: bool = False  # by Ctrl-C: the best so far
     front: Front | None = None  # where there is more than one objective
+    healthy_loss: float | None = None  # calibration loss on an array without faults, nats
 
 
 # --------------------------------------------------------------------------------- build outputs

@@ -35,6 +35,7 @@ WORK = {
 TOP = {
     "handover": 3,
     "judging": 3,
+    "cli_options": 3,
     "faults_cli": 3,
     "pipeline": 4,
     "masking": 5,
@@ -42,8 +43,9 @@ TOP = {
     "delivery": 5,
     "study": 6,
     "bench": 6,
-    "cli": 7,
-    "__main__": 8,
+    "study_cli": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 MAY_USE_ENGINE = {"schedule", "verify"}
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hascodesign import cli, codec
+from hascodesign import codec
 from hascodesign.pipeline import Flow
 from hascodesign.schedule.formats import to_json
 from hascodesign.study import baselines, baselines_report
@@ -39,7 +39,7 @@ def few_images(flow: Flow, split: Split, *arguments: Any) -> Any:
 
 def small_study(out: Path, threads: int) -> None:
     """One profile with few evaluations on so many threads."""
-    request = baselines.request("pynq-z2", None, 4, out, cli._cache(), None)
+    request = baselines.request("pynq-z2", None, 4, out, cache(), None)
     sizes = request.config.schedule.model_copy(update=SMALL)
     request = replace(request, config=request.config.model_copy(update={"schedule": sizes}))
     before = numba.get_num_threads()

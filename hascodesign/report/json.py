@@ -91,6 +91,7 @@ def _schedule(result: FlowResult) -> dict[str, Any]:
         "algorithm": search.algorithm,
         "evaluations": search.evaluations,
         "seconds": search.seconds,
+        "healthy_loss": search.healthy_loss,
         "bound": search.bound,
         "gap": search.gap,
         "loss": search.loss,

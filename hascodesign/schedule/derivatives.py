@@ -39,13 +39,21 @@ class Step:
 
     def codes_on(self, place: tuple[int, int]) -> NDArray[Any]:
         """Codes [R, N] of the layer if every row stood on the slot (pass, PE) of ``place``."""
-        return self._codes_of(int(self.on_array.slot_classes[place]))
+        return self.codes_of_class(int(self.on_array.slot_classes[place]))
 
     def healthy_codes(self) -> NDArray[Any]:
         """Codes [R, N] of the layer if every row stood on a healthy slot."""
-        return self._codes_of(HEALTHY)
+        return self.codes_of_class(HEALTHY)
 
-    def _codes_of(self, kind: int) -> NDArray[Any]:
+    def pooled(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Map [n, height, width, R] that the next layer takes, of codes [R, N]."""
+        maps = ops.maps_of(self.layer, codes)
+        for pool in self.pools:
+            maps = ops.max_pool(pool, maps)
+        return maps
+
+    def codes_of_class(self, kind: int) -> NDArray[Any]:
+        """Codes [R, N] of the layer if every row stood on slots of one of the engine's classes."""
         rows, kinds = np.arange(self.layer.rows), np.full(self.layer.rows, kind)
         acc = self.on_array.accumulate(rows, kinds, self.activations, _counters(self.activations))
         return self._codes(acc)
@@ -66,8 +74,12 @@ def run(
     space: Space,
     codes: IntArray,
     chromosome: IntArray | None,
+    last: int | None = None,
 ) -> list[Step]:
-    """Every layer of the network under a chromosome's schedule, or healthy where that is None."""
+    """Every layer of the network under a chromosome's schedule, or healthy where that is None.
+
+    With ``last`` the walk ends after the layer of that number.
+    """
     faults = pe_faults(profile)
     steps: list[Step] = []
     base = 0
@@ -102,6 +114,8 @@ def run(
         steps.append(
             Step(trace.layer, on_array, _bytes(trace.activations), sums, trace.codes, tuple(pools))
         )
+        if trace.layer.index == last:
+            break
     return steps
 
 
@@ -118,13 +132,18 @@ def backward(steps: Sequence[Step], logit: int, images: int) -> Iterator[tuple[S
     by_codes: Real = np.zeros(last.sums.shape, dtype=np.float32)
     by_codes[logit] = 1.0
     yield last, by_codes
-    by_sums = by_codes
+    below = by_codes
     for above, step in zip(steps[:0:-1], steps[-2::-1], strict=True):
-        by_input = above.layer.weights.T.astype(np.float32) @ by_sums
+        by_input = above.layer.weights.T.astype(np.float32) @ below
         by_map = _by_map(above.layer, by_input, step, images)
         by_codes = _unpool(step, by_map)
         yield step, by_codes
-        by_sums = by_codes * _slope(step)
+        below = by_sums(step, by_codes)
+
+
+def by_sums(step: Step, by_codes: Real) -> Real:
+    """Derivative by a layer's sums, [R, N], from that by its codes."""
+    return by_codes * _slope(step)
 
 
 def _slope(step: Step) -> Real:

@@ -14,7 +14,7 @@ from hascodesign.schedule.assign import separable_cost
 from hascodesign.schedule.descend import large, propose
 from hascodesign.schedule.fitness import Candidate, SearchStopped
 from hascodesign.schedule.genetic import evolve, first_population, kick
-from hascodesign.schedule.judging import Judged, judge_both, win_note
+from hascodesign.schedule.judging import Judged, healthy_loss, judge_both, win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
 from hascodesign.schedule.prepare import Run, prepare, split
@@ -144,6 +144,7 @@ def _result(
         ),
         notes=tuple(run.notes),
         interrupted=run.interrupted,
+        healthy_loss=healthy_loss(run.evaluator, run.selection),
     )
 
 
@@ -179,7 +180,9 @@ def _search(run: Run, known: list[Judged], seed: int) -> None:
     for one in known:
         run.fitness.give(run.space.encode(one.schedule), one.searched)
     try:
-        proposed = _propose(run, [run.space.encode(one.schedule) for one in known[:2]], rng)
+        starts = [run.space.encode(one.schedule) for one in known[:2]]
+        proposed = _rebuild(run)
+        proposed += _propose(run, starts, rng, near=bool(proposed))
         run.fitness.limit = max(1, int(GENETIC_SHARE * limit)) if run.options.polish else limit
         _until_spent(lambda: _evolve(run, proposed, rng))
         run.fitness.limit = limit
@@ -195,17 +198,37 @@ def _search(run: Run, known: list[Judged], seed: int) -> None:
         )
 
 
-def _propose(run: Run, starts: list[IntArray], rng: np.random.Generator) -> list[IntArray]:
+def _rebuild(run: Run) -> list[IntArray]:
+    """Maps found layer by layer; where one is the best so far, the model is built around it."""
+    before = run.fitness.best
+    run.fitness.timed = False
+    proposed = list(run.rebuilt())
+    _until_spent(partial(run.fitness.losses, proposed))
+    run.fitness.timed = True
+    best = run.fitness.best
+    if best is None or not proposed or (before is not None and best.loss >= before.loss):
+        run.model = run.model_around(None) if run.model is None else run.model
+        return []
+    run.model = run.model_around(best.chromosome)
+    return proposed
+
+
+def _propose(
+    run: Run, starts: list[IntArray], rng: np.random.Generator, near: bool
+) -> list[IntArray]:
     """Descend on the loss model, built anew around the best map until that brings no more."""
     proposed: list[IntArray] = []
+    best = run.fitness.best
+    if near and best is not None:
+        starts = [best.chromosome, *starts]
     wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
-    starts = [run.assigned.chromosome, *starts]
+    starts = [*starts, run.assigned.chromosome] if near else [run.assigned.chromosome, *starts]
     for number in range(LARGE_ROUNDS if large(run.space) else ROUNDS):
         if run.model is None:
             break
         # on a slow machine, too, the first proposals are worth their few evaluations
         run.fitness.timed = number > 0
-        found = propose(run.model, starts, wide, MODELLED, rng, first=number == 0)
+        found = propose(run.model, starts, wide, MODELLED, rng, first=number == 0 and not near)
         before = run.fitness.best
         _until_spent(partial(run.fitness.losses, found))
         proposed += found

@@ -91,7 +91,7 @@ def search_front(
     doi:10.1109/4235.996017.
     """
     start = time.monotonic()
-    least = replace(options, objectives=(ACCURACY,), extra_passes=0)
+    least = replace(options, objectives=(ACCURACY,), extra_passes=0, spare_passes=0.0)
     single = evolve.search(network, profile, evaluator, least, seed, progress)
     caps = most_passes(network, profile, options)
     searched, _, _ = split(network, profile, evaluator, seed)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
+from hascodesign.engine.loss import cross_entropy
 from hascodesign.schedule.protocols import Evaluator, Labelled
 from hascodesign.types import FloatArray, IntegerNetwork, Schedule
 
@@ -40,10 +40,15 @@ def judge_both(
     return out
 
 
+def healthy_loss(evaluator: Evaluator, selection: Evaluator | None) -> float:
+    """Mean loss over both parts on an array without faults, nats."""
+    parts = [one.healthy_judgement() for one in (evaluator, selection) if one is not None]
+    return sum(part.loss * part.n for part in parts) / sum(part.n for part in parts)
+
+
 def image_losses(network: IntegerNetwork, evaluator: Labelled, schedule: Schedule) -> FloatArray:
-    """Cross-entropy of each image, [n], nats."""
-    logits = network.logit_scale * np.asarray(evaluator.logits(schedule), dtype=np.float64)
-    return -log_softmax(logits, axis=1)[np.arange(len(logits)), evaluator.labels]
+    """Cross-entropy of each image, [n], nats, bounded as the engine bounds it."""
+    return cross_entropy(evaluator.logits(schedule), evaluator.labels, network.logit_scale)
 
 
 def win_note(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hascodesign.errors import ConfigError
 from hascodesign.types import OBJECTIVES, Objective
@@ -25,6 +25,7 @@ class SearchOptions:
     plateau: int = 12  # generations without a better schedule that end the genetic part
     evaluations: int | None = None  # in all, baselines and row costs apart; None = by the work
     extra_passes: int = 0  # spare passes of every layer beyond the least
+    spare_passes: float = 0.0  # and in all, share of the least; the layers that they help most
     model: bool = True  # a fast model of the loss proposes maps and orders swaps
     polish: bool = True  # swaps on the best after the genetic part
     finalists: int = 6  # distinct best schedules that the selection images choose from
@@ -34,10 +35,11 @@ class SearchOptions:
     swaps: float = 1.5  # mean number of swaps in a mutated child
     objectives: tuple[Objective, ...] = (ACCURACY,)  # more than one: a front
     allowed_points: float = 0.5  # calibration accuracy that a front's pick may give up, points
+    times: int = 1  # of the evaluations that suit the work, where no number is set
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        least = {"population": 4, "generations": 0, "plateau": 1, "evaluations": 1}
+        least = {"times": 1, "population": 4, "generations": 0, "plateau": 1, "evaluations": 1}
         least |= {"extra_passes": 0, "finalists": 1, "random_maps": 0}
         for name, low in least.items():
             value = getattr(self, name)
@@ -45,6 +47,10 @@ class SearchOptions:
                 raise ConfigError(f"search option {name} must be {low} or more, not {value}")
         if self.seconds is not None and not self.seconds > 0:
             raise ConfigError(f"search option seconds must be above 0, not {self.seconds}")
+        if not self.spare_passes >= 0:
+            raise ConfigError(
+                f"search option spare_passes must be 0 or more, not {self.spare_passes}"
+            )
         if not 0.0 <= self.crossover <= 1.0:
             raise ConfigError(f"search option crossover must be in [0, 1], not {self.crossover}")
         if not self.swaps > 0:
@@ -63,3 +69,14 @@ class SearchOptions:
             raise ConfigError(
                 f"search option allowed_points must be in [0, 100], not {self.allowed_points}"
             )
+
+    def longer(self, times: int) -> SearchOptions:
+        """Options of a search of so many times the evaluations, generations and seconds."""
+        return replace(
+            self,
+            times=times * self.times,
+            evaluations=None if self.evaluations is None else times * self.evaluations,
+            generations=times * self.generations,
+            plateau=times * self.plateau,
+            seconds=None if self.seconds is None else times * self.seconds,
+        )

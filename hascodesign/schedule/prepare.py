@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,9 @@ from hascodesign.schedule.cost import row_costs
 from hascodesign.schedule.fitness import Fitness, by_network
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts
+from hascodesign.schedule.rebuild import rebuilt
 from hascodesign.schedule.space import Space, make_space
+from hascodesign.schedule.spare import budget, spread_passes
 from hascodesign.schedule.surrogate import LogitModel, make_model, pairs_of
 from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
@@ -44,6 +46,7 @@ class Run:
     assigned: Assignment
     model: LogitModel | None
     model_around: Callable[[IntArray | None], LogitModel | None]
+    rebuilt: Callable[[], Iterator[IntArray]]  # maps found layer by layer, the best first
     history: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False  # by Ctrl-C
@@ -60,8 +63,12 @@ def prepare(
 ) -> Run:
     """Space, model, costs and assignment, before the search; see `evolve.search`."""
     options = SearchOptions() if options is None else options
+    if passes is None and options.spare_passes and isinstance(evaluator, Pictured):
+        spare = budget(network, profile.array.pe, options.spare_passes)
+        images = (evaluator.codes, evaluator.labels)
+        passes = spread_passes(network, profile, spare, *images)
     space = make_space(network, profile, options.extra_passes, passes)
-    limit = options.evaluations or affordable(network, evaluator)
+    limit = options.evaluations or options.times * affordable(network, evaluator)
     fitness = Fitness(space, by_network(space, evaluator), limit, options.seconds, progress)
 
     def model_around(chromosome: IntArray | None) -> LogitModel | None:
@@ -71,12 +78,18 @@ def prepare(
         images = (evaluator.codes, evaluator.labels)
         return make_model(network, profile, space, *images, chromosome, progress)
 
-    model = model_around(None)
+    def maps() -> Iterator[IntArray]:
+        if options.model and isinstance(evaluator, Pictured):
+            yield from rebuilt(network, profile, space, evaluator.codes, evaluator.labels)
+
+    model: LogitModel | None = None
     notes: list[str] = []
     if pairs_of(space) > MOST_PAIRS:
         costs = rule_costs(network, profile, space)
         notes.append(BY_RULE)
     else:
+        if not (isinstance(evaluator, RowCosts) and slot_pairs(space) <= EXACT_PAIRS):
+            model = model_around(None)
         costs = costs_of(space, evaluator, model, progress)
     assigned = assign(space, costs)
     return Run(
@@ -89,6 +102,7 @@ def prepare(
         assigned,
         model,
         model_around,
+        maps,
         notes=notes,
     )
 
@@ -129,10 +143,12 @@ def affordable(network: IntegerNetwork, evaluator: Evaluator) -> int:
 def costs_of(
     space: Space, evaluator: Evaluator, model: LogitModel | None, progress: Progress
 ) -> list[FloatArray]:
-    """Row costs: 0 where all maps compute the same, exact where that is cheap, else modelled."""
+    """Row costs: 0 where all maps compute the same, modelled where there is a model, else exact."""
     if space.alike:
         return [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
-    pairs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
-    if model is None or (isinstance(evaluator, RowCosts) and pairs <= EXACT_PAIRS):
-        return row_costs(space, evaluator, progress)
-    return model.costs()
+    return row_costs(space, evaluator, progress) if model is None else model.costs()
+
+
+def slot_pairs(space: Space) -> int:
+    """Pairs of a row and a class of slots with faults, over all layers."""
+    return sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from hascodesign.engine.loss import MOST
 from hascodesign.schedule.derivatives import Real, Step, backward, run
 from hascodesign.schedule.protocols import Progress
+from hascodesign.schedule.singles import Singles, cheap
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
 from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
 FEWEST_IMAGES = 64
+EXACT_IMAGES = 400  # of a model in which every single change is run
 BATCH_BYTES = 4 << 20  # of logits judged together
 
 
@@ -45,11 +48,11 @@ class LogitModel:
         return total
 
     def losses(self, logits: Real) -> FloatArray:
-        """Mean cross-entropy of logits [..., classes of images, n], nats."""
+        """Mean bounded cross-entropy of logits [..., classes of images, n], nats."""
         shifted = logits - logits.max(axis=-2, keepdims=True)
         right = shifted[..., self.labels, np.arange(self.labels.size)]
         each = np.log(np.exp(shifted).sum(axis=-2)) - right
-        return np.asarray(each.mean(axis=-1, dtype=np.float64))
+        return np.asarray(np.minimum(each, MOST).mean(axis=-1, dtype=np.float64))
 
     def loss(self, chromosome: IntArray) -> float:
         """Loss of a chromosome, nats."""
@@ -134,11 +137,17 @@ def make_model(
     progress : told after each logit.
     """
     kept = _images(space, network.layers[-1].rows, len(labels))
+    exact = [cheap(network, layer, min(kept, EXACT_IMAGES)) for layer in space.layers]
+    if all(exact):
+        kept = min(kept, EXACT_IMAGES)
     codes, labels = codes[:kept], labels[:kept]
     # one thread: sums of floats must not depend on how many share them
     with threadpool_limits(1, user_api="blas"):
         steps = run(network, profile, space, codes, chromosome)
-        changes = _changes(space, steps, kept, progress)
+        changes = _changes(space, steps, kept, progress, exact)
+        singles = Singles(network, profile, space, codes, chromosome)
+        for index in np.flatnonzero(exact):
+            changes[index] = singles.changes(int(index))
     scale = np.float32(network.logit_scale)
     changes = [change * scale for change in changes]
     base = np.asarray(steps[-1].sums, dtype=np.float64) * network.logit_scale
@@ -159,15 +168,17 @@ def pairs_of(space: Space) -> int:
     return sum((layer.rows + 1) * (int(layer.kinds.max()) + 1) for layer in space.layers)
 
 
-def _changes(space: Space, steps: Sequence[Step], images: int, progress: Progress) -> list[Real]:
+def _changes(
+    space: Space, steps: Sequence[Step], images: int, progress: Progress, left_out: Sequence[bool]
+) -> list[Real]:
     """Change of each logit by each row on each class, per layer [R + 1, kinds, logits, n]."""
     outputs = steps[-1].layer.rows
-    errors = [_errors(space, step) for step in steps]
+    errors = [{} if left_out[step.layer.index] else _errors(space, step) for step in steps]
     changes = [
         np.zeros((layer.rows + 1, layer.kinds.max() + 1, outputs, images), dtype=np.float32)
         for layer in space.layers
     ]
-    for logit in range(outputs):
+    for logit in range(0 if all(left_out) else outputs):
         progress("loss model", logit, outputs)
         for step, slopes in backward(steps, logit, images):
             index = step.layer.index

@@ -1,4 +1,9 @@
-"""`study seeds`: the flow's default profile drawn from many seeds, each searched and judged."""
+"""`study seeds`: drawn profiles of many seeds, each searched and judged; how much was there to win.
+
+Every seed is one profile of permanent faults. Its plain order, its schedule and, where wanted, the
+best map that ten times the search finds are judged on held-out images. A seed that is done is kept
+in its own file under a hash of all that went in, so that a study can be stopped and taken up again.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,32 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from rich.table import Table
-
-from hascodesign import files
+from hascodesign import codec, files
 from hascodesign.pipeline import Flow
-from hascodesign.recovery import recovery
-from hascodesign.request import Request
-from hascodesign.steps import StepStore
+from hascodesign.recovery import LEAST_POINTS, recovery
+from hascodesign.request import Request, content
+from hascodesign.steps import StepStore, source_digest
+from hascodesign.types import SearchResult
 from hascodesign.ui import Display
 
-#: Recovery is averaged over profiles that cost the plain order at least this, in points.
-LEAST_LOSS = 5.0
+TIMES = 10  # how much longer the long search is
+
+
+@dataclass(frozen=True, slots=True)
+class Longer:
+    """The best map that a search of TIMES the size finds, or the schedule where that is better."""
+
+    accuracy: float  # percent of held-out images
+    loss: float  # calibration, nats
+    evaluations: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class SeedRow:
-    """One seed's profile, all accuracies in percent of held-out images."""
+    """One seed's profile: accuracies in percent of held-out images, calibration losses in nats."""
 
     seed: int
     n: int  # held-out images
@@ -33,22 +47,51 @@ class SeedRow:
     assignment: float
     scheduled: float
     recovery: float | None  # None where the plain order loses less than one point
+    passes: int  # of all layers, as scheduled
+    least_passes: int
+    healthy_loss: float
+    plain_loss: float
+    scheduled_loss: float
+    bound: float  # least separable cost; the true loss can pass it
     evaluations: int
     seconds: float  # of the search
+    notes: tuple[str, ...]
+    longer: Longer | None = None
 
     @property
     def loss(self) -> float:
         """Points that the plain order loses."""
         return self.integer - self.faulty_identity
 
+    @property
+    def loss_left(self) -> float:
+        """Points that the schedule loses."""
+        return self.integer - self.scheduled
 
-def run(request: Request, seeds: Sequence[int]) -> tuple[SeedRow, ...]:
+    @property
+    def bound_recovery(self) -> float | None:
+        """Share of the calibration loss that the least separable cost would win back."""
+        lost = self.plain_loss - self.healthy_loss
+        return (lost - self.bound) / lost if lost > 0 else None
+
+    @property
+    def longer_recovery(self) -> float | None:
+        """Recovery of the map of the long search."""
+        if self.longer is None or self.loss < LEAST_POINTS:
+            return None
+        return (self.longer.accuracy - self.faulty_identity) / self.loss
+
+
+def run(
+    request: Request, seeds: Sequence[int], *, ten_times: Sequence[int] = ()
+) -> tuple[SeedRow, ...]:
     """Search and judge one profile per seed; the model and its data are prepared once.
 
     Parameters
     ----------
     request : as for a flow; its seed is replaced, its `out` holds one folder per seed.
     seeds : seeds of the profiles and of the searches.
+    ten_times : those of them that are searched TIMES as long, too.
     """
     out = files.usable_folder(request.out)
     rows = []
@@ -58,30 +101,60 @@ def run(request: Request, seeds: Sequence[int]) -> tuple[SeedRow, ...]:
             display.progress("seeds", done, len(seeds))
             config = request.config.model_copy(update={"seed": seed})
             own = replace(request, config=config, out=out / f"seed-{seed}")
-            flow = Flow(own, StepStore(own.out / "steps"), display)
-            if first is None:
-                first = flow
-            else:
-                flow.share_model(first)
-            rows.append(_row(flow, seed))
-            display.line(_line(rows[-1]))
+            row = _stored(own, ten_times=seed in ten_times)
+            if row is None:
+                flow = Flow(own, StepStore(own.out / "steps"), display)
+                if first is None:
+                    first = flow
+                else:
+                    flow.share_model(first)
+                row = _row(flow, seed)
+                if seed in ten_times:
+                    row = replace(row, longer=_longer(flow))
+                _store(own, row)
+            rows.append(row)
+            display.line(_line(row))
         display.progress("seeds", len(seeds), len(seeds))
-    files.write_atomic(out / "seeds.json", _json(rows))
     return tuple(rows)
+
+
+# ----------------------------------------------------------------------------------------- a seed
 
 
 def _row(flow: Flow, seed: int) -> SeedRow:
     accuracy, search = flow.accuracy, flow.search
-    names = ("integer", "faulty_identity", "faulty_random_mean", "faulty_random_best")
-    values = {name: accuracy[name].value for name in (*names, "assignment", "scheduled")}
+    value = {name: one.value for name, one in accuracy.items()}
+    plain = next(b for b in search.baselines if b.name == "identity")
     return SeedRow(
         seed=seed,
         n=accuracy["scheduled"].n,
+        integer=value["integer"],
+        faulty_identity=value["faulty_identity"],
+        faulty_random_mean=value["faulty_random_mean"],
+        faulty_random_best=value["faulty_random_best"],
+        assignment=value["assignment"],
+        scheduled=value["scheduled"],
         recovery=recovery(accuracy),
+        passes=sum(row_map.passes for row_map in search.schedule.layers),
+        least_passes=sum(row_map.passes for row_map in plain.schedule.layers),
+        healthy_loss=0.0 if search.healthy_loss is None else search.healthy_loss,
+        plain_loss=plain.loss,
+        scheduled_loss=search.loss,
+        bound=search.bound,
         evaluations=search.evaluations,
         seconds=search.seconds,
-        **values,
+        notes=search.notes,
     )
+
+
+def _longer(flow: Flow) -> Longer:
+    from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
+
+    found = flow.search_longer(TIMES)
+    best: SearchResult = min((found, flow.search), key=lambda one: one.loss)
+    judge = flow.evaluator(flow.dataset.heldout, Evaluator)
+    (judged,) = judge.judge_many([best.schedule])
+    return Longer(100 * judged.correct / judged.n, best.loss, found.evaluations, found.seconds)
 
 
 def _line(row: SeedRow) -> str:
@@ -92,50 +165,32 @@ def _line(row: SeedRow) -> str:
     )
 
 
-def counted(rows: Sequence[SeedRow]) -> list[float]:
-    """Recoveries of the profiles whose plain order loses LEAST_LOSS points or more."""
-    return [r.recovery for r in rows if r.loss >= LEAST_LOSS and r.recovery is not None]
+# ------------------------------------------------------------------------------------- kept on disk
 
 
-def table(rows: Sequence[SeedRow]) -> Table:
-    """All rows for the terminal, and their summary as a caption."""
-    shown = Table(title="held-out accuracy, %")
-    heads = "seed healthy plain random-mean random-best assignment scheduled recovery evals seconds"
-    for head in heads.split():
-        shown.add_column(head, justify="right")
-    for r in rows:
-        values = (r.integer, r.faulty_identity, r.faulty_random_mean, r.faulty_random_best)
-        cells = [f"{v:.2f}" for v in (*values, r.assignment, r.scheduled)]
-        won = "-" if r.recovery is None else f"{r.recovery:.3f}"
-        shown.add_row(str(r.seed), *cells, won, str(r.evaluations), f"{r.seconds:.1f}")
-    shown.caption = summary(rows)
-    return shown
+def _key(request: Request) -> str:
+    inputs = (request.config.model_dump(), content(request.data))
+    return codec.digest("seed row", source_digest(), *inputs)
 
 
-def summary(rows: Sequence[SeedRow]) -> str:
-    """One sentence: over how many profiles, mean and least recovery, longest search."""
-    won = counted(rows)
-    longest = max(row.seconds for row in rows)
-    head = f"{len(won)} of {len(rows)} profiles cost the plain order {LEAST_LOSS:g} points or more"
-    if not won:
-        return f"{head}; longest search {longest:.1f} s"
-    mean = sum(won) / len(won)
-    return (
-        f"{head}: recovery {mean:.3f} on average, {min(won):.3f} at the least;"
-        f" longest search {longest:.1f} s; n = {rows[0].n} held-out images"
-    )
+def _stored(request: Request, *, ten_times: bool) -> SeedRow | None:
+    try:
+        kept: dict[str, Any] = json.loads((request.out / "row.json").read_bytes())
+        if kept["key"] != _key(request):
+            return None
+        fields = kept["row"]
+        longer = fields.pop("longer")
+        if ten_times and longer is None:
+            return None
+        notes = tuple(fields.pop("notes"))
+        return SeedRow(**fields, notes=notes, longer=None if longer is None else Longer(**longer))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # absent or damaged: computed again
 
 
-def _json(rows: Sequence[SeedRow]) -> bytes:
-    won = counted(rows)
-    content = {
-        "version": 1,
-        "least_loss_points": LEAST_LOSS,
-        "mean_recovery": sum(won) / len(won) if won else None,
-        "least_recovery": min(won) if won else None,
-        "seeds": [asdict(row) | {"loss": row.loss} for row in rows],
-    }
-    return json.dumps(content, indent=2).encode() + b"\n"
+def _store(request: Request, row: SeedRow) -> None:
+    kept = {"key": _key(request), "row": asdict(row)}
+    files.write_atomic(request.out / "row.json", json.dumps(kept, indent=2).encode() + b"\n")
 
 
 def default_out(board: str) -> Path:

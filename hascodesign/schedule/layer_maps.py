@@ -1,0 +1,219 @@
+"""The best map of one layer by a cost known in full: a sum of squares, or the loss itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from hascodesign.engine.loss import MOST
+from hascodesign.schedule.derivatives import Real
+from hascodesign.schedule.space import LayerSpace
+from hascodesign.types import FloatArray, IntArray
+
+SWEEPS = 200  # at most
+AT_ONCE = 64  # moves of one sweep
+STARTS = 12  # of the search by loss
+
+
+@dataclass(frozen=True, slots=True)
+class Quadratic:
+    """Squared length of a sum of vectors, one of each row: that of its kind of slot."""
+
+    gram: NDArray[np.float32]  # [R*kinds, R*kinds] products of the vectors, row by row
+    kinds: int
+
+    def pull(self, kinds: IntArray) -> FloatArray:
+        """[R, kinds] product of each vector with the sum that ``kinds`` [R] gives."""
+        places = np.arange(kinds.size) * self.kinds + kinds
+        return self.gram[places].sum(axis=0, dtype=np.float64).reshape(-1, self.kinds)
+
+    @property
+    def squares(self) -> FloatArray:
+        """[R, kinds] squared length of each vector."""
+        return np.diag(self.gram).astype(np.float64).reshape(-1, self.kinds)
+
+
+def room(layer: LayerSpace, slots: int | None = None) -> IntArray:
+    """Slots of each kind, [kinds], among all or the first so many."""
+    kinds = layer.kinds[layer.classes[:slots]]
+    return np.bincount(kinds, minlength=int(layer.kinds.max()) + 1)
+
+
+def spread(layer: LayerSpace, kinds: IntArray) -> IntArray:
+    """Genes of a layer whose rows [R] stand on slots of these kinds; not canonical."""
+    genes = np.full(layer.slots, layer.rows, dtype=np.int64)
+    of_slot = layer.kinds[layer.classes]
+    for kind in np.unique(kinds):
+        mine = np.flatnonzero(kinds == kind)
+        genes[np.flatnonzero(of_slot == kind)[: mine.size]] = mine
+    idle = np.flatnonzero(genes == layer.rows)
+    genes[idle] += np.arange(idle.size)
+    return genes
+
+
+def least_square(errors: Quadratic, free: IntArray) -> IntArray:
+    """Kind of slot [R] of each row, from which no move and no exchange shortens the sum.
+
+    Parameters
+    ----------
+    errors : of every row on every kind.
+    free : [kinds] slots of each.
+    """
+    none = np.zeros(len(errors.gram) // errors.kinds, dtype=np.int64)
+    kinds = assigned(2.0 * errors.pull(none) + errors.squares, free)
+    for _ in range(SWEEPS):
+        if not _sweep(errors, kinds, free):
+            break
+    return kinds
+
+
+def assigned(cost: FloatArray, free: IntArray) -> IntArray:
+    """Kinds [R] of the least total cost [R, kinds] where each kind has so many slots."""
+    of_slot = np.repeat(np.arange(free.size), np.minimum(free, len(cost)))
+    return np.asarray(of_slot[linear_sum_assignment(cost[:, of_slot])[1]])
+
+
+def _sweep(errors: Quadratic, kinds: IntArray, free: IntArray) -> bool:
+    """Take the best moves and exchanges in turn, in place; False where there is none."""
+    pull = errors.pull(kinds)
+    found = sorted(_moves(errors, kinds, free, pull))[:AT_ONCE]
+    changed = False
+    for _, first, second, kind in found:
+        to, back = (kind, -1) if second < 0 else (int(kinds[second]), int(kinds[first]))
+        if to == kinds[first] or (second < 0 and (kinds == to).sum() >= free[to]):
+            continue
+        moved = _vector(errors, first, to) - _vector(errors, first, int(kinds[first]))
+        if second >= 0:
+            moved += _vector(errors, second, back) - _vector(errors, second, to)
+        after = moved.reshape(-1, errors.kinds)
+        # the square of the sum after less before: the moves taken before this one are in `pull`
+        gain = 2.0 * (pull[first, to] - pull[first, kinds[first]])
+        gain += after[first, to] - after[first, kinds[first]]
+        if second >= 0:
+            gain += 2.0 * (pull[second, back] - pull[second, to])
+            gain += after[second, back] - after[second, to]
+        if gain >= -1e-7 * abs(float(pull[np.arange(kinds.size), kinds].sum())):
+            continue
+        kinds[first] = to
+        if second >= 0:
+            kinds[second] = back
+        pull += after
+        changed = True
+    return changed
+
+
+def _vector(errors: Quadratic, row: int, kind: int) -> FloatArray:
+    """Products of one vector with all."""
+    return errors.gram[row * errors.kinds + kind].astype(np.float64)
+
+
+def _moves(
+    errors: Quadratic, kinds: IntArray, free: IntArray, pull: FloatArray
+) -> Iterator[tuple[float, int, int, int]]:
+    """Gain, row, row or -1, kind of the best exchange of each row with each kind."""
+    count = errors.kinds
+    rows = np.arange(kinds.size)
+    used = np.bincount(kinds, minlength=count)
+    gram = errors.gram.reshape(kinds.size, count, kinds.size, count)
+    at = pull[rows, kinds]
+    inner = gram[rows, :, rows, kinds]  # [R, kinds] of each vector with the row's own
+    alone = 2.0 * (pull - at[:, None]) + errors.squares - 2.0 * inner
+    alone += errors.squares[rows, kinds][:, None]
+    for one in range(count):
+        mine = np.flatnonzero(kinds == one)
+        for two in range(count):
+            if not mine.size or one == two:
+                continue
+            if used[two] < free[two]:
+                best = int(np.argmin(alone[mine, two]))
+                if alone[mine[best], two] < 0:
+                    yield float(alone[mine[best], two]), int(mine[best]), -1, two
+            theirs = np.flatnonzero(kinds == two)
+            if one > two or not theirs.size:
+                continue
+            pair = np.ix_(mine, theirs)
+            both = gram[:, two, :, one][pair] - gram[:, two, :, two][pair]
+            both += gram[:, one, :, two][pair] - gram[:, one, :, one][pair]
+            gain = alone[mine, two][:, None] + alone[theirs, one][None, :] + 2.0 * both
+            best = np.argmin(gain, axis=1)
+            for row, other in enumerate(best.tolist()):
+                if gain[row, other] < 0:
+                    yield float(gain[row, other]), int(mine[row]), int(theirs[other]), two
+
+
+# ------------------------------------------------------------------------------------- by the loss
+
+
+def least_loss(logits: FloatArray, labels: IntArray, free: IntArray) -> IntArray:
+    """Kind of slot [R] of each row of the last layer by exchanges on the loss, from many starts.
+
+    Parameters
+    ----------
+    logits : [kinds, R, n] of every row on every kind, real units.
+    labels : [n] classes.
+    free : [kinds] slots of each.
+    """
+    cost = np.array(
+        [
+            [float(losses_of(_with(logits, r, k), labels)) for k in range(free.size)]
+            for r in range(logits.shape[1])
+        ]
+    )
+    rng = np.random.Generator(np.random.PCG64(0))  # starts only; the same in every search
+    best, least = None, np.inf
+    for start in range(STARTS):
+        noise = 0.0 if start == 0 else rng.random(cost.shape) * cost.std()
+        kinds = assigned(cost + noise, free)
+        loss = _descend(logits, labels, kinds, free)
+        if loss < least:
+            best, least = kinds, loss
+    if best is None:
+        raise ValueError("there must be one start or more")
+    return best
+
+
+def _descend(logits: FloatArray, labels: IntArray, kinds: IntArray, free: IntArray) -> float:
+    """Best move or exchange after another, in place; the loss at the end."""
+    rows = np.arange(kinds.size)
+    loss = float(losses_of(logits[kinds, rows], labels))
+    while True:
+        tried = list(around(kinds, free))
+        losses = [float(losses_of(logits[one, rows], labels)) for one in tried]
+        best = int(np.argmin(losses)) if losses else -1
+        if best < 0 or losses[best] >= loss:
+            return loss
+        kinds[:], loss = tried[best], losses[best]
+
+
+def around(kinds: IntArray, free: IntArray) -> Iterator[IntArray]:
+    """Kinds after every move of a row to a kind with room, and every exchange."""
+    used = np.bincount(kinds, minlength=free.size)
+    for row in range(kinds.size):
+        for kind in np.flatnonzero(used < free):
+            if kind != kinds[row]:
+                moved = kinds.copy()
+                moved[row] = kind
+                yield moved
+        for other in range(row + 1, kinds.size):
+            if kinds[other] != kinds[row]:
+                moved = kinds.copy()
+                moved[[row, other]] = kinds[[other, row]]
+                yield moved
+
+
+def _with(logits: FloatArray, row: int, kind: int) -> FloatArray:
+    one = logits[0].copy()
+    one[row] = logits[kind, row]
+    return one
+
+
+def losses_of(logits: FloatArray | Real, labels: IntArray) -> FloatArray:
+    """Mean bounded cross-entropy of logits [..., classes, n], nats."""
+    shifted = logits - logits.max(axis=-2, keepdims=True)
+    right = shifted[..., labels, np.arange(labels.size)]
+    each = np.log(np.exp(shifted).sum(axis=-2)) - right
+    return np.asarray(np.minimum(each, MOST).mean(axis=-1, dtype=np.float64))
