@@ -14,6 +14,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from hascodesign import codec
+from hascodesign.cli_options import cache
 from hascodesign.pipeline import Flow
 from hascodesign.schedule.formats import to_json
 from hascodesign.study import baselines, baselines_report
