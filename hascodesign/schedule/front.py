@@ -93,25 +93,22 @@ def search_front(
     start = time.monotonic()
     least = replace(options, objectives=(ACCURACY,), extra_passes=0, spare_passes=0.0)
     single = evolve.search(network, profile, evaluator, least, seed, progress)
-    caps = most_passes(network, profile, options)
-    searched, _, _ = split(network, profile, evaluator, seed)
-    run = prepare(network, profile, searched, least, progress, None, caps)
-    subject = _Subject(network, run, power, options.objectives)
-    judge = _Judge(subject, _left(options, start), progress)
-    notes, interrupted = list(single.notes), single.interrupted
-    if not interrupted:
-        try:
-            _evolve(subject, judge, single.schedule, options, seed)
-        except SearchStopped as stopped:
-            if stopped.for_good:
-                notes.append(f"Stopped early: {stopped.reason}; this is the front so far.")
-        except KeyboardInterrupt:
-            interrupted = True
-            notes.append("Stopped by Ctrl-C; this is the front so far.")
-    schedules = [single.schedule, *(subject.decode(x) for x in judge.front())]
-    front = _front(subject, evaluator, schedules, options.allowed_points)
-    given = (network, profile, evaluator, least, seed, front.picked.schedule, progress)
-    judged = evolve.judge_given(*given)
+    if single.interrupted:
+        return single
+    try:
+        caps = most_passes(network, profile, options)
+        searched, _, _ = split(network, profile, evaluator, seed)
+        run = prepare(network, profile, searched, least, progress, None, caps)
+        subject = _Subject(network, run, power, options.objectives)
+        judge = _Judge(subject, _left(options, start), progress)
+        notes = [*single.notes, *_evolve(subject, judge, single.schedule, options, seed)]
+        schedules = [single.schedule, *(subject.decode(x) for x in judge.front())]
+        front = _front(subject, evaluator, schedules, options.allowed_points)
+        given = (network, profile, evaluator, least, seed, front.picked.schedule, progress)
+        judged = evolve.judge_given(*given)
+    except KeyboardInterrupt:
+        note = "Stopped by Ctrl-C; this is the best schedule of the least passes."
+        return replace(single, interrupted=True, notes=(*single.notes, note))
     return replace(
         judged,
         algorithm=ALGORITHM,
@@ -119,7 +116,6 @@ def search_front(
         seconds=time.monotonic() - start,
         history=single.history,
         notes=tuple(dict.fromkeys([*judged.notes, *notes])),
-        interrupted=interrupted,
         front=front,
     )
 
@@ -375,12 +371,22 @@ class _Repaired(Repair):  # type: ignore[misc]
 
 def _evolve(
     subject: _Subject, judge: _Judge, best: Schedule, options: SearchOptions, seed: int
+) -> list[str]:
+    """NSGA-II until its evaluations, its generations or its plateau end it; what it has to say."""
+    try:
+        seeds = np.stack(list({x.tobytes(): x for x in subject.seeds(best)}.values()))
+        judge.values(seeds)
+        if not subject.space.alike:  # else only the passes differ, and the seeds have them all
+            _generations(subject, judge, seeds, options, seed)
+    except SearchStopped as stopped:
+        if stopped.for_good:
+            return [f"Stopped early: {stopped.reason}; this is the front so far."]
+    return []
+
+
+def _generations(
+    subject: _Subject, judge: _Judge, seeds: IntArray, options: SearchOptions, seed: int
 ) -> None:
-    """NSGA-II until its evaluations, its generations or its plateau end it."""
-    seeds = np.stack(list({x.tobytes(): x for x in subject.seeds(best)}.values()))
-    judge.values(seeds)
-    if subject.space.alike:
-        return  # only the passes make a difference, and the seeds have them all
     algorithm = NSGA2(
         pop_size=max(options.population, len(seeds)),
         sampling=seeds,
