@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from hascodesign.render.rtl import RtlOptions
 from hascodesign.resources import share
 from hascodesign.types import (
     ArraySpec,
+    Fault,
     FaultProfile,
     IntegerNetwork,
     MultiplyLayer,
@@ -77,6 +78,7 @@ def array_suite(folder: Path) -> Suite:
     maps = tuple(rtl_cases.random_map(rng, item, spec.pe, spare=item.index % 2) for item in layers)
     schedule = Schedule(spec, maps)
     profile = rtl_cases.any_profile(rng, spec, 10, array.wmem_words(net, spec, schedule))
+    profile = replace(profile, faults=(*profile.faults, *later_words(profile, net, schedule)))
     options = RtlOptions(pipeline=4, on_chip=tuple(i != 1 for i in range(len(layers))))
     write_tree(folder, rtl_cases.build(net, schedule, profile, options).files)
     codes = 1 << spec.act_bits
@@ -91,6 +93,20 @@ def array_suite(folder: Path) -> Suite:
     return Suite("array", folder, "has_array", {"FAULT_SITES": 1}, ("*",), benches)
 
 
+def later_words(profile: FaultProfile, net: IntegerNetwork, schedule: Schedule) -> list[Fault]:
+    """Inverted bits in bank words of second passes: their address is a product of counters."""
+    dead = {fault.pe for fault in profile.faults if fault.kind == "dead"}
+    taken = {(fault.pe, fault.address) for fault in profile.faults}
+    bases, found = array.wmem_bases(net, schedule), list[Fault]()
+    for item, base in zip(net.layers[:3], bases[:3], strict=True):
+        steps = -(-item.depth // profile.array.simd)
+        for pe in range(profile.array.pe):
+            word = base + steps + pe % steps
+            if pe not in dead and (pe, word) not in taken:
+                found.append(Fault(pe, "flip", "wmem", pe % 2, pe % 3, word))
+    return found
+
+
 def edges(rng: np.random.Generator) -> list[Thresholds | Shift]:
     """Thresholds of several depths in one search, and shifts up to beyond the width of v."""
     outputs: list[Thresholds | Shift] = []
@@ -103,6 +119,7 @@ def edges(rng: np.random.Generator) -> list[Thresholds | Shift]:
         outputs.append(Thresholds(frozen(values), frozen(down, bool), lowest))
     outputs += [Shift(shift, 0, 15) for shift in (0, 1, 3)]
     outputs += [Shift(shift, -8, 7) for shift in (2, 4, 9, 40)]
+    outputs += [Shift(shift, 0, 15) for shift in range(5, 18)]  # a missing half rounds up
     return outputs
 
 
@@ -112,7 +129,7 @@ def ramp(
     """Accumulator = the activation code or its double, whatever the sign, plus a small bias."""
     lowest = output.lowest if isinstance(output, Thresholds) else output.low
     bits = 4 if isinstance(output, Shift) else len(output.values[0]).bit_length()
-    rows = 5 if isinstance(output, Thresholds) else 3
+    rows = 5 if isinstance(output, Thresholds) else 3 if output.shift < 5 else 1
     weights, bias = rng.choice([1, 2, -2], (rows, 1)), rng.integers(-2, 3, rows)
     return MultiplyLayer(
         f"layer{index}", index, frozen(weights), frozen(bias), 3, spec.act_bits, True, None,

@@ -5,7 +5,8 @@
 
 yosys makes single mutations of the elaborated PE, array and core (``mutate -list``); each mutant is
 run through the cocotb benches in Icarus up to the first test that fails. Equivalent is one that no
-output depends on, or that passes the benches and that yosys proves to do what its module did.
+output depends on, or that sets a bit to the constant that it is in the design, or that passes the
+benches and that yosys proves to do what its module did.
 ``mutants.json`` has every mutant and what came of it; a run that is stopped goes on from there.
 """
 
@@ -65,6 +66,15 @@ select -set rest * c:*mutate.cc* %d
 simplemap @rest
 opt_clean -purge
 select -assert-count 0 c:*mutate.cc*
+"""
+# a cell of no known kind in the mutation's place, which keeps its input for all to see
+CONSTANT = """
+chtype -set has_marker c:*mutate.cc*
+setattr -set keep 1 c:*mutate.cc*
+hierarchy -top {top}
+flatten
+opt -full
+tee -q -o {dump} dump c:*mutate.cc*
 """
 _PARAMETER = re.compile(
     r"^\s*(?:parameter|localparam)\s+(?:\[[^\]]*\]\s*|integer\s+)?(\w+)\s*=\s*([^;/]+?)\s*[,;]?\s*(?://.*)?$",
@@ -184,6 +194,19 @@ def dead(suite: Suite, mutant: Mutant, work: Path) -> bool:
     return yosys(suite, script, work)
 
 
+def constant(suite: Suite, mutant: Mutant, work: Path) -> bool:
+    """Whether the mutation sets a bit to what it always is in this design."""
+    mode = re.search(r"-mode const(\d)", mutant.command)
+    if mode is None:
+        return False
+    inverted = re.sub(r"-mode \w+", "-mode inv", mutant.command)
+    dump = (work / "dump.txt").resolve()
+    script = f"read_rtlil ../design.il\n{inverted}\n{CONSTANT.format(top=suite.top, dump=dump)}"
+    must(suite, script, work)
+    values = re.findall(r"connect \\A (.*)", dump.read_text("utf-8"))
+    return bool(values) and set(values) == {f"1'{mode[1]}"}
+
+
 def equivalent(suite: Suite, mutant: Mutant, work: Path) -> bool:
     """Whether yosys proves that the mutated module does what it did."""
     words = mutant.command.split()
@@ -208,8 +231,11 @@ def judge(suite: Suite, mutant: Mutant, work: Path, limits: list[float]) -> None
             mutant.fate, mutant.by = "killed", how
             break
     else:
-        same = equivalent(suite, mutant, work)
-        mutant.fate, mutant.by = ("equivalent", "sat") if same else ("alive", "")
+        mutant.fate = "alive"
+        if constant(suite, mutant, work):
+            mutant.fate, mutant.by = "equivalent", "constant"
+        elif equivalent(suite, mutant, work):
+            mutant.fate, mutant.by = "equivalent", "sat"
     mutant.seconds = round(time.perf_counter() - start, 1)
 
 
