@@ -75,10 +75,15 @@ def array_suite(folder: Path) -> Suite:
     ]
     layers += [ramp(rng, spec, len(layers) + i, output) for i, output in enumerate(edges(rng))]
     net = rtl_cases.network(layers)
-    maps = tuple(rtl_cases.random_map(rng, item, spec.pe, spare=item.index % 2) for item in layers)
-    schedule = Schedule(spec, maps)
-    profile = rtl_cases.any_profile(rng, spec, 10, array.wmem_words(net, spec, schedule))
-    profile = replace(profile, faults=(*profile.faults, *later_words(profile, net, schedule)))
+    # passes enough to count beyond two bits
+    spare = [3 if item.index == 0 else item.index % 2 for item in layers]
+    maps = [
+        rtl_cases.random_map(rng, x, spec.pe, more) for x, more in zip(layers, spare, strict=True)
+    ]
+    schedule = Schedule(spec, tuple(maps))
+    profile = rtl_cases.any_profile(rng, spec, 16, array.wmem_words(net, spec, schedule))
+    awake = [awakened(fault) for fault in profile.faults if fault.kind != "dead"]
+    profile = replace(profile, faults=(*awake, *later_words(profile, net, schedule)))
     options = RtlOptions(pipeline=4, on_chip=tuple(i != 1 for i in range(len(layers))))
     write_tree(folder, rtl_cases.build(net, schedule, profile, options).files)
     codes = 1 << spec.act_bits
@@ -93,16 +98,20 @@ def array_suite(folder: Path) -> Suite:
     return Suite("array", folder, "has_array", {"FAULT_SITES": 1}, ("*",), benches)
 
 
+def awakened(fault: Fault) -> Fault:
+    """A transient that fires now and then, so that every bit of its draw counts."""
+    return replace(fault, p=0.4) if fault.kind == "transient" else fault
+
+
 def later_words(profile: FaultProfile, net: IntegerNetwork, schedule: Schedule) -> list[Fault]:
     """Inverted bits in bank words of second passes: their address is a product of counters."""
-    dead = {fault.pe for fault in profile.faults if fault.kind == "dead"}
     taken = {(fault.pe, fault.address) for fault in profile.faults}
     bases, found = array.wmem_bases(net, schedule), list[Fault]()
     for item, base in zip(net.layers[:3], bases[:3], strict=True):
         steps = -(-item.depth // profile.array.simd)
         for pe in range(profile.array.pe):
             word = base + steps + pe % steps
-            if pe not in dead and (pe, word) not in taken:
+            if (pe, word) not in taken:
                 found.append(Fault(pe, "flip", "wmem", pe % 2, pe % 3, word))
     return found
 
@@ -119,18 +128,24 @@ def edges(rng: np.random.Generator) -> list[Thresholds | Shift]:
         outputs.append(Thresholds(frozen(values), frozen(down, bool), lowest))
     outputs += [Shift(shift, 0, 15) for shift in (0, 1, 3)]
     outputs += [Shift(shift, -8, 7) for shift in (2, 4, 9, 40)]
-    outputs += [Shift(shift, 0, 15) for shift in range(5, 18)]  # a missing half rounds up
+    outputs += [Shift(shift, -8, 7) for shift in range(5, 18)]
     return outputs
 
 
 def ramp(
     rng: np.random.Generator, spec: ArraySpec, index: int, output: Thresholds | Shift
 ) -> MultiplyLayer:
-    """Accumulator = the activation code or its double, whatever the sign, plus a small bias."""
+    """Accumulator = the activation code or its double, whatever the sign; a small bias.
+
+    Of a long shift the bias lies a power of two from a tie, so that every bit below counts.
+    """
     lowest = output.lowest if isinstance(output, Thresholds) else output.low
     bits = 4 if isinstance(output, Shift) else len(output.values[0]).bit_length()
-    rows = 5 if isinstance(output, Thresholds) else 3 if output.shift < 5 else 1
+    rows = 5 if isinstance(output, Thresholds) else 3
     weights, bias = rng.choice([1, 2, -2], (rows, 1)), rng.integers(-2, 3, rows)
+    if isinstance(output, Shift) and 5 <= output.shift < spec.acc_bits:
+        half = 1 << (output.shift - 1)
+        bias += half * rng.choice([-3, -1, 1, 3], rows) + (1 << rng.integers(2, output.shift, rows))
     return MultiplyLayer(
         f"layer{index}", index, frozen(weights), frozen(bias), 3, spec.act_bits, True, None,
         output, bits, lowest < 0,
