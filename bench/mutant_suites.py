@@ -167,7 +167,7 @@ def core_suite(folder: Path) -> Suite:
     images(folder / "vectors", other_net, other, codes, "other")
     roms = build_roms(other_net, other, inside)
     core_cases.write_memories(folder / "vectors/memories.npz", roms, spec)
-    images(folder / "many", net, schedule, core_cases.images(rng, net, 6))
+    images(folder / "many", net, schedule, core_cases.images(rng, net, 20))
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
     benches = (
         Bench("core_tests", ("--pauses", "3"), "many"),

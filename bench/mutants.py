@@ -36,7 +36,7 @@ from hascodesign.resources import share
 
 SHARE = {"pe": 0.3, "array": 0.35, "core": 0.35}  # of the mutants
 GOAL = 0.9  # of those that are not proved equivalent
-PROOF_SECONDS = 40
+PROOF_SECONDS = 20
 STALLED = 4000  # cycles without a beat after which a bench gives up: the designs are small
 PROOF = """
 hierarchy -top {module}

@@ -29,7 +29,8 @@ async def registers_tell_what_the_core_is(dut: Any) -> None:
         (core.VERSION, 1),
     ):
         assert await bench.registers.value(address) == value, hex(address)
-    for address, value in ((core.IMAGES, 0xDEADBEEF), (core.SELECT, 3), (core.ADDRESS, 77)):
+    ones = (core.IMAGES, 0xDEADBEEF), (core.IMAGES, 0x21524110)  # each bit once
+    for address, value in (*ones, (core.SELECT, 3), (core.ADDRESS, 77)):
         await bench.registers.set(address, value)
         assert await bench.registers.value(address) == value, hex(address)
 

@@ -151,6 +151,9 @@ class Bench:
             seen = moved
             assert idle < STALLED, f"layer {job.name}: no beat moved for {STALLED} cycles"
             if int(done.value):
+                for stream in ("act", "weight"):
+                    ready = int(getattr(dut, f"s_axis_{stream}_tready").value)
+                    assert not ready, f"no {stream} beat is let in after the layer's last"
                 return last
 
 
