@@ -36,6 +36,7 @@ GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
 ROUNDS = 4  # at most, of searches on the loss model
 KICKS = 60  # random restarts of the polish in a row that may win nothing
 LARGE_ROUNDS = 12  # where the space is large and every round one descent
+NEAR_ROUNDS = 3  # and from a map found layer by layer: little is left to win, at the same price
 MODELLED = 3000  # evaluations of the model in each of them, at most
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 
@@ -223,7 +224,8 @@ def _propose(
         starts = [best.chromosome, *starts]
     wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
     starts = [*starts, run.assigned.chromosome] if near else [run.assigned.chromosome, *starts]
-    for number in range(LARGE_ROUNDS if large(run.space) else ROUNDS):
+    rounds = NEAR_ROUNDS if near else LARGE_ROUNDS
+    for number in range(rounds if large(run.space) else ROUNDS):
         if run.model is None:
             break
         # on a slow machine, too, the first proposals are worth their few evaluations

@@ -12,7 +12,7 @@ from hascodesign.schedule.derivatives import Real
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
 from hascodesign.types import FaultProfile, IntArray, IntegerNetwork
 
-RUNS = 2500  # of a layer, at most
+RUNS = 800  # of a layer, at most
 WORK = 3e10  # multiply-accumulates of all its runs, at most
 CACHE = 64 << 20  # bytes of rows kept between runs
 
