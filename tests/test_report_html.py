@@ -174,3 +174,12 @@ def test_resources_that_the_board_lacks_have_no_bar() -> None:
     words = texts(plots.resource_bars(RESULT))
     assert "URAM" not in words
     assert "58 %" in words
+
+
+def test_masked_faults_and_power_are_on_the_page() -> None:
+    page = html.render(RESULT).decode()
+    assert "25.0 % of the faults (4) change no accumulator and 50.0 % no class" in page
+    assert "nominal voltage" not in page
+    power = {"voltage": 0.6, "relative": 0.42, "label": "model, not measured: V^2"}
+    page = html.render(replace(RESULT, power=power)).decode()
+    assert "At 0.6 V the array takes 42.0 % of its power at nominal voltage; model, not" in page
