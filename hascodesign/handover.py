@@ -32,7 +32,7 @@ from hascodesign.types import (
 from hascodesign.ui import Display
 
 if TYPE_CHECKING:
-    from hascodesign.schedule.front import PowerShares
+    from hascodesign.schedule.individuals import PowerShares
 
 IMAGES = 2  # that run through the whole accelerator by default
 OVERHEAD = 0.1  # of the ideal cycles, beyond which a convolution is named
@@ -41,7 +41,7 @@ RUNS = ("healthy", "faulty")
 
 def power_shares(profile: FaultProfile) -> PowerShares:
     """The power model for a search: at the voltage of the profile's cells, else at nominal."""
-    from hascodesign.schedule.front import PowerShares  # noqa: PLC0415  (pymoo: start-up time)
+    from hascodesign.schedule.individuals import PowerShares  # noqa: PLC0415  (pymoo: start-up time)
 
     model = PowerModel()
     given = profile.conditions.get("voltage")

@@ -220,7 +220,7 @@ class Flow:
 
     def search_longer(self, times: int) -> SearchResult:
         """A search of so many times the size, started anew and not stored."""
-        return self._search(None, times)
+        return whole(lambda: self._search(None, times))
 
     def _search(self, given: bytes | None, times: int = 1) -> SearchResult:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)

@@ -13,13 +13,12 @@ from hascodesign.errors import ConfigError
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
-    PowerShares,
     most_passes,
     pick,
     rule,
     search_front,
-    undominated,
 )
+from hascodesign.schedule.individuals import PowerShares, undominated
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.types import Fault, FaultProfile, FrontPoint, SearchResult
 from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network

@@ -15,6 +15,7 @@ from hascodesign import ops
 from hascodesign.array import check_widths, generator, identity_schedule, wmem_words
 from hascodesign.engine.network import Evaluator
 from hascodesign.faults import transient
+from hascodesign.interrupt import whole
 from hascodesign.models import integer, load
 from hascodesign.schedule import evolve
 from hascodesign.types import (
@@ -130,8 +131,8 @@ def draw(
 
 
 def _parts(dataset: Dataset, images: int) -> tuple[Split, Split]:
-    whole = dataset.calibration
-    return Split(whole.images[:images], whole.labels[:images]), dataset.heldout
+    given = dataset.calibration
+    return Split(given.images[:images], given.labels[:images]), dataset.heldout
 
 
 def _case(subject: _Subject, share: str, pmax: float, number: int) -> IntegerCase:
@@ -139,14 +140,14 @@ def _case(subject: _Subject, share: str, pmax: float, number: int) -> IntegerCas
     profile = draw(network, options, share, pmax, number)
     searched = _evaluator(network, profile, subject.search)
     sizes = evolve.SearchOptions(evaluations=options.evaluations)
-    short = evolve.search(network, profile, searched, sizes, options.seed)
-    sizes = replace(
+    short = whole(lambda: evolve.search(network, profile, searched, sizes, options.seed))
+    longer = replace(
         sizes,
         evaluations=TIMES * options.evaluations,
         generations=TIMES * sizes.generations,
         plateau=TIMES * sizes.plateau,
     )
-    long = evolve.search(network, profile, searched, sizes, options.seed)
+    long = whole(lambda: evolve.search(network, profile, searched, longer, options.seed))
     plain = identity_schedule(network, profile.array)
     randoms = [b.schedule for b in short.baselines if b.name.startswith("random_")]
     judge = _evaluator(network, profile, subject.judge)
