@@ -247,6 +247,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
+    if code == interrupt.EXIT_CODE:
+        interrupt.ignore()  # a third Ctrl-C would only break the line below
     line = " ".join(message.split())
     print(f"hascodesign: {line}", file=sys.stderr)
     raise SystemExit(code)

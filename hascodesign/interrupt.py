@@ -1,4 +1,4 @@
-"""Ctrl-C: the first ends a search with what it has, the second ends the program."""
+"""Ctrl-C: the first ends a search with what it has, the second ends the program at once."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def install() -> None:
 def _note(_number: int, _frame: FrameType | None) -> None:
     _seen.set()
     raise KeyboardInterrupt
+
+
+def ignore() -> None:
+    """No Ctrl-C counts any more: the program is ending, and has said so."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def check() -> None:

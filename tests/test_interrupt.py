@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign import interrupt
+from hascodesign import codec, interrupt
 from hascodesign.delivery import _keep
 from hascodesign.faults import formats as fault_formats
-from tests.test_flow import QUICK, run
+from hascodesign.schedule.formats import from_json, to_json
+from tests.test_flow import QUICK
 
 LONG = QUICK.replace("evaluations = 60", "evaluations = 1000000").replace(
     "random_maps = 2", "random_maps = 1"
@@ -90,17 +91,18 @@ def test_ctrl_c_writes_the_best_map_so_far_and_a_second_one_quits(tmp_path: Path
     kept = {path.name for path in out.iterdir()}
     assert kept == {".lock", "flow.log", "steps", "faults.json", "schedule.json"}
     assert {path.stem for path in (out / "steps").iterdir()} == {"load", "integerise", "faults"}
-    _given_back_it_is_rendered(out, config, tmp_path)
+    _is_a_whole_schedule(out)
 
     before = (out / "schedule.json").read_bytes()
     with watched(*arguments) as command:
         command.wait_for("  search: ")
-        command.interrupt()
-        command.interrupt()
         start = time.monotonic()
+        command.interrupt()
+        time.sleep(0.3)  # two at once would be one
+        command.interrupt()
         code, text = command.end()
     assert code == 130
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert "Traceback" not in text
     assert "stopped by Ctrl-C" in text.splitlines()[-1]
     assert {path.name for path in out.iterdir()} == kept
@@ -108,16 +110,12 @@ def test_ctrl_c_writes_the_best_map_so_far_and_a_second_one_quits(tmp_path: Path
         assert (out / "schedule.json").read_bytes() == before
 
 
-def _given_back_it_is_rendered(out: Path, config: Path, folder: Path) -> None:
-    """The map is a whole one, and given back it is rendered without a search."""
+def _is_a_whole_schedule(out: Path) -> None:
+    network = codec.decode((out / "steps" / "integerise.npz").read_bytes())[0]
     profile = fault_formats.read(out / "faults.json")
-    given = ("--schedule", out / "schedule.json", "--faults", out / "faults.json")
-    again = folder / "again"
-    assert run("render", "--config", config, "--out", again, *given) == 0
-    rendered = (again / "unverified" / "schedule.json").read_bytes()
-    assert rendered == (out / "schedule.json").read_bytes()
-    assert b"Ctrl-C" not in rendered
     assert len(profile.faults) == 4
+    content = (out / "schedule.json").read_bytes()
+    assert to_json(from_json(content, network, profile.array)) == content
 
 
 @pytest.fixture
