@@ -84,7 +84,7 @@ def summarise(result: BaselinesResult, name: str) -> Summary:
     return Summary(
         name=name,
         accuracy=float(accuracy.mean()),
-        accuracy_ci95=mean_interval(accuracy.tolist()),
+        accuracy_ci95=_reach_of(accuracy),
         least_accuracy=float(accuracy.min()),
         loss=_mean(losses),
         loss_ci95=mean_interval(losses),
@@ -267,14 +267,16 @@ def figure(result: BaselinesResult) -> bytes:
         left, right = drawn.subplots(1, 2, sharey=True)
         for place, name in enumerate(result.methods):
             short = percents(result, "healthy") - percents(result, name)
-            _points(left, place, name, percents(result, name))
-            _points(right, place, name, short)
+            _points(left, place, name, percents(result, name), (0.0, 100.0))
+            _points(right, place, name, short, (-100.0, 100.0))
         words = [METHODS[name] for name in result.methods]
         left.set_yticks(range(len(words)), words)
         left.invert_yaxis()
+        left.set_xlim(0, 101)
         left.set_xlabel("held-out accuracy, %")
         right.set_xscale("symlog", linthresh=1.0)
         right.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
+        right.set_xlim(-1, 110)
         right.set_xlabel("points below the healthy network (linear up to 1)")
         for axes in (left, right):
             axes.grid(axis="x", alpha=0.3)
@@ -290,11 +292,14 @@ def figure(result: BaselinesResult) -> bytes:
     return buffer.getvalue()
 
 
-def _points(axes: Axes, place: int, name: str, values: FloatArray) -> None:
+def _points(
+    axes: Axes, place: int, name: str, values: FloatArray, ends: tuple[float, float]
+) -> None:
     colour = _EXTRA if name in EXTRA_HARDWARE else _COLOURS.get(name, _OTHER)
     spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(1)
     axes.scatter(values, place + spread, s=9, color=colour, alpha=0.45, linewidths=0)
-    mean, (low, high) = float(values.mean()), mean_interval(values.tolist())
+    mean, reach = float(values.mean()), mean_interval(values.tolist())
+    low, high = max(reach[0], ends[0]), min(reach[1], ends[1])
     axes.errorbar(
         mean,
         place,
@@ -310,6 +315,11 @@ def _points(axes: Axes, place: int, name: str, values: FloatArray) -> None:
 
 def _reach(interval: tuple[float, float], digits: int) -> str:
     return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def _reach_of(percent: FloatArray) -> tuple[float, float]:
+    low, high = mean_interval(percent.tolist())
+    return max(low, 0.0), min(high, 100.0)
 
 
 def _mean(values: Sequence[float]) -> float:
