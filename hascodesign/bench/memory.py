@@ -26,6 +26,8 @@ from hascodesign.ui import silent
 
 FLOW_TARGET = 2.0  # GB
 FLAT = 1.05  # peak of many generations to that of few
+#: Bytes of rows that these keep, so little that few generations fill it; a flow keeps 512 MiB.
+CACHE = 64 << 20
 GENERATIONS = (10, 40)
 INTERVAL = 0.02  # seconds between two looks
 
@@ -63,7 +65,9 @@ def peaks(
     few, many = (
         _peak(["-m", "hascodesign.bench.memory", network, str(images), str(g)]) for g in generations
     )
-    name = f"search, {generations[1]} generations to {generations[0]}"
+    name = (
+        f"search, {generations[1]} generations to {generations[0]}, {CACHE >> 20} MiB of rows kept"
+    )
     note = f"{megabytes(few)} and {megabytes(many)}"
     lines.append(Line("memory", name, value=many / few, unit="", target=FLAT, note=note))
     told(lines[-1])
@@ -117,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
         generations=generations, plateau=generations + 1, evaluations=10**6, polish=False,
         model=False, random_maps=2,
     )  # fmt: skip
-    evaluator = Evaluator(subject.network, profile, codes, labels)
+    evaluator = Evaluator(subject.network, profile, codes, labels, cache_bytes=CACHE)
     evolve.search(subject.network, profile, evaluator, options, selection=evaluator)
 
 

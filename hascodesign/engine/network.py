@@ -36,7 +36,7 @@ from hascodesign.types import (
     Schedule,
 )
 
-ENTRY_BYTES = 400  # what an entry takes besides its array
+ENTRY_BYTES = 510  # what an entry takes besides its array, by tracemalloc
 
 
 @dataclass(frozen=True, slots=True)
