@@ -69,10 +69,10 @@ def _passes(axes: Axes, result: BenchResult) -> None:
 def _growth(axes: Axes, points: list[Point]) -> None:
     for order, axis in enumerate(dict.fromkeys(point.axis for point in points)):
         mine = [p for p in points if p.axis == axis]
-        largest = mine[-1].seconds.least / mine[-1].size
+        largest = mine[-1].cpu.least / mine[-1].size
         axes.plot(
             [p.size for p in mine],
-            [p.seconds.least / p.size / largest for p in mine],
+            [p.cpu.least / p.size / largest for p in mine],
             marker="os^v"[order % 4],
             color=COLOURS[order],
             label=f"per {AXES[axis].removesuffix('s')}",
@@ -81,7 +81,7 @@ def _growth(axes: Axes, points: list[Point]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("images, K or rows of one layer")
-    axes.set_ylabel("time per unit, largest = 1")
+    axes.set_ylabel("processor time per unit, largest = 1")
     axes.set_title("Growth (grey: 20 %)", fontsize=9)
     if points:
         axes.legend(fontsize=7)
@@ -100,7 +100,7 @@ def _others(axes: Axes, result: BenchResult) -> None:
     axes.set_yticks(range(len(kept)), names, fontsize=7)
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.6, linestyle=":")
-    axes.set_xscale("log")
+    axes.set_xlim(left=0)
     axes.set_xlabel("time to a clean float32 pass of the same images")
     axes.set_title("Beside the peers", fontsize=9)
     _plain(axes)
