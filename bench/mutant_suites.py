@@ -157,14 +157,14 @@ def core_suite(folder: Path) -> Suite:
     rng = np.random.default_rng(7)
     spec = ArraySpec(4, 4, 4, 4, 20)
     net = core_cases.random_network(rng, spec, (5, 4, 2), [(6, 3, 1, 1)], classes=3)
-    other_net = core_cases.other_weights(rng, net)
+    other_net = balanced(rng, core_cases.other_weights(rng, net), spec)
     schedule = core_cases.identity(net, spec)
     other = Schedule(spec, tuple(rtl_cases.random_map(rng, item, spec.pe) for item in net.layers))
     codes, healthy = core_cases.images(rng, net, 2), FaultProfile(spec)
     inside = (True,) * len(net.layers)
     write_tree(folder, core_cases.build(net, schedule, healthy).files)
     images(folder / "vectors", net, schedule, codes)
-    images(folder / "vectors", other_net, other, codes, "other")
+    images(folder / "vectors", other_net, other, close(rng, other_net, other, 4), "other")
     roms = build_roms(other_net, other, inside)
     core_cases.write_memories(folder / "vectors/memories.npz", roms, spec)
     images(folder / "many", net, schedule, core_cases.images(rng, net, 20))
@@ -174,6 +174,26 @@ def core_suite(folder: Path) -> Suite:
         Bench("core_protocol_tests,core_map_tests", ("--built",)),
     )
     return Suite("core", folder, "has_core", {}, tuple(f"*{m}*" for m in modules), benches)
+
+
+def balanced(rng: np.random.Generator, net: IntegerNetwork, spec: ArraySpec) -> IntegerNetwork:
+    """The network with biases of the last layer that make each class as likely as any."""
+    inside, some = (True,) * len(net.layers), core_cases.images(rng, net, 50)
+    job = expected(net, core_cases.identity(net, spec), FaultProfile(spec), some, inside)
+    last = net.layers[-1]
+    middle = np.round(job[f"acc_{last.index}"].mean(axis=1)).astype(np.int64)
+    return replace(net, stages=(*net.stages[:-1], replace(last, bias=frozen(-middle))))
+
+
+def close(
+    rng: np.random.Generator, net: IntegerNetwork, schedule: Schedule, count: int
+) -> np.typing.NDArray[np.int64]:
+    """Images whose two greatest logits lie closest, so that small errors change the class."""
+    drawn = core_cases.images(rng, net, 100 * count)
+    inside = (True,) * len(net.layers)
+    job = expected(net, schedule, FaultProfile(schedule.array), drawn, inside)
+    logits = np.sort(job[f"out_{len(net.layers) - 1}"], axis=0)
+    return drawn[np.argsort(logits[-1] - logits[-2], kind="stable")[:count]]
 
 
 def images(
