@@ -300,6 +300,7 @@ def result():
 def test_rows_hold_the_study_beside_ours():
     (row,) = has_report.rows(result())
     assert row.recovery == pytest.approx((0.9 + 0.8) / 2)
+    assert row.recovery_of_means == pytest.approx((94.0 - 77.0) / 20.0)
     assert row.seconds == 21.0 and row.counted == 2
     assert row.study_recovery == pytest.approx(0.716, abs=1e-3)
     console = Console(width=200, record=True)
