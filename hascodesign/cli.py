@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,10 +24,13 @@ from hascodesign.cli_options import (
     data_for,
 )
 from hascodesign.config import board_config, load_config
-from hascodesign.errors import HascodesignError
+from hascodesign.errors import ConfigError, HascodesignError
 from hascodesign.faults_cli import faults_app
 from hascodesign.steps import STEPS
 from hascodesign.study_cli import study_app
+
+#: What typer raises on a wrong command line; of this class it exports only a part.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="hascodesign",
@@ -235,15 +238,19 @@ def main() -> None:
     # from the other. Read when their libraries load, so it is set before them.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        message = error.format_message()
+        if not message:  # without any argument the help stands there already
+            raise SystemExit(ConfigError.exit_code) from None
+        _fail(message, ConfigError.exit_code)
     except HascodesignError as error:
         _fail(str(error), error.exit_code)
-    except SystemExit as exit_:
-        if exit_.code == interrupt.EXIT_CODE:  # typer's own, without a word
-            _fail("stopped by Ctrl-C", interrupt.EXIT_CODE)
-        raise
     except BrokenPipeError:
         os._exit(1)
+    if code == interrupt.EXIT_CODE:  # typer's own, without a word
+        _fail("stopped by Ctrl-C", interrupt.EXIT_CODE)
+    raise SystemExit(code or 0)
 
 
 def _fail(message: str, code: int) -> None:

@@ -1,4 +1,4 @@
-"""Records of types.py to bytes and back, without pickle: one .npz of arrays and a JSON skeleton."""
+"""Records to bytes and back, without pickle: one .npz of arrays and a JSON skeleton."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from hascodesign import types
+from hascodesign import plan, results, types
 
 _SKELETON = "skeleton"
+#: The only classes that a stored record may name.
+_RECORDS = {
+    name: kind
+    for module in (types, plan, results)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and is_dataclass(kind)
+}
 
 
 def encode(record: Any) -> bytes:
-    """Bytes of a record: dataclasses of types.py, tuples, dicts, arrays, bytes and plain values."""
+    """Bytes of a record: a dataclass of the package, tuple, dict, array, bytes or plain value."""
     arrays: dict[str, Any] = {}
     skeleton = json.dumps(_flatten(record, arrays), sort_keys=True).encode()
     buffer = io.BytesIO()
@@ -75,7 +82,7 @@ def _build(value: Any, arrays: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     if "record" in value:
-        kind = getattr(types, value["record"])
+        kind = _RECORDS[value["record"]]
         return kind(**{name: _build(item, arrays) for name, item in value["fields"].items()})
     if "bytes" in value:
         return arrays[value["bytes"]].tobytes()

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hascodesign.errors import ConfigError
 from hascodesign.resources import share
-from hascodesign.types import ArraySpec, Dataflow, Multipliers, Objective, Site
+from hascodesign.results import Objective
+from hascodesign.types import ArraySpec, Dataflow, Multipliers, Site
 
 
 class _Section(BaseModel):

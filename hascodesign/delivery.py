@@ -22,9 +22,10 @@ from hascodesign.errors import (
 )
 from hascodesign.faults import power
 from hascodesign.pipeline import OUTPUTS, Flow
+from hascodesign.plan import BuildPlan
 from hascodesign.request import Request
 from hascodesign.steps import STEPS, StepRecord, StepStore
-from hascodesign.types import BuildPlan, FaultProfile
+from hascodesign.types import FaultProfile
 from hascodesign.ui import Display
 
 #: What the flow asks for, in order: the property that each step answers with.

@@ -13,7 +13,9 @@ from hascodesign import tools
 from hascodesign.boards import GUIDELINE, available
 from hascodesign.errors import StepFailed
 from hascodesign.files import write_tree
-from hascodesign.types import Board, BuildPlan, IntegerNetwork, Resources
+from hascodesign.plan import BuildPlan
+from hascodesign.results import Resources
+from hascodesign.types import Board, IntegerNetwork
 
 SCRIPT, STATISTICS, LOG = "synth/synth.ys", "synth/stat.json", "synth/yosys.log"
 

@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from hascodesign.array import k_order, least_passes, wmem_words
 from hascodesign.boards import GUIDELINE
 from hascodesign.errors import ConfigError
-from hascodesign.types import (
-    ArraySpec,
-    Board,
-    IntegerNetwork,
-    Multipliers,
-    Schedule,
-    Thresholds,
-)
+from hascodesign.types import ArraySpec, Board, IntegerNetwork, Multipliers, Schedule, Thresholds
 
 # aspect ratios of one 18 kbit block of 7-series and UltraScale+, (bits, words); UG473 table 1-3
 _RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))

@@ -15,20 +15,12 @@ from hascodesign.config import VerifyConfig
 from hascodesign.errors import ConfigError, VerificationMismatch
 from hascodesign.faults.power import PowerModel
 from hascodesign.fit import control_ramb18, ramb18
+from hascodesign.plan import BuildPlan
 from hascodesign.render import core as render
 from hascodesign.render import hls, rom, rtl
 from hascodesign.render.rtl import steps_of
-from hascodesign.types import (
-    BuildPlan,
-    CoreRun,
-    CoreStage,
-    FaultProfile,
-    IntArray,
-    IntegerNetwork,
-    Schedule,
-    Verification,
-    WholeImages,
-)
+from hascodesign.results import CoreRun, CoreStage, Verification, WholeImages
+from hascodesign.types import FaultProfile, IntArray, IntegerNetwork, Schedule
 from hascodesign.ui import Display
 
 if TYPE_CHECKING:

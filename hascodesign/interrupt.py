@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from hascodesign.errors import Interrupted
-from hascodesign.types import SearchResult
+from hascodesign.results import SearchResult
 
 EXIT_CODE = 130  # as of a program that SIGINT ends
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from hascodesign import array as arrays
 from hascodesign import stats
-from hascodesign.types import Accuracy, ArraySpec, IntegerNetwork, SearchResult
+from hascodesign.results import Accuracy, SearchResult
+from hascodesign.types import ArraySpec, IntegerNetwork
 
 if TYPE_CHECKING:
     from hascodesign.engine.network import Evaluator

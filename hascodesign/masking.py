@@ -6,7 +6,7 @@ import numpy as np
 
 from hascodesign import array, codec, ops
 from hascodesign.pipeline import Flow
-from hascodesign.types import Masking
+from hascodesign.results import Masking
 
 STEP = "masked"
 MOST_FAULTS = 200

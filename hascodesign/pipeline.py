@@ -18,23 +18,19 @@ from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.fit import check_array, weights_on_chip, words_allowed
 from hascodesign.interrupt import whole
+from hascodesign.plan import BuildPlan
 from hascodesign.request import Request, content, is_user_model, size
+from hascodesign.results import Accuracy, Resources, SearchResult, Verification, WholeImages
 from hascodesign.steps import StepStore
 from hascodesign.types import (
-    Accuracy,
     ArraySpec,
     Board,
-    BuildPlan,
     Dataset,
     Equivalence,
     FaultProfile,
     IntegerNetwork,
-    Resources,
     Schedule,
-    SearchResult,
     Split,
-    Verification,
-    WholeImages,
 )
 from hascodesign.ui import Display
 

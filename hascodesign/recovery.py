@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hascodesign.types import Accuracy
+from hascodesign.results import Accuracy
 
 #: Below this loss, in points, a ratio of losses says nothing.
 LEAST_POINTS = 1.0

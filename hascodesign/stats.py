@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student_t
 
-from hascodesign.types import Accuracy
+from hascodesign.results import Accuracy
 
 #: 97.5 % point of the standard normal distribution.
 Z95 = 1.959963984540054

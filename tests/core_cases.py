@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from hascodesign import array
+from hascodesign.plan import BuildPlan, Rom
 from hascodesign.render.core import CoreOptions, render_core
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.types import (
     ArraySpec,
-    BuildPlan,
     Conv,
     FaultProfile,
     InputQuant,
@@ -21,7 +21,6 @@ from hascodesign.types import (
     IntegerNetwork,
     MaxPool,
     MultiplyLayer,
-    Rom,
     Schedule,
     frozen,
 )

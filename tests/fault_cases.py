@@ -13,10 +13,10 @@ import numpy as np
 
 from hascodesign import array, ops
 from hascodesign.engine import gemm
+from hascodesign.plan import BuildPlan
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.types import (
     ArraySpec,
-    BuildPlan,
     Dataflow,
     Fault,
     FaultProfile,

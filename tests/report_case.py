@@ -7,29 +7,31 @@ import numpy as np
 from hascodesign.array import identity_map
 from hascodesign.boards import available, find
 from hascodesign.report.record import FlowResult
+from hascodesign.results import (
+    Baseline,
+    CoreRun,
+    CoreStage,
+    FaultCoverage,
+    LayerVerification,
+    Masking,
+    Resources,
+    SearchResult,
+    Verification,
+    WholeImages,
+)
 from hascodesign.stats import accuracy
 from hascodesign.steps import StepRecord
 from hascodesign.types import (
     ArraySpec,
-    Baseline,
     Conv,
-    CoreRun,
-    CoreStage,
     Equivalence,
     Fault,
-    FaultCoverage,
     FaultProfile,
     InputQuant,
     IntegerNetwork,
-    LayerVerification,
-    Masking,
     MultiplyLayer,
-    Resources,
     RowMap,
     Schedule,
-    SearchResult,
-    Verification,
-    WholeImages,
     frozen,
 )
 

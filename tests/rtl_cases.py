@@ -13,12 +13,12 @@ import numpy as np
 from hascodesign import array, ops
 from hascodesign.engine import reference
 from hascodesign.files import write_tree
+from hascodesign.plan import BuildPlan
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions, render_rtl
 from hascodesign.resources import share
 from hascodesign.types import (
     ArraySpec,
-    BuildPlan,
     Fault,
     FaultProfile,
     InputQuant,

@@ -53,11 +53,10 @@ def call(tmp_path, monkeypatch, capsys):
 
 
 def refused(result, *words, code=2):
-    """The last line says what was wrong; only progress lines may stand before it."""
+    """Whether the last line says what was wrong; only progress lines may stand before it."""
     assert result[0] == code, result
     assert "Traceback" not in "\n".join(result[1])
-    for word in words:
-        assert word in result[1][-1], result[1]
+    return all(word in result[1][-1] for word in words)
 
 
 def profile(tmp_path, faults, **array):
@@ -79,11 +78,29 @@ PRODUCT = {"pe": 0, "simd": 0, "site": "product", "bit": 3, "kind": "sa1"}
 
 
 def test_unknown_board_names_the_nearest(call):
-    refused(call("flow", "--board", "pynq-z3"), "pynq-z3", "pynq-z2")
+    assert refused(call("flow", "--board", "pynq-z3"), "pynq-z3", "pynq-z2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["flow", "--pe", "abc"], ["--pe", "integer"]),
+        (["flow", "--voltage"], ["--voltage", "requires"]),
+        (["flow", "--speed", "9"], ["--speed"]),
+        (["flows"], ["flows"]),
+    ],
+)
+def test_wrong_usage_is_one_line(call, arguments, words):
+    result = call(*arguments)
+    assert len(result[1]) == 1 and refused(result, *words)
+
+
+def test_help_is_no_error(call):
+    assert call("flow", "--help") == (0, [])
 
 
 def test_array_larger_than_the_board(call, tmp_path):
-    refused(call("flow", "--pe", 64, "--simd", 8), "220", "512", "--multipliers lut")
+    assert refused(call("flow", "--pe", 64, "--simd", 8), "220", "512", "--multipliers lut")
     assert not (tmp_path / "build").exists() or not any((tmp_path / "build").iterdir())
 
 
@@ -99,25 +116,25 @@ def test_array_larger_than_the_board(call, tmp_path):
     ids=["outside the array", "outside the bits", "two on one bit", "unknown key", "beside dead"],
 )
 def test_bad_faults(call, tmp_path, faults, words):
-    refused(call("flow", "--faults", profile(tmp_path, faults)), "entry", *words)
+    assert refused(call("flow", "--faults", profile(tmp_path, faults)), "entry", *words)
     assert not (tmp_path / "build" / "pynq-z2").exists()
 
 
 def test_profile_cut_short(call, tmp_path):
     path = profile(tmp_path, [PRODUCT])
     path.write_text(path.read_text()[:-20])
-    refused(call("flow", "--faults", path), "faults.json")
+    assert refused(call("flow", "--faults", path), "faults.json")
 
 
 def test_profile_of_another_array(call, tmp_path):
     path = profile(tmp_path, [], pe=8)
-    refused(call("flow", "--faults", path), "16 PEs", "8 PEs")
+    assert refused(call("flow", "--faults", path), "16 PEs", "8 PEs")
 
 
 def test_missing_files(call, tmp_path):
-    refused(call("flow", "--faults", tmp_path / "none.json"), "none.json")
-    refused(call("flow", "--schedule", tmp_path / "none.json"), "none.json")
-    refused(call("flow", "--model", "none.py:net", "--data", tmp_path), "none.py")
+    assert refused(call("flow", "--faults", tmp_path / "none.json"), "none.json")
+    assert refused(call("flow", "--schedule", tmp_path / "none.json"), "none.json")
+    assert refused(call("flow", "--model", "none.py:net", "--data", tmp_path), "none.py")
 
 
 BAD_SCHEDULES = {
@@ -138,7 +155,7 @@ def test_a_schedule_that_is_none(call, tmp_path):
     for change, words in BAD_SCHEDULES.values():
         path.write_text(change(to_json(plain).decode()))
         result = call("render", "--out", out, "--schedule", path)
-        refused(result, words)
+        assert refused(result, words)
         assert len([line for line in result[1] if "stored" not in line]) == 1
     assert not (out / "unverified").exists()
 
@@ -160,18 +177,18 @@ def data(tmp_path, images=None, labels=None):
     ],
 )
 def test_bad_models(call, tmp_path, model, words):
-    refused(call("flow", "--model", model, "--data", data(tmp_path)), *words)
+    assert refused(call("flow", "--model", model, "--data", data(tmp_path)), *words)
     assert not (tmp_path / "build" / "pynq-z2").exists()
 
 
 def test_model_without_data(call):
-    refused(call("flow", "--model", "net.py:net"), "--data")
+    assert refused(call("flow", "--model", "net.py:net"), "--data")
 
 
 def test_checkpoint_that_does_not_fit(call, tmp_path):
     torch.save({"1.weight": torch.zeros(2, 2)}, tmp_path / "c.pth")
     options = ("--checkpoint", tmp_path / "c.pth", "--data", data(tmp_path))
-    refused(call("flow", "--model", "net.py:net", *options), "c.pth")
+    assert refused(call("flow", "--model", "net.py:net", *options), "c.pth")
 
 
 def test_checkpoint_that_would_run_code(call, tmp_path):
@@ -181,7 +198,7 @@ def test_checkpoint_that_would_run_code(call, tmp_path):
 
     torch.save({"x": Payload()}, tmp_path / "c.pth")
     options = ("--checkpoint", tmp_path / "c.pth", "--data", data(tmp_path))
-    refused(call("flow", "--model", "net.py:net", *options), "c.pth")
+    assert refused(call("flow", "--model", "net.py:net", *options), "c.pth")
     assert not (tmp_path / "owned").exists()
 
 
@@ -197,7 +214,7 @@ def test_checkpoint_that_would_run_code(call, tmp_path):
 )
 def test_bad_data(call, tmp_path, images, labels, words):
     path = data(tmp_path, images, labels)
-    refused(call("flow", "--model", "net.py:net", "--data", path), *words)
+    assert refused(call("flow", "--model", "net.py:net", "--data", path), *words)
     assert not (tmp_path / "build" / "pynq-z2").exists()
 
 
@@ -228,19 +245,21 @@ def missing(layers):
     ("change", "words"), [(twice, ["layers[0]", "row 2"]), (missing, ["layers[2]", "row 9"])]
 )
 def test_bad_maps(call, tmp_path, change, words):
-    refused(call("flow", "--schedule", schedule(tmp_path, change)), *words)
+    assert refused(call("flow", "--schedule", schedule(tmp_path, change)), *words)
     assert not (tmp_path / "build" / "pynq-z2").exists()
 
 
 def test_output_folder_that_cannot_be_written(call, tmp_path):
     (tmp_path / "taken").write_text("")
-    refused(call("flow", "--out", tmp_path / "taken" / "x"), "output folder must be writable")
+    assert refused(
+        call("flow", "--out", tmp_path / "taken" / "x"), "output folder must be writable"
+    )
 
 
 def test_output_folder_in_use(call, tmp_path):
     (tmp_path / "o").mkdir()
     with delivery.locked(tmp_path / "o"):
-        refused(call("flow", "--out", tmp_path / "o"), "in use")
+        assert refused(call("flow", "--out", tmp_path / "o"), "in use")
 
 
 def test_unknown_step_and_option(call):
@@ -250,4 +269,4 @@ def test_unknown_step_and_option(call):
 
 def test_missing_simulator_is_exit_3_with_the_command(call, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    refused(call("verify"), "iverilog", "apt-get install", code=3)
+    assert refused(call("verify"), "iverilog", "apt-get install", code=3)

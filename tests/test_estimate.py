@@ -15,9 +15,11 @@ from hascodesign.array import identity_schedule
 from hascodesign.boards import GUIDELINE, available, find
 from hascodesign.errors import StepFailed, ToolNotFound
 from hascodesign.files import write_tree
+from hascodesign.plan import BuildPlan
 from hascodesign.render.project import render_project
 from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import ArraySpec, BuildPlan, FaultProfile, IntegerNetwork, Resources
+from hascodesign.results import Resources
+from hascodesign.types import ArraySpec, FaultProfile, IntegerNetwork
 from tests import rtl_cases
 
 Z2 = find("pynq-z2")

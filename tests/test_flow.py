@@ -12,7 +12,7 @@ import pytest
 from hascodesign import cli, codec, timing, tools
 from hascodesign.engine import gemm
 from hascodesign.pipeline import Flow
-from hascodesign.types import BuildPlan
+from hascodesign.plan import BuildPlan
 
 QUICK = """
 board = "pynq-z2"

@@ -11,8 +11,10 @@ import pytest
 
 from hascodesign import handover
 from hascodesign.config import VerifyConfig
+from hascodesign.plan import BuildPlan
 from hascodesign.render.core import CoreOptions, image_cycles
-from hascodesign.types import ArraySpec, BuildPlan, CoreRun, CoreStage, FaultProfile
+from hascodesign.results import CoreRun, CoreStage
+from hascodesign.types import ArraySpec, FaultProfile
 from hascodesign.ui import Display
 from tests import core_cases
 

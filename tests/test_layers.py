@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "hascodesign"
 BOTTOM = {
     "errors",
     "types",
+    "plan",
+    "results",
     "array",
     "ops",
     "resources",

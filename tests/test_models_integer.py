@@ -182,12 +182,13 @@ def test_never_and_always_lie_just_outside_the_range_of_v():
 
 def test_norm_without_affine_parameters_and_two_norms():
     norms = [nn.BatchNorm2d(5, affine=False), nn.BatchNorm2d(5)]
-    equal(settled(pixels(), conv(2, 5), *norms, relu(), nn.Flatten(), last(60)))
+    graph = equal(settled(pixels(), conv(2, 5), *norms, relu(), nn.Flatten(), last(60)))
+    assert graph.layers[0].rows == 5 and len(graph.layers) == 2
     model = settled(
         pixels(), conv(2, 5), nn.BatchNorm2d(5), relu(), nn.BatchNorm2d(5), pixels(4),
         nn.Flatten(), last(60),
     )  # fmt: skip
-    equal(model)
+    assert len(equal(model).layers) == 2  # both norms folded away
 
 
 @pytest.mark.parametrize("signed", [False, True])

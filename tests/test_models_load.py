@@ -60,8 +60,7 @@ def refused(user: Path, words: str, factory="mine.py:network", checkpoint="good.
             user / checkpoint if checkpoint else None,
             data or user / "data.npz",
         )
-    assert "\n" not in str(caught.value)
-    assert caught.value.exit_code == 2
+    return "\n" not in str(caught.value) and caught.value.exit_code == 2
 
 
 def test_user_model_with_its_checkpoint(user):
@@ -78,39 +77,40 @@ def test_user_model_with_its_checkpoint(user):
 
 
 def test_model_file_and_factory(user):
-    refused(user, "mine.py must define 'net'; it defines: failing, network, nothing, unsupported",
-            "mine.py:net")  # fmt: skip
-    refused(user, "must define 'HELPER'; it defines", "mine.py:HELPER")
-    refused(user, "must return a torch.nn.Module, not NoneType", "mine.py:nothing")
-    refused(user, "must run: ValueError: no weights here", "mine.py:failing")
-    refused(user, "model file must exist", "absent.py:network")
-    refused(user, "model must be file.py:factory, not", "mine.py")
-    refused(user, "model must be file.py:factory, not", "mine.txt:network")
+    defined = "failing, network, nothing, unsupported"
+    assert refused(user, f"mine.py must define 'net'; it defines: {defined}", "mine.py:net")
+    assert refused(user, "must define 'HELPER'; it defines", "mine.py:HELPER")
+    assert refused(user, "must return a torch.nn.Module, not NoneType", "mine.py:nothing")
+    assert refused(user, "must run: ValueError: no weights here", "mine.py:failing")
+    assert refused(user, "model file must exist", "absent.py:network")
+    assert refused(user, "model must be file.py:factory, not", "mine.py")
+    assert refused(user, "model must be file.py:factory, not", "mine.txt:network")
     (user / "broken.py").write_text("def f(:\n")
-    refused(user, "broken.py must import: SyntaxError", "broken.py:f")
+    assert refused(user, "broken.py must import: SyntaxError", "broken.py:f")
     (user / "needs.py").write_text("import no_such_module_at_all\n")
-    refused(user, "needs.py must import: ModuleNotFoundError: No module named", "needs.py:f")
+    assert refused(user, "needs.py must import: ModuleNotFoundError: No module named", "needs.py:f")
 
 
 def test_model_file_may_import_its_neighbours(user):
     (user / "neighbour.py").write_text("WIDTH = 1\n")
     (user / "importer.py").write_text("from neighbour import WIDTH\n" + FACTORY)
-    load.load_user(f"{user}/importer.py:network", user / "good.pt", user / "data.npz")
+    loaded = load.load_user(f"{user}/importer.py:network", user / "good.pt", user / "data.npz")
+    assert loaded.name == "importer"
 
 
 def test_checkpoint_that_does_not_fit(user):
     state = torch.load(user / "good.pt", weights_only=True)
-    refused(user, "none.pt: no such", checkpoint="none.pt")
+    assert refused(user, "none.pt: no such", checkpoint="none.pt")
     torch.save({k: v for k, v in state.items() if k != "2.weight"}, user / "less.pt")
-    refused(user, "less.pt: checkpoint must fit the model: it lacks '2.weight'",
+    assert refused(user, "less.pt: checkpoint must fit the model: it lacks '2.weight'",
             checkpoint="less.pt")  # fmt: skip
     extra = {"a": torch.zeros(1), "b": torch.zeros(1)}
     torch.save(state | extra, user / "more.pt")
-    refused(user, "it has unexpected 'a' and 1 more", checkpoint="more.pt")
+    assert refused(user, "it has unexpected 'a' and 1 more", checkpoint="more.pt")
     torch.save(state | {"2.weight": torch.zeros(6, 11)}, user / "size.pt")
-    refused(user, "must fit the model: size mismatch for 2.weight", checkpoint="size.pt")
+    assert refused(user, "must fit the model: size mismatch for 2.weight", checkpoint="size.pt")
     torch.save([1, 2], user / "list.pt")
-    refused(user, "must be a state dict of tensors, not list", checkpoint="list.pt")
+    assert refused(user, "must be a state dict of tensors, not list", checkpoint="list.pt")
 
 
 class Payload:
@@ -126,11 +126,13 @@ class Payload:
 def test_checkpoint_that_would_run_code_is_refused(user):
     done = user / "was_run"
     torch.save({"2.weight": Payload(done)}, user / "zip.pt")
-    refused(user, "zip.pt: checkpoint must be a state dict of tensors", checkpoint="zip.pt")
+    assert refused(user, "zip.pt: checkpoint must be a state dict of tensors", checkpoint="zip.pt")
     (user / "raw.pt").write_bytes(pickle.dumps(Payload(done)))
-    refused(user, "raw.pt: checkpoint must be a state dict of tensors", checkpoint="raw.pt")
+    assert refused(user, "raw.pt: checkpoint must be a state dict of tensors", checkpoint="raw.pt")
     torch.save(torch.nn.Linear(2, 2), user / "whole.pt")
-    refused(user, "whole.pt: checkpoint must be a state dict of tensors", checkpoint="whole.pt")
+    assert refused(
+        user, "whole.pt: checkpoint must be a state dict of tensors", checkpoint="whole.pt"
+    )
     assert not done.exists()
 
 
@@ -140,16 +142,20 @@ def test_bytes_that_are_no_checkpoint(user):
     cases = [b"", b"text", good[:100], good[:-200], rng.bytes(500), b"\x80\x02}q\x00X"]
     for content in cases:
         (user / "bad.pt").write_bytes(content)
-        refused(user, "bad.pt: checkpoint must be a state dict of tensors", checkpoint="bad.pt")
+        assert refused(
+            user, "bad.pt: checkpoint must be a state dict of tensors", checkpoint="bad.pt"
+        )
 
 
 def test_data_that_does_not_fit_the_model(user):
     images = np.zeros((60, 5, 3), np.float32)
     np.savez(user / "tall.npz", images=images, labels=np.arange(60) % 3)
-    refused(user, "model must take images of 1x5x3 at layer 2", data=user / "tall.npz")
+    assert refused(user, "model must take images of 1x5x3 at layer 2", data=user / "tall.npz")
     np.savez(user / "many.npz", images=images[:, 1:], labels=np.arange(60) % 4)
-    refused(user, "labels must be below the model's 3 classes, not 3", data=user / "many.npz")
-    refused(user, "layer 2 '2' (Linear) must be one of", "mine.py:unsupported", None)
+    assert refused(
+        user, "labels must be below the model's 3 classes, not 3", data=user / "many.npz"
+    )
+    assert refused(user, "layer 2 '2' (Linear) must be one of", "mine.py:unsupported", None)
 
 
 def test_bundled_digits_load_from_the_package(tmp_path):

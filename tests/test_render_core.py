@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hascodesign.errors import ConfigError
+from hascodesign.plan import BuildPlan
 from hascodesign.render.core import (
     CoreOptions,
     buffer_sizes,
@@ -24,7 +25,6 @@ from hascodesign.render.core import (
 from hascodesign.render.rtl import RtlOptions, render_rtl
 from hascodesign.types import (
     ArraySpec,
-    BuildPlan,
     FaultProfile,
     IntegerNetwork,
     MaxPool,

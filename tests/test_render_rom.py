@@ -13,6 +13,7 @@ import pytest
 
 from hascodesign.array import identity_schedule, k_order
 from hascodesign.errors import ConfigError, ModelError, ScheduleError
+from hascodesign.plan import Rom
 from hascodesign.render.rom import (
     bias_bits,
     build_roms,
@@ -31,7 +32,6 @@ from hascodesign.types import (
     InputQuant,
     IntegerNetwork,
     MultiplyLayer,
-    Rom,
     RowMap,
     Schedule,
     Shift,

@@ -11,7 +11,8 @@ from hascodesign import handover, stats
 from hascodesign.report import html
 from hascodesign.report import json as report_json
 from hascodesign.report.record import FlowResult
-from hascodesign.types import FaultProfile, Front, FrontPoint
+from hascodesign.results import Front, FrontPoint
+from hascodesign.types import FaultProfile
 from tests import report_case
 from tests.test_flow import run
 

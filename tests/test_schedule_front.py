@@ -10,6 +10,7 @@ import pytest
 
 from hascodesign.array import identity_schedule
 from hascodesign.errors import ConfigError
+from hascodesign.results import FrontPoint, SearchResult
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
@@ -20,7 +21,7 @@ from hascodesign.schedule.front import (
 )
 from hascodesign.schedule.individuals import PowerShares, undominated
 from hascodesign.schedule.options import SearchOptions
-from hascodesign.types import Fault, FaultProfile, FrontPoint, SearchResult
+from hascodesign.types import Fault, FaultProfile
 from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network
 
 ARRAY = array()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hascodesign import array
+from hascodesign.plan import BuildPlan
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.types import (
     ArraySpec,
-    BuildPlan,
     FaultProfile,
     IntegerNetwork,
     MultiplyLayer,

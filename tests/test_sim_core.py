@@ -12,18 +12,11 @@ import pytest
 
 from hascodesign import array, ops
 from hascodesign.engine.network import Evaluator
+from hascodesign.plan import BuildPlan
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.resources import share
-from hascodesign.types import (
-    ArraySpec,
-    BuildPlan,
-    Dataflow,
-    Fault,
-    FaultProfile,
-    IntArray,
-    Schedule,
-)
+from hascodesign.types import ArraySpec, Dataflow, Fault, FaultProfile, IntArray, Schedule
 from hascodesign.verify import simulate
 from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, regress_core, rtl_cases, verify_cases

@@ -13,9 +13,10 @@ import pytest
 
 from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
 from hascodesign.files import write_tree
+from hascodesign.plan import BuildPlan
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.resources import share
-from hascodesign.types import ArraySpec, BuildPlan, FaultProfile, Schedule
+from hascodesign.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.verify.simulate import LayerResult, simulate
 from tests import rtl_cases
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hascodesign import codec
+from hascodesign.plan import BuildPlan
 from hascodesign.steps import StepStore
-from hascodesign.types import ArraySpec, BuildPlan, Fault, FaultProfile, RowMap, frozen
+from hascodesign.types import ArraySpec, Fault, FaultProfile, RowMap, frozen
 
 PROFILE = FaultProfile(
     ArraySpec(2, 2, 4, 4, 16), (Fault(0, "sa1", "psum", bit=3),), 7, "x", {"v": 0.6}

@@ -14,10 +14,11 @@ from hascodesign.config import board_config, load_config
 from hascodesign.faults import generate
 from hascodesign.recovery import recovery
 from hascodesign.request import Request
+from hascodesign.results import Baseline, SearchResult
 from hascodesign.stats import accuracy
 from hascodesign.study import seeds, seeds_report
 from hascodesign.study.seeds import Longer, SeedRow
-from hascodesign.types import ArraySpec, Baseline, RowMap, Schedule, SearchResult, frozen
+from hascodesign.types import ArraySpec, RowMap, Schedule, frozen
 
 ROW = SeedRow(
     seed=1, n=500, integer=99.0, faulty_identity=49.0, faulty_random_mean=40.0,

@@ -9,7 +9,9 @@ import pytest
 from hascodesign import array, ops
 from hascodesign.engine import gemm, reference
 from hascodesign.errors import StepFailed
-from hascodesign.types import BuildPlan, Fault, Mismatch
+from hascodesign.plan import BuildPlan
+from hascodesign.results import Mismatch
+from hascodesign.types import Fault
 from hascodesign.verify import coverage, expect, run, simulate
 from hascodesign.verify.vectors import check_vectors
 from tests import verify_cases as cases

@@ -8,9 +8,9 @@ import pytest
 
 from hascodesign.engine import gemm
 from hascodesign.errors import StepFailed
+from hascodesign.plan import BuildPlan
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions, render_rtl
-from hascodesign.types import BuildPlan
 from hascodesign.verify import run
 from hascodesign.verify.vectors import check_vectors
 from tests import verify_cases as cases

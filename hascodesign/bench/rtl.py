@@ -14,8 +14,9 @@ from hascodesign.bench.result import Line
 from hascodesign.bench.subject import SEED
 from hascodesign.bench.timing import repeated
 from hascodesign.errors import ToolNotFound
+from hascodesign.plan import BuildPlan
 from hascodesign.render import rom, rtl
-from hascodesign.types import BuildPlan, Fault, FaultProfile
+from hascodesign.types import Fault, FaultProfile
 from hascodesign.verify import run
 
 PE, SIMD = 4, 4

@@ -16,19 +16,12 @@ from hascodesign.bench.timing import Spread, Work, times_of
 from hascodesign.engine.loss import Judgement
 from hascodesign.engine.network import Evaluator
 from hascodesign.faults import generate
+from hascodesign.results import SearchResult
 from hascodesign.schedule import evolve, protocols
 from hascodesign.schedule.assign import assign
 from hascodesign.schedule.prepare import split
 from hascodesign.schedule.space import make_space
-from hascodesign.types import (
-    Fault,
-    FaultProfile,
-    FloatArray,
-    IntArray,
-    Schedule,
-    SearchResult,
-    Site,
-)
+from hascodesign.types import Fault, FaultProfile, FloatArray, IntArray, Schedule, Site
 
 FAULTY_PES = 4  # as a flow draws them, one fault each
 #: Share of faults by area, as in the flow files.

@@ -9,14 +9,7 @@ import numpy as np
 
 from hascodesign import array, ops
 from hascodesign.engine import gemm
-from hascodesign.types import (
-    Fault,
-    FaultProfile,
-    IntArray,
-    IntegerNetwork,
-    MultiplyLayer,
-    Schedule,
-)
+from hascodesign.types import Fault, FaultProfile, IntArray, IntegerNetwork, MultiplyLayer, Schedule
 
 
 def masked(

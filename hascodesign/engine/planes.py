@@ -14,14 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.engine.kernels_planes import count_passed, gather_columns, pool_planes
-from hascodesign.types import (
-    IntArray,
-    IntegerNetwork,
-    MaxPool,
-    MultiplyLayer,
-    Shift,
-    frozen,
-)
+from hascodesign.types import IntArray, IntegerNetwork, MaxPool, MultiplyLayer, Shift, frozen
 
 Planes = NDArray[np.uint8]
 INT32 = np.iinfo(np.int32)

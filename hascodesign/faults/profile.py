@@ -153,7 +153,7 @@ def _bit_problem(fault: Fault, array: ArraySpec) -> str | None:
 def _chance_problem(p: object) -> str | None:
     if p is None:
         return "p must be given for kind transient"
-    if type(p) in (int, float) and 0 <= p <= 1:  # type: ignore[operator]  # NaN compares false
+    if isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1:  # NaN is not
         return None
     return f"p must be a number in [0, 1], not {shown(p)}"
 

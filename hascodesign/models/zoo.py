@@ -98,7 +98,7 @@ def train(name: str, data: Split, progress: Progress, seed: int = SEED) -> nn.Se
                 batch = _shifted(images[chosen], made.shift)
                 loss = functional.cross_entropy(model(batch), labels[chosen])
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 optimiser.step()
                 rates.step()
             progress(f"train {name}", epoch + 1, made.epochs)

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hascodesign.array import k_order, site_masks, step_activations, stored_weights, wmem_bases
 from hascodesign.errors import FaultProfileError, ModelError
+from hascodesign.plan import Rom
 from hascodesign.render.rom import pack_words, threshold_stages, value_bits
 from hascodesign.resources import share
 from hascodesign.types import (
@@ -26,7 +27,6 @@ from hascodesign.types import (
     IntArray,
     IntegerNetwork,
     MultiplyLayer,
-    Rom,
     RowMap,
     Schedule,
     Shift,

@@ -1,6 +1,6 @@
 """The memories of the build: weights in map order, row map, biases, thresholds.
 
-Every memory is one :class:`~hascodesign.types.Rom`; ``rom_files`` writes each as ``.mem``,
+Every memory is one :class:`~hascodesign.plan.Rom`; ``rom_files`` writes each as ``.mem``,
 ``.coe`` and ``.h`` beside a manifest. The RTL and the HLS C++ take the widths from here.
 """
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from hascodesign.array import k_order, stored_weights
 from hascodesign.errors import ModelError, ScheduleError
+from hascodesign.plan import Rom
 from hascodesign.render.rom_format import check_rom_files, mem_words, rom_files
 from hascodesign.types import (
     ArraySpec,
     IntArray,
     IntegerNetwork,
     MultiplyLayer,
-    Rom,
     Schedule,
     Thresholds,
 )

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hascodesign.errors import ConfigError
-from hascodesign.types import Rom
+from hascodesign.plan import Rom
 
 MANIFEST = "roms/manifest.json"
 SIGNED_CONTENT = frozenset({"bias", "thresholds"})

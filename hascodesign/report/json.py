@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hascodesign.report.record import FRONT, FlowResult, describe
-from hascodesign.types import Accuracy
+from hascodesign.results import Accuracy
 
 VERSION = 1
 

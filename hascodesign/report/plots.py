@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from hascodesign.report.record import ACCURACIES, FRONT, FlowResult
-from hascodesign.types import Front, SearchResult
+from hascodesign.results import Front, SearchResult
 
 # chosen to stand out on white and on near-black alike
 GREEN, BLUE, ORANGE, RED, PURPLE, GREY = (

@@ -8,20 +8,16 @@ from types import MappingProxyType
 from typing import Any
 
 from hascodesign.recovery import recovery
-from hascodesign.steps import StepRecord
-from hascodesign.types import (
+from hascodesign.results import (
     Accuracy,
-    Board,
-    Equivalence,
-    Fault,
-    FaultProfile,
-    IntegerNetwork,
     Masking,
     Resources,
     SearchResult,
     Verification,
     WholeImages,
 )
+from hascodesign.steps import StepRecord
+from hascodesign.types import Board, Equivalence, Fault, FaultProfile, IntegerNetwork
 
 #: Accuracies in the order they are shown, with the words for people.
 ACCURACIES: Mapping[str, str] = MappingProxyType(

@@ -13,7 +13,7 @@ from hascodesign.report.record import (
     power_words,
     timing_words,
 )
-from hascodesign.types import WholeImages
+from hascodesign.results import WholeImages
 
 
 def show(console: Console, result: FlowResult) -> None:

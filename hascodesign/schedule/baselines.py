@@ -106,7 +106,7 @@ def _best_of(
     return space.decode(fitness.top(1)[0].chromosome), fitness
 
 
-class _OrderCrossover(Crossover):  # type: ignore[misc]
+class _OrderCrossover(Crossover):
     """Order crossover of each layer's permutation."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class _OrderCrossover(Crossover):  # type: ignore[misc]
         return children
 
 
-class _AnySwap(Mutation):  # type: ignore[misc]
+class _AnySwap(Mutation):
     """With the study's probability one swap of any two slots in each layer."""
 
     def __init__(self) -> None:

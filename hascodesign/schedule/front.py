@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from hascodesign.array import least_passes
+from hascodesign.results import Front, FrontPoint, Objective, SearchResult
 from hascodesign.schedule import evolve
 from hascodesign.schedule.individuals import (
     FrontJudge,
@@ -26,15 +27,7 @@ from hascodesign.schedule.options import ACCURACY, SearchOptions
 from hascodesign.schedule.prepare import prepare, split
 from hascodesign.schedule.protocols import Evaluator, Progress, silent
 from hascodesign.schedule.space import HEALTHY, make_space
-from hascodesign.types import (
-    FaultProfile,
-    Front,
-    FrontPoint,
-    IntegerNetwork,
-    Objective,
-    Schedule,
-    SearchResult,
-)
+from hascodesign.types import FaultProfile, IntegerNetwork, Schedule
 
 ALGORITHM = "assignment + loss model + pymoo GA + swap polish, then pymoo NSGA-II with passes"
 

@@ -16,20 +16,13 @@ from scipy.optimize import linear_sum_assignment
 
 from hascodesign import interrupt
 from hascodesign.array import least_passes
+from hascodesign.results import Objective
 from hascodesign.schedule.fitness import CHUNK, SearchStopped
 from hascodesign.schedule.options import ACCURACY
 from hascodesign.schedule.prepare import Run
 from hascodesign.schedule.protocols import Progress
 from hascodesign.schedule.space import LayerSpace
-from hascodesign.types import (
-    FloatArray,
-    IntArray,
-    IntegerNetwork,
-    Objective,
-    RowMap,
-    Schedule,
-    frozen,
-)
+from hascodesign.types import FloatArray, IntArray, IntegerNetwork, RowMap, Schedule, frozen
 
 
 @dataclass(frozen=True, slots=True)

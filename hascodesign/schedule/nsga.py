@@ -15,16 +15,13 @@ from hascodesign.schedule.fitness import SearchStopped
 from hascodesign.schedule.individuals import FrontJudge, Individuals
 from hascodesign.schedule.operators import MapCrossover, SameResult, SwapMutation
 from hascodesign.schedule.options import SearchOptions
-from hascodesign.types import (
-    IntArray,
-    Schedule,
-)
+from hascodesign.types import IntArray, Schedule
 
 GENERATIONS = 200  # at most; the evaluations end it sooner
 PLATEAU = 15  # generations without a new point that end it
 
 
-class _FrontProblem(Problem):  # type: ignore[misc]
+class _FrontProblem(Problem):
     def __init__(self, subject: Individuals, judge: FrontJudge) -> None:
         genes = subject.space.genes + len(subject.least)
         super().__init__(n_var=genes, n_obj=len(subject.objectives), vtype=int)
@@ -74,7 +71,7 @@ class _PassesMutation(SwapMutation):
         return mutated
 
 
-class _Repaired(Repair):  # type: ignore[misc]
+class _Repaired(Repair):
     def _do(self, problem: _FrontProblem, x: IntArray, **_kwargs: Any) -> IntArray:
         return np.stack([problem.subject.repaired(individual) for individual in x])
 

@@ -18,7 +18,7 @@ from hascodesign.schedule.space import LayerSpace, Space
 from hascodesign.types import BoolArray, FloatArray, IntArray
 
 
-class ScheduleProblem(Problem):  # type: ignore[misc]
+class ScheduleProblem(Problem):
     """Calibration loss over chromosomes."""
 
     def __init__(self, fitness: Fitness) -> None:
@@ -30,7 +30,7 @@ class ScheduleProblem(Problem):  # type: ignore[misc]
         out["F"] = self.fitness.losses(x)[:, None]
 
 
-class GivenSampling(Sampling):  # type: ignore[misc]
+class GivenSampling(Sampling):
     """The seeds first, then random maps up to the size of the population."""
 
     def __init__(self, seeds: Sequence[IntArray]) -> None:
@@ -51,7 +51,7 @@ class GivenSampling(Sampling):  # type: ignore[misc]
         return np.stack(population)
 
 
-class MapCrossover(Crossover):  # type: ignore[misc]
+class MapCrossover(Crossover):
     """Each layer either changes hands whole or is mixed by cycles.
 
     Cycle crossover keeps every row in a slot that one of the parents gave it, which is what the
@@ -103,7 +103,7 @@ def _cycles(first: IntArray, second: IntArray, rng: np.random.Generator) -> Bool
     return take
 
 
-class SwapMutation(Mutation):  # type: ignore[misc]
+class SwapMutation(Mutation):
     """Swaps of two slots of different classes; every one changes the result.
 
     Half of the swaps bring in a row by its separable cost on the class (the cheaper, the
@@ -167,14 +167,14 @@ def _unlike(layer: LayerSpace) -> IntArray:
     return np.flatnonzero(layer.classes != largest)
 
 
-class Canonical(Repair):  # type: ignore[misc]
+class Canonical(Repair):
     """Every chromosome as its canonical one, so that equal results are equal chromosomes."""
 
     def _do(self, problem: ScheduleProblem, x: IntArray, **_kwargs: Any) -> IntArray:
         return np.stack([problem.space.canonical(chromosome) for chromosome in x])
 
 
-class SameResult(DuplicateElimination):  # type: ignore[misc]
+class SameResult(DuplicateElimination):
     """Canonical chromosomes that stand twice."""
 
     def _do(self, pop: Any, other: Any, is_duplicate: BoolArray) -> BoolArray:

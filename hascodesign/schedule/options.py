@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hascodesign.errors import ConfigError
-from hascodesign.types import OBJECTIVES, Objective
+from hascodesign.results import OBJECTIVES, Objective
 
 ACCURACY: Objective = "accuracy"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from hascodesign.array import least_passes
 from hascodesign.engine.loss import judge

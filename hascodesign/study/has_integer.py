@@ -17,16 +17,9 @@ from hascodesign.engine.network import Evaluator
 from hascodesign.faults import transient
 from hascodesign.interrupt import whole
 from hascodesign.models import integer, load
+from hascodesign.results import SearchResult
 from hascodesign.schedule import evolve
-from hascodesign.types import (
-    ArraySpec,
-    Dataset,
-    FaultProfile,
-    IntegerNetwork,
-    Schedule,
-    SearchResult,
-    Split,
-)
+from hascodesign.types import ArraySpec, Dataset, FaultProfile, IntegerNetwork, Schedule, Split
 
 Progress = Callable[[str, int, int], None]
 ARRAY = ArraySpec(pe=16, simd=8, weight_bits=4, act_bits=8, acc_bits=24)

@@ -239,7 +239,7 @@ def _train(images: StudyData, seed: int, progress: Progress) -> dict[str, Tensor
             for chosen in torch.split(torch.randperm(len(labels)), recipe.batch):
                 loss = functional.cross_entropy(model(pixels[chosen]), labels[chosen])
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 optimiser.step()
                 rates.step()
             progress(what, epoch + 1, recipe.epochs)

@@ -17,8 +17,8 @@ from hascodesign import codec, files
 from hascodesign.pipeline import Flow
 from hascodesign.recovery import LEAST_POINTS, recovery
 from hascodesign.request import Request, content
+from hascodesign.results import SearchResult
 from hascodesign.steps import StepStore, source_digest
-from hascodesign.types import SearchResult
 from hascodesign.ui import Display
 
 TIMES = 10  # how much longer the long search is

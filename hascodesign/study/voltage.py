@@ -18,8 +18,9 @@ from hascodesign.faults.power import PowerModel
 from hascodesign.interrupt import whole
 from hascodesign.pipeline import Flow
 from hascodesign.request import Request
+from hascodesign.results import Accuracy
 from hascodesign.steps import StepStore
-from hascodesign.types import Accuracy, ArraySpec, FaultProfile, Schedule
+from hascodesign.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.ui import Display
 
 #: Volts, from above the first modelled fault to the lowest at which the measured board answered.

@@ -18,8 +18,8 @@ from rich.table import Table
 from hascodesign import files
 from hascodesign.faults.power import PowerModel
 from hascodesign.faults.voltage import BRAM_CURVE, LOGIC_CURVE
+from hascodesign.results import Accuracy
 from hascodesign.study.voltage import ALLOWED, GOAL, MEASURED, MODELLED, Sweep, VoltageResult
-from hascodesign.types import Accuracy
 
 _ORDERS = {"plain": ("plain order", "#d64550"), "scheduled": ("schedule", "#2a9d6f")}
 _GREY = "#8b929c"

@@ -15,9 +15,9 @@ import numpy as np
 from hascodesign import array, ops
 from hascodesign.engine import gemm
 from hascodesign.errors import ConfigError, StepFailed
+from hascodesign.plan import BuildPlan
 from hascodesign.resources import share
 from hascodesign.types import (
-    BuildPlan,
     FaultProfile,
     IntArray,
     IntegerNetwork,

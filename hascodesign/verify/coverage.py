@@ -14,15 +14,8 @@ import numpy as np
 
 from hascodesign import array
 from hascodesign.array import SiteMasks
-from hascodesign.types import (
-    BoolArray,
-    Fault,
-    FaultCoverage,
-    FaultProfile,
-    IntArray,
-    MultiplyLayer,
-    RowMap,
-)
+from hascodesign.results import FaultCoverage
+from hascodesign.types import BoolArray, Fault, FaultProfile, IntArray, MultiplyLayer, RowMap
 from hascodesign.verify.replay import Replay
 
 BLOCK = 4_000_000  # partial sums held at once

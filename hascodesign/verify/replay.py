@@ -15,15 +15,7 @@ from hascodesign import array
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.reference import GOLDEN, WORD, transient_bits
 from hascodesign.engine.slots import pe_faults
-from hascodesign.types import (
-    BoolArray,
-    Fault,
-    FaultProfile,
-    IntArray,
-    MultiplyLayer,
-    RowMap,
-    Site,
-)
+from hascodesign.types import BoolArray, Fault, FaultProfile, IntArray, MultiplyLayer, RowMap, Site
 
 Entries = Sequence[tuple[int, Fault]]
 

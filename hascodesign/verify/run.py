@@ -13,17 +13,9 @@ import numpy as np
 
 from hascodesign import ops
 from hascodesign.errors import StepFailed
-from hascodesign.types import (
-    BuildPlan,
-    FaultProfile,
-    IntArray,
-    IntegerNetwork,
-    LayerVerification,
-    Mismatch,
-    RowMap,
-    Schedule,
-    Verification,
-)
+from hascodesign.plan import BuildPlan
+from hascodesign.results import LayerVerification, Mismatch, Verification
+from hascodesign.types import FaultProfile, IntArray, IntegerNetwork, RowMap, Schedule
 from hascodesign.verify import simulate
 from hascodesign.verify.coverage import coverage
 from hascodesign.verify.expect import expectations

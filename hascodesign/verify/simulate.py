@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
+from hascodesign.plan import BuildPlan
 from hascodesign.resources import share
-from hascodesign.types import BuildPlan, IntArray, frozen
+from hascodesign.types import IntArray, frozen
 
 SIMULATORS = ("icarus", "verilator")
 # Icarus and Verilator go on after a memory file that is missing, short, long or malformed
