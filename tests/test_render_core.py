@@ -137,8 +137,14 @@ def test_lanes_and_banks_are_as_many_as_hide_the_drain() -> None:
     assert sizes(16, 4, 3, (8, 3, 1, 1)) == (1, 4, (27, 72))
     # 32 results in 9 steps: 8 lanes, a share of the time left for those that wait; 8 banks
     assert sizes(32, 1, 1, (32, 3, 1, 1)) == (8, 8, (5, 144))
-    # 1 x 1 on 4 channels: no number of lanes is enough, but every result has a bank
-    assert sizes(16, 4, 4, (16, 1, 1, 0)) == (8, 16, (9, 36))
+    # 1 x 1 on 8 channels: two steps, so a lane for every PE, and every result has a bank
+    assert sizes(16, 4, 8, (16, 1, 1, 0)) == (16, 16, (18, 36))
+    # on 4 channels a column ends every cycle; the rows of a pass are neighbours
+    assert sizes(16, 4, 4, (16, 1, 1, 0)) == (16, 16, (9, 36))
+    # three steps: 8 lanes do
+    assert sizes(16, 4, 12, (16, 1, 1, 0))[0] == 8
+    # more PEs than lanes are taken for
+    assert sizes(64, 4, 4, (64, 1, 1, 0))[0] == 32
 
 
 def test_a_map_crowded_into_one_bank_gets_more_banks() -> None:
@@ -159,15 +165,18 @@ def lint_cases() -> list[tuple[str, ArraySpec, bool, bool]]:
         ("plain", SPEC, True, False),
         ("streamed", ArraySpec(8, 1, 2, 2, 16), True, True),
         ("fixed", ArraySpec(2, 8, 8, 8, 32), False, False),
+        ("a lane for each PE", ArraySpec(4, 2, 4, 4, 20), True, False),
     ]
 
 
 @pytest.mark.parametrize("case", lint_cases(), ids=lambda case: case[0])
 @pytest.mark.parametrize("faults", [0, 1])
 def test_lint_is_silent(tmp_path: Path, case: tuple, faults: int) -> None:
-    _, spec, writable, streamed = case
+    name, spec, writable, streamed = case
     rng = np.random.default_rng(5)
-    net = core_cases.random_network(rng, spec, (5, 5, 2), [(3, 3, 1, 0)])
+    kernel = 1 if name == "a lane for each PE" else 3
+    net = core_cases.random_network(rng, spec, (5, 5, 2), [(3, kernel, 1, 0)])
+    assert (result_lanes(net, spec, CoreOptions()) == spec.pe) == (kernel == 1)
     if streamed:
         first = replace(net.stages[0], output=Shift(3, 0, 3), out_bits=2, out_signed=False)
         net = replace(net, stages=(first, *net.stages[1:]))

@@ -89,6 +89,31 @@ def test_results_leave_on_several_lanes(tmp_path: Path, simd: int, lanes: int) -
 
 
 @pytest.mark.parametrize("dataflow", ["os", "ws"])
+@pytest.mark.parametrize("pauses", [None, 3])
+def test_a_column_may_end_every_cycle(
+    tmp_path: Path, dataflow: Dataflow, pauses: int | None
+) -> None:
+    """1 x 1 on SIMD channels, T = 1: a lane for each PE, a bank for each row, rows anywhere."""
+    rng = np.random.default_rng(17)
+    spec = ArraySpec(8, 4, 4, 4, 20, dataflow)
+    convs = [(15, 1, 1, 0), (8, 1, 1, 0)]
+    net = core_cases.random_network(rng, spec, (12, 12, 4), convs, pool=False)
+    maps = tuple(rtl_cases.random_map(rng, item, spec.pe) for item in net.layers)
+    schedule, profile = Schedule(spec, maps), rtl_cases.random_profile(rng, spec, 6)
+    plan = core_cases.build(net, schedule, profile)
+    codes = core_cases.images(rng, net, 2)
+    run = verify_core(
+        net, schedule, profile, plan, codes, work=tmp_path, faults=True, pauses=pauses
+    )
+    assert run.mismatches == 0, run.first
+    first, second = run.stages[:2]
+    assert (first.ideal_cycles, second.ideal_cycles) == (2 * 144, 4 * 144)
+    # a layer's beginning and end alone: the pipeline, the lanes and the search
+    assert first.cycles < 2 * 144 + 50
+    assert second.cycles < 4 * 144 + 50
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
 def test_every_kind_and_site_of_fault(tmp_path: Path, dataflow: Dataflow) -> None:
     """Draws and faulty words included, in layers on chip and streamed."""
     rng = np.random.default_rng(21)

@@ -34,7 +34,8 @@ from hascodesign.types import (
 
 VERSION = 1  # of the register map
 MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
-MOST_LANES = 8  # that are taken without being asked for
+MOST_LANES = 32  # that are taken without being asked for
+MOST_BANKS = 64  # of an activation buffer, that too
 MAX_STAGES = 64  # cycle counters in the register map
 MAX_VALUE_WORDS = 512  # registers that hold a word to be written
 MAX_ELEMENTS = 1 << 24  # of one feature map
@@ -92,9 +93,8 @@ def render_core(
 def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions) -> int:
     """Results a cycle, so that the drain hides behind every convolution with channels >= SIMD.
 
-    A column's P results leave while the next column's T steps run. Lanes that want one bank
-    wait for each other, hence a share of the time in hand. Every lane costs a copy of row map,
-    biases and thresholds: no more than `MOST_LANES` or SIMD are taken by themselves.
+    A column's P results leave while the next column's T steps run. Every lane costs a copy of
+    row map, biases and thresholds: the fewest are taken, and no more than `MOST_LANES`.
     """
     most = spec.pe & -spec.pe  # they divide P
     if options.lanes:
@@ -105,13 +105,19 @@ def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions)
         (steps_of(layer, spec) for layer in wide_convolutions(network, spec)), default=2 * spec.pe
     )
     lanes = 1
-    while drain_cycles(spec, lanes) > least and lanes < min(most, max(spec.simd, MOST_LANES)):
+    while drain_cycles(spec, lanes) > least and lanes < min(most, MOST_LANES):
         lanes *= 2
     return lanes
 
 
 def drain_cycles(spec: ArraySpec, lanes: int) -> int:
-    """Cycles in which a column's P results leave."""
+    """Cycles in which a column's P results leave.
+
+    Lanes that want one bank wait for each other, hence a share of the time in hand. With a lane
+    for each PE a column is taken while the next is captured.
+    """
+    if lanes == spec.pe:
+        return 1
     return spec.pe + 1 if lanes == 1 else 5 * spec.pe // (4 * lanes) + 1
 
 
@@ -129,10 +135,11 @@ def buffer_banks(network: IntegerNetwork, schedule: Schedule, lanes: int) -> int
 
     A bank takes one code a cycle, and row r of a column goes to bank (r + start) mod banks: the
     rows of a pass must spread over the banks so that none takes more than the column's steps.
+    With a bank for each row of the layer they always do; no more than `MOST_BANKS` are taken.
     """
     spec = schedule.array
     banks = max(spec.simd, lanes)
-    while banks < spec.pe and any(
+    while banks < MOST_BANKS and any(
         _bank_cycles(schedule, layer, banks) > steps_of(layer, spec)
         for layer in wide_convolutions(network, spec)
     ):
