@@ -2,7 +2,8 @@
 // lanes, each of PE PEs, all walk in step and slot is lane 0's.
 // take = 1: the head accumulator enters the output path in this cycle with slot (the address in
 // the row map), column and ending (last slot of the layer). free = 1: the shadow may be captured;
-// with one PE a lane in the very cycle in which it is taken, so that a column may end every cycle.
+// of several lanes of one PE in the very cycle in which it is taken (free then depends on enable),
+// so that a column may end every cycle.
 // Counts passes and columns by itself, in the order in which has_steps takes them.
 // Control: synchronous reset.
 `default_nettype none
@@ -40,7 +41,7 @@ module has_drain #(
   wire pe_end = pe == PE_LESS_1[PE_BITS-1:0];
 
   assign take = full && enable;
-  assign free = !full || (PE == 1 && take);
+  assign free = !full || (PE == 1 && OTHERS != 0 && take);
   assign column_end = column == columns_less_1;
   assign ending = pe_end && column_end && pass == passes_less_1;
 

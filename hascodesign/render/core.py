@@ -116,9 +116,9 @@ def drain_cycles(spec: ArraySpec, lanes: int) -> int:
     Lanes that want one bank wait for each other, hence a share of the time in hand. With a lane
     for each PE a column is taken while the next is captured.
     """
-    if lanes == spec.pe:
-        return 1
-    return spec.pe + 1 if lanes == 1 else 5 * spec.pe // (4 * lanes) + 1
+    if lanes == 1:
+        return spec.pe + 1
+    return 1 if lanes == spec.pe else 5 * spec.pe // (4 * lanes) + 1
 
 
 def wide_convolutions(network: IntegerNetwork, spec: ArraySpec) -> list[MultiplyLayer]:
