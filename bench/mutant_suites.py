@@ -165,8 +165,8 @@ def core_suite(folder: Path) -> Suite:
     write_tree(folder, core_cases.build(net, schedule, healthy).files)
     images(folder / "vectors", net, schedule, codes)
     images(folder / "vectors", other_net, other, close(rng, other_net, other, 4), "other")
-    roms = build_roms(other_net, other, inside)
-    core_cases.write_memories(folder / "vectors/memories.npz", roms, spec)
+    roms, built = build_roms(other_net, other, inside), build_roms(net, schedule, inside)
+    core_cases.write_memories(folder / "vectors/memories.npz", roms, built, spec)
     images(folder / "many", net, schedule, core_cases.images(rng, net, 20))
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
     benches = (

@@ -122,9 +122,16 @@ def build(
     return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
 
 
-def write_memories(path: Path, roms: tuple[Rom, ...], spec: ArraySpec) -> None:
-    """Every memory as the registers take it: ``<number>_<bits>`` -> [words, bytes]."""
+def write_memories(
+    path: Path, roms: tuple[Rom, ...], built: tuple[Rom, ...], spec: ArraySpec
+) -> None:
+    """Every memory as the registers take it: ``<number>_<bits>`` -> [words, bytes].
+
+    ``built``: the memories of the design that is written to, which give the widths.
+    """
     names = {"row_map": 1, "bias": 2, "descending": 3}
+    widths = {rom.name: rom.width for rom in built}
+    assert all(rom.width <= widths[rom.name] for rom in roms)
     banks = [rom for rom in roms if rom.content == "weights"]
     tables: dict[str, IntArray] = {}
     beats = [
@@ -138,8 +145,9 @@ def write_memories(path: Path, roms: tuple[Rom, ...], spec: ArraySpec) -> None:
         number = names.get(rom.name)
         if number is None:
             number = 4 + int(rom.name.removeprefix("thresholds_"))
-        mask = (1 << rom.width) - 1
-        tables[f"{number}_{rom.width}"] = _bytes([word & mask for word in rom.words])
+        width = widths[rom.name]
+        mask = (1 << width) - 1
+        tables[f"{number}_{width}"] = _bytes([word & mask for word in rom.words])
     np.savez(path, allow_pickle=False, **tables)
 
 

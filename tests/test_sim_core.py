@@ -235,7 +235,10 @@ def test_protocol(tmp_path: Path) -> None:
     }
     (tmp_path / "vectors").mkdir()
     core_cases.write_memories(
-        tmp_path / "vectors" / "memories.npz", build_roms(other_net, other, inside), spec
+        tmp_path / "vectors" / "memories.npz",
+        build_roms(other_net, other, inside),
+        build_roms(net, schedule, inside),
+        spec,
     )
     plan = core_cases.build(net, schedule, healthy)
     bench("core_protocol_tests,core_map_tests", plan, jobs, tmp_path)
