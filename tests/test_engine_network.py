@@ -74,6 +74,12 @@ def test_cache_changes_nothing(seed, dataflow):
     assert tight.judge_many(schedules) == first
     assert [cached.judge(s) for s in schedules] == first
     np.testing.assert_array_equal(cached.logits(schedules[3]), none.logits(schedules[3]))
+    fresh = Evaluator(network, profile, codes, labels)
+    assert fresh.judge_once(schedules) == first
+    assert fresh.judge_once(schedules[::-1]) == first[::-1]
+    once_held = fresh.cached_bytes
+    assert fresh.judge_many(schedules) == first
+    assert 0 < once_held < fresh.cached_bytes
 
 
 @pytest.mark.parametrize("dataflow", ["os", "ws"])

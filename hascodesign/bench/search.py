@@ -54,8 +54,17 @@ class Timed:
 
     def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
         """Judge each schedule."""
+        return self._timed(self.inner.judge_many, schedules)
+
+    def judge_once(self, schedules: Sequence[Schedule]) -> list[Judgement]:
+        """Judge schedules that no later one resembles."""
+        return self._timed(self.inner.judge_once, schedules)
+
+    def _timed(
+        self, judge: Callable[[Sequence[Schedule]], list[Judgement]], schedules: Sequence[Schedule]
+    ) -> list[Judgement]:
         judged: list[Judgement] = []
-        taken = times_of(lambda: judged.extend(self.inner.judge_many(schedules)))
+        taken = times_of(lambda: judged.extend(judge(schedules)))
         self.calls.append((len(schedules), *taken))
         if len(self.calls) % EVERY == 0:
             self.references.append(times_of(self.clean))

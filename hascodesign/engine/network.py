@@ -119,6 +119,17 @@ class Evaluator:
                 judged[prints[place]] = self.judge(schedules[place])
         return [judged[one] for one in prints]
 
+    def judge_once(self, schedules: Sequence[Schedule]) -> list[Judgement]:
+        """`judge` of each, of schedules that no later one resembles: less is kept, and sooner done.
+
+        Only rows of the first layer are kept, whose input is the same for every schedule.
+        """
+        found = []
+        for schedule in schedules:
+            logits = self._run_once(self.assignments(schedule))
+            found.append(judge(logits, self.labels, self.network.logit_scale))
+        return found
+
     def healthy_judgement(self) -> Judgement:
         """The same network on an array without faults."""
         return judge(self.run(self.healthy()), self.labels, self.network.logit_scale)
@@ -218,6 +229,14 @@ class Evaluator:
             token = _digest(b"".join(row.token for row in rows))
             source = _stack(rows)
         return np.ascontiguousarray(np.stack([row.values for row in rows], axis=1))
+
+    def _run_once(self, assignments: Sequence[Assignment]) -> IntArray:
+        """As `run`, without digests and kept rows after the first layer."""
+        values = _stack(self._layer(self.blocks[0], assignments[0], b"input", self._input))()
+        for block, assignment in zip(self.blocks[1:], assignments[1:], strict=True):
+            rows = np.arange(block.layer.rows)
+            values = self._compute(block, assignment.on_array, rows, assignment.classes, values)
+        return np.ascontiguousarray(values.T)
 
     def _input(self) -> Planes:
         return self.planes

@@ -147,13 +147,19 @@ def _baselines(
 ) -> dict[str, Judged]:
     """Plain order in the least passes, random maps, the assignment and given starts, judged."""
     space, rng = run.space, generator(seed, "schedule random maps")
-    schedules = {"identity": identity_schedule(network, space.array)}
-    for number in range(run.options.random_maps):
-        schedules[f"random_{number:02d}"] = space.decode(space.random(rng))
-    schedules["assignment"] = space.decode(run.assigned.chromosome)
-    schedules |= {f"start_{number:02d}": start for number, start in enumerate(starts)}
-    judged = judge_both(run.evaluator, run.selection, list(schedules.values()))
-    return dict(zip(schedules, judged, strict=True))
+    plain = {"identity": identity_schedule(network, space.array)}
+    randoms = {
+        f"random_{number:02d}": space.decode(space.random(rng))
+        for number in range(run.options.random_maps)
+    }
+    near = {"assignment": space.decode(run.assigned.chromosome)}
+    near |= {f"start_{number:02d}": start for number, start in enumerate(starts)}
+    judged: dict[str, Judged] = {}
+    for schedules in (plain, randoms, near):
+        ones = list(schedules.values())
+        found = judge_both(run.evaluator, run.selection, ones, once=schedules is randoms)
+        judged |= zip(schedules, found, strict=True)
+    return judged
 
 
 def _in_space(run: Run, judged: dict[str, Judged]) -> list[Judged]:

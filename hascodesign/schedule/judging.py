@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hascodesign.engine.loss import cross_entropy
-from hascodesign.schedule.protocols import Evaluator, Labelled
+from hascodesign.schedule.protocols import Evaluator, Judgement, JudgesOnce, Labelled
 from hascodesign.types import FloatArray, IntegerNetwork, Schedule
 
 NORMAL_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
@@ -25,11 +25,19 @@ class Judged:
 
 
 def judge_both(
-    evaluator: Evaluator, selection: Evaluator | None, schedules: Sequence[Schedule]
+    evaluator: Evaluator,
+    selection: Evaluator | None,
+    schedules: Sequence[Schedule],
+    *,
+    once: bool = False,
 ) -> list[Judged]:
-    """Judge each schedule on the search images and, where there are any, the selection images."""
-    first = evaluator.judge_many(schedules)
-    second = [] if selection is None else selection.judge_many(schedules)
+    """Judge each schedule on the search images and, where there are any, the selection images.
+
+    ``once``: no later schedule will resemble these.
+    """
+    judge = _once if once else _many
+    first = judge(evaluator, schedules)
+    second = [] if selection is None else judge(selection, schedules)
     out = []
     for index, schedule in enumerate(schedules):
         parts = [first[index], *second[index : index + 1]]
@@ -38,6 +46,16 @@ def judge_both(
         loss = sum(p.loss * p.n for p in parts) / n if len(parts) > 1 else parts[0].loss
         out.append(Judged(schedule, parts[0].loss, loss, sum(p.correct for p in parts) / n))
     return out
+
+
+def _many(evaluator: Evaluator, schedules: Sequence[Schedule]) -> Sequence[Judgement]:
+    return evaluator.judge_many(schedules)
+
+
+def _once(evaluator: Evaluator, schedules: Sequence[Schedule]) -> Sequence[Judgement]:
+    if isinstance(evaluator, JudgesOnce):
+        return evaluator.judge_once(schedules)
+    return evaluator.judge_many(schedules)
 
 
 def healthy_loss(evaluator: Evaluator, selection: Evaluator | None) -> float:

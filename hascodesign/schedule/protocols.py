@@ -55,6 +55,15 @@ class RowCosts(Protocol):
 
 
 @runtime_checkable
+class JudgesOnce(Protocol):
+    """An evaluator that is faster where no later schedule will resemble these."""
+
+    def judge_once(self, schedules: Sequence[Schedule]) -> Sequence[Judgement]:
+        """As `Evaluator.judge_many`."""
+        ...
+
+
+@runtime_checkable
 class Labelled(Protocol):
     """An evaluator that shows the labels it judges by."""
 
