@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,14 @@ def dense_masks(rng: random.Random, shape: Shape, share: float) -> Masks:
     }
 
 
+def single_masks(shape: Shape, kind: int, bit: int) -> Masks:
+    """Neutral but for one bit of the sum, stuck at 0 (kind 0) or at 1 (kind 1)."""
+    masks = draw_masks(random.Random(0), shape, 0)
+    and_, or_, xor = masks["psum", 0]
+    masks["psum", 0] = (and_ ^ 1 << bit, or_, xor) if kind == 0 else (and_, or_ | 1 << bit, xor)
+    return masks
+
+
 class Harness:
     """Drives operands, follows them through the pipeline, and compares."""
 
@@ -209,3 +218,5 @@ async def steps(dut: Any) -> None:
             return rng.choice(ends) if extreme else rng.randrange(1 << bits)
 
         await harness.round(masks, bool(number & 8), draw, number % 5 > 2)
+    for kind, bit in itertools.product((0, 1), range(harness.shape.acc_bits)):
+        await harness.round(single_masks(harness.shape, kind, bit), bool(bit & 1), draw, False)
