@@ -11,6 +11,7 @@ from typing import Any
 import cocotb
 import core_bench as core
 import numpy as np
+from cocotb.triggers import RisingEdge
 from core_bench import CoreBench, ImageJob, with_last
 from core_steps import check, idle, job, ready, wait
 
@@ -69,6 +70,42 @@ async def images_back_to_back_with_idle_cycles(dut: Any) -> None:
     await check(bench, job())
     assert await bench.registers.value(core.IMAGES) == len(job().codes)
     assert await bench.registers.value(core.STATUS) == 0
+
+
+async def count(dut: Any, counted: dict[str, int]) -> None:
+    """Cycles of the last image and of each stage in it, by name of the register."""
+    now, began, image_began = 0, 0, 0
+    resting = True
+    while True:
+        await RisingEdge(dut.clk)
+        now += 1
+        if int(dut.image_done.value):
+            counted["image"], resting = now - image_began, True
+        if int(dut.image_beat.value) and resting:
+            image_began, resting = now, False
+        if int(dut.start.value):
+            began = now
+        if int(dut.stage_end.value):
+            counted[f"stage {int(dut.stage.value)}"] = now - began
+
+
+@cocotb.test()
+async def the_cycle_counters_count_cycles(dut: Any) -> None:
+    """Of the last image, and they stand still after it."""
+    bench = await ready(dut)
+    counted: dict[str, int] = {}
+    counter = cocotb.start_soon(count(dut, counted))
+    await check(bench, job())
+    stages = len(job().acc) + len(job().pools)
+    for _ in range(2):
+        found = {
+            f"stage {i}": await bench.registers.value(core.STAGE_CYCLES + 4 * i)
+            for i in range(stages)
+        }
+        found["image"] = await bench.registers.value(core.CYCLES)
+        assert found == counted
+        await wait(bench, 29)
+    counter.cancel()
 
 
 @cocotb.test()
