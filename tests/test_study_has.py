@@ -9,7 +9,15 @@ from rich.console import Console
 
 from hascodesign.array import generator
 from hascodesign.errors import ConfigError, ModelError
-from hascodesign.study import has, has_integer, has_layers, has_model, has_report, has_search
+from hascodesign.study import (
+    has,
+    has_forward,
+    has_integer,
+    has_layers,
+    has_model,
+    has_report,
+    has_search,
+)
 from hascodesign.study.has_faults import (
     KINDS,
     PMAX,
@@ -22,6 +30,7 @@ from hascodesign.study.has_faults import (
 )
 from hascodesign.study.has_forward import FirstLayer, Strike, walk
 from hascodesign.study.has_model import Images, StudyLayer, StudyNetwork
+from hascodesign.study.has_rescale import rescaled
 
 SMALL = has_model.Recipe(16, (64, 10), 3, 64, 5e-3)
 
@@ -193,6 +202,41 @@ def test_hot_rows_go_to_the_best_threads():
     assert scheduled > plain + 0.02
 
 
+def test_costs_add_where_chances_multiply():
+    curves = has_search.Curves(np.array([0.0, 0.1]), np.array([[0.0, 0.5], [0.0, 0.75]]), 0.0)
+    half, quarter = curves.cost(np.array([0.1, 0.05]))
+    assert has_search.share_lost(half[0] + quarter[0]) == pytest.approx(1 - 0.5 * 0.25)
+    # half the probability: the square root of what survives
+    assert has_search.share_lost(half[1]) == pytest.approx(1 - 0.5**0.5)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_rescaled_rows_are_the_same_function_below_one(every):
+    rng = np.random.default_rng(12)
+    net = network(rng, hot=(1, 5))
+    images = labelled(net, rng, 60)
+    scaled = rescaled(net, images, every=every)
+    healthy = (None, None, None)
+    before, after = (walk(one, images.pixels, healthy, 0) for one in (net, scaled))
+    power = np.float32(before[0, 0] / after[0, 0])
+    assert np.frexp(power)[0] == 0.5 and (power != 1) == every
+    np.testing.assert_array_equal(after * power, before)  # to the bit
+    sums = np.abs(has_forward.conv_sums(scaled, images.pixels)).max(axis=(1, 2, 3))
+    assert (sums < 1).all() and (sums >= 0.5).all()
+
+
+def test_rescaled_rows_lose_less():
+    rng = np.random.default_rng(13)
+    net = network(rng, hot=(2, 9, 20))
+    images = labelled(net, rng, 200)
+    scaled = rescaled(net, images, every=False)
+    p = np.full(32, 0.02)
+    plain, other = (
+        FirstLayer(one, images, "invert").correct(p, 0.02, 3).mean() for one in (net, scaled)
+    )
+    assert other > plain + 0.02
+
+
 def test_the_assignment_is_the_bound():
     cost = np.random.default_rng(7).random((6, 8))
     slots = has_search.assign(cost)
@@ -286,7 +330,7 @@ def result():
     cases = [
         has.HasCase(
             0, n, "invert", 0.005, 97.0, mean(77.0), mean(80.0), mean(94.0), mean(95.0 - 2 * n),
-            0.95, 12, 20.0 + n,
+            0.95, 12, 20.0 + n, mean(96.0), mean(96.5),
         )
         for n in range(2)
     ]  # fmt: skip
@@ -302,6 +346,7 @@ def test_rows_hold_the_study_beside_ours():
     assert row.recovery == pytest.approx((0.9 + 0.8) / 2)
     assert row.recovery_of_means == pytest.approx((94.0 - 77.0) / 20.0)
     assert row.seconds == 21.0 and row.counted == 2
+    assert row.rescaled_recovery == pytest.approx((96.5 - 77.0) / 20.0)
     assert row.study_recovery == pytest.approx(0.716, abs=1e-3)
     console = Console(width=200, record=True)
     console.print(has_report.table(result()))

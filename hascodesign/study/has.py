@@ -30,12 +30,21 @@ from hascodesign.study.has_faults import (
 )
 from hascodesign.study.has_forward import FirstLayer, correct, strikes
 from hascodesign.study.has_model import RECIPES, Images, StudyData, StudyNetwork, load_data, trained
-from hascodesign.study.has_search import Curves, Found, measure_curves, random_map, schedule
+from hascodesign.study.has_rescale import rescaled
+from hascodesign.study.has_search import (
+    Curves,
+    Found,
+    measure_curves,
+    random_map,
+    schedule,
+    share_lost,
+)
 from hascodesign.types import FloatArray, IntArray
 
 Progress = Callable[[str, int, int], None]
 Maps = tuple[IntArray | None, ...]
 HARM_IMAGES = 60  # whose every partial sum is corrupted once, in the layers after the first
+SCALE_IMAGES = 1000  # calibration images that rows are rescaled by, at most
 #: Below this loss of the plain order, in points, a ratio of losses says nothing.
 LEAST_POINTS = 1.0
 INTEGER_SIZES = ("integer_profiles", "integer_images", "integer_evaluations")
@@ -107,11 +116,18 @@ class HasCase:
     bound: float | None  # of `recovery`, by the separable cost on calibration images
     evaluations: int
     seconds: float  # of the schedule, cost curves included
+    rescaled: Mean  # the same function in rows scaled by powers of two, in plain order
+    rescaled_scheduled: Mean  # and with a schedule of its own
 
     @property
     def recovery(self) -> float | None:
         """Share of the loss that is won back; None where the plain order loses under a point."""
         return _recovery(self.clean, self.plain.value, self.scheduled.value)
+
+    @property
+    def rescaled_recovery(self) -> float | None:
+        """The same of the rescaled rows with their schedule."""
+        return _recovery(self.clean, self.plain.value, self.rescaled_scheduled.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +184,18 @@ def _run(options: HasOptions, cache: Path, progress: Progress) -> HasResult:
     for model in range(options.models):
         network = trained(images, model, cache, progress)
         for kind in options.kinds:
-            subject = _subject(options, images, network, kind)
+            scaled = rescaled(
+                network,
+                images.calibration.part(0, SCALE_IMAGES),
+                every=options.layer == "all",
+            )
+            subjects = [_subject(options, images, one, kind) for one in (network, scaled)]
             for pmax in options.pmax:
-                curves = measure_curves(subject.on_search, pmax, _seed(options, "curves"))
+                seed = _seed(options, "curves")
+                curves = [measure_curves(one.on_search, pmax, seed) for one in subjects]
                 for profile in range(options.profiles):
                     progress("cases", len(cases), total)
-                    cases.append(_case(subject, curves, (model, profile, pmax)))
+                    cases.append(_case(subjects, curves, (model, profile, pmax)))
     progress("cases", total, total)
     looked = min(options.images, len(images.calibration))
     integer = _integer(options, cache, progress)
@@ -207,7 +229,32 @@ def _subject(options: HasOptions, images: StudyData, network: StudyNetwork, kind
     )
 
 
-def _case(subject: _Subject, curves: Curves, which: tuple[int, int, float]) -> HasCase:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one network comes to on one profile."""
+
+    clean: float
+    means: tuple[Mean, Mean, Mean, Mean]  # plain order, random maps, assignment, schedule
+    bound: float | None
+    evaluations: int
+    seconds: float
+
+
+def _case(
+    subjects: Sequence[_Subject], curves: Sequence[Curves], which: tuple[int, int, float]
+) -> HasCase:
+    own, scaled = (
+        _outcome(subject, one, which) for subject, one in zip(subjects, curves, strict=True)
+    )
+    model, number, pmax = which
+    return HasCase(
+        model, number, subjects[0].kind, pmax, own.clean, *own.means,
+        bound=own.bound, evaluations=own.evaluations, seconds=own.seconds,
+        rescaled=scaled.means[0], rescaled_scheduled=scaled.means[-1],
+    )  # fmt: skip
+
+
+def _outcome(subject: _Subject, curves: Curves, which: tuple[int, int, float]) -> _Outcome:
     model, number, pmax = which
     options, network = subject.options, subject.network
     rng = generator(options.seed, f"has profile {model} {number} {options.blocks}")
@@ -227,12 +274,13 @@ def _case(subject: _Subject, curves: Curves, which: tuple[int, int, float]) -> H
             if slots is not None
         )
     seconds = found.seconds + subject.harm_seconds + time.monotonic() - start
-    judged = _judged(subject, profile, found, rest, rng)
-    return HasCase(
-        model, number, subject.kind, pmax, 100 * float(subject.on_judge.healthy.mean()), *judged,
-        bound=1 - bound / plain_cost if plain_cost > 0 else None,
-        evaluations=found.evaluations, seconds=seconds,
-    )  # fmt: skip
+    return _Outcome(
+        clean=100 * float(subject.on_judge.healthy.mean()),
+        means=_judged(subject, profile, found, rest, rng),
+        bound=1 - share_lost(bound) / share_lost(plain_cost) if plain_cost > 0 else None,
+        evaluations=found.evaluations,
+        seconds=seconds,
+    )
 
 
 def _judged(

@@ -48,12 +48,15 @@ class Row:
     random: float
     assigned: float
     scheduled: float
+    rescaled: float  # rows scaled by powers of two, in plain order
+    rescaled_scheduled: float
     recovery: float | None  # mean over the cases that lose a point or more
     recovery_ci95: tuple[float, float] | None
     counted: int  # cases in `recovery`
     bound: float | None  # mean over the same cases
     seconds: float  # the longest schedule
     study: tuple[float, float, float] | None  # clean, faulty, after its GA
+    rescaled_recovery: float | None  # mean over the same cases
 
     @property
     def recovery_of_means(self) -> float | None:
@@ -89,6 +92,7 @@ def _row(
     study: tuple[float, float, float] | None,
 ) -> Row:
     won = [c.recovery for c in cases if c.recovery is not None]
+    scaled = [c.rescaled_recovery for c in cases if c.rescaled_recovery is not None]
     bounds = [c.bound for c in cases if c.recovery is not None and c.bound is not None]
     return Row(
         kind, pmax, len(cases),
@@ -97,12 +101,15 @@ def _row(
         random=_mean([c.random.value for c in cases]),
         assigned=_mean([c.assigned.value for c in cases]),
         scheduled=_mean([c.scheduled.value for c in cases]),
+        rescaled=_mean([c.rescaled.value for c in cases]),
+        rescaled_scheduled=_mean([c.rescaled_scheduled.value for c in cases]),
         recovery=_mean(won) if won else None,
         recovery_ci95=mean_interval(won) if won else None,
         counted=len(won),
         bound=_mean(bounds) if bounds else None,
         seconds=max(c.seconds for c in cases),
         study=study,
+        rescaled_recovery=_mean(scaled) if scaled else None,
     )  # fmt: skip
 
 
@@ -113,7 +120,10 @@ def table(result: HasResult) -> Table:
         title=f"HAS study, {options.dataset}, {options.layer} layer(s), float32:"
         f" accuracy on {result.heldout} held-out images, %"
     )
-    heads = "kind pmax clean plain random scheduled won-back of-means bound seconds study study-won"
+    heads = (
+        "kind pmax clean plain random scheduled won-back of-means bound rescaled, and-scheduled"
+        " won-back seconds study study-won"
+    )
     for head in heads.split():
         shown.add_column(head, justify="left" if head == "kind" else "right")
     for row in rows(result):
@@ -122,7 +132,7 @@ def table(result: HasResult) -> Table:
         clean, faulty, after = figures
         won = f"{100 * (after - faulty) / (clean - faulty):.0f}"
         cells = " / ".join(f"{v:g}" for v in figures)
-        shown.add_row(f"{layer}, {kind}", f"{pmax:g}", *["-"] * 8, cells, won)
+        shown.add_row(f"{layer}, {kind}", f"{pmax:g}", *["-"] * 11, cells, won)
     shown.caption = summary(result)
     return shown
 
@@ -138,13 +148,15 @@ def _cells(row: Row) -> Iterator[str]:
         yield f"{100 * row.recovery:.1f} ({100 * low:.0f} to {100 * high:.0f})"
     yield "-" if row.recovery_of_means is None else f"{100 * row.recovery_of_means:.1f}"
     yield "-" if row.bound is None else f"{100 * row.bound:.1f}"
+    yield from (f"{v:.2f}" for v in (row.rescaled, row.rescaled_scheduled))
+    yield "-" if row.rescaled_recovery is None else f"{100 * row.rescaled_recovery:.1f}"
     yield f"{row.seconds:.1f}"
     yield "-" if row.study is None else " / ".join(f"{v:g}" for v in row.study)
     yield "-" if row.study_recovery is None else f"{100 * row.study_recovery:.0f}"
 
 
 def summary(result: HasResult) -> str:
-    """What the columns mean, in two sentences."""
+    """What the columns mean."""
     options = result.options
     return (
         f"Means over {options.models} networks x {options.profiles} {options.blocks.upper()}"
@@ -152,7 +164,9 @@ def summary(result: HasResult) -> str:
         f" point or more; of-means is won back of the mean accuracies, as the study's own figure;"
         f" seconds: the longest schedule. Study: clean / faulty / after its GA, on"
         f" the images that it tuned on, {STUDY_HOURS}; bound: the least separable cost, on"
-        f" {result.calibration} calibration images; a map can pass it."
+        f" {result.calibration} calibration images; a map can pass it. Rescaled: the same function"
+        f" with rows divided by powers of two so that no partial sum passes 2, in plain order, then"
+        f" with a schedule of its own and what that wins back."
     )
 
 
@@ -204,7 +218,10 @@ def to_json(result: HasResult) -> bytes:
             | {"study_recovery": row.study_recovery, "recovery_of_means": row.recovery_of_means}
             for row in rows(result)
         ],
-        "cases": [asdict(case) | {"recovery": case.recovery} for case in result.cases],
+        "cases": [
+            asdict(case) | {"recovery": case.recovery, "rescaled_recovery": case.rescaled_recovery}
+            for case in result.cases
+        ],
         "integer": [
             asdict(c)
             | {"recovery": c.recovery, "longer_recovery": c.longer_recovery, "bound": c.bound}
@@ -234,6 +251,8 @@ def _svg(result: HasResult) -> bytes:
             "plain order": ("#d64550", [row.plain for row in own]),
             "random maps": ("#dd8a2d", [row.random for row in own]),
             "scheduled": ("#2a9d6f", [row.scheduled for row in own]),
+            "rescaled, plain order": ("#b07cc6", [row.rescaled for row in own]),
+            "rescaled, scheduled": ("#3a6ea5", [row.rescaled_scheduled for row in own]),
         }
         for name, (colour, values) in lines.items():
             axes.plot(pmax, values, "o-", color=colour, label=name, markersize=4)

@@ -1,14 +1,16 @@
 """The schedule of the study's first layer: curves of cost, assignment, swaps on the images.
 
-A row's cost is a curve: how many images the network loses where that row alone is struck with
-probability p, measured at a few p and straight between them (it saturates, so a straight line
-through the origin misjudges the worst rows). Rows on threads with these costs are a linear sum
-assignment: its optimum is the least that the *separable* cost can be. What it misses, images that
-several rows break at once, is left to swaps judged on the images.
+Where rows break images independently of one another, an image survives all of them with the
+product of its chances to survive each. So a row's cost is the negative logarithm of the share of
+images that survive where that row alone is struck with probability p, measured at a few p and
+straight between them; what a broken network guesses right counts as lost. Rows on threads with
+these costs are a linear sum assignment: its optimum is the least that the *separable* cost can
+be. What it misses is left to swaps judged on the images.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ CURVE_DRAWS = 2
 SEARCH_DRAWS = 1
 BUSY_ROWS = 6  # rows whose swaps are tried
 SURE = 1.5  # standard errors that a swap must win by
+MOST_LOST = 0.999  # of the images; bounds the logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,18 @@ class Curves:
     """What each row alone costs, by probability."""
 
     p: FloatArray  # [levels], rising from 0
-    lost: FloatArray  # [R, levels] share of the images that are lost
+    lost: FloatArray  # [R, levels] of what a network can lose, the share lost; 0..1
     seconds: float
 
     def cost(self, p: FloatArray) -> FloatArray:
-        """[R, slots]: cost of each row at the probability of each slot."""
-        return np.array([np.interp(p, self.p, row) for row in self.lost])
+        """[R, slots]: -log of the share that survives each row at the probability of each slot."""
+        costs = -np.log1p(-np.minimum(self.lost, MOST_LOST))
+        return np.array([np.interp(p, self.p, row) for row in costs])
+
+
+def share_lost(cost: float) -> float:
+    """Share of what a network can lose that a separable cost comes to."""
+    return 1 - math.exp(-cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Found:
 
     slots: IntArray  # [R] slot of each row
     assigned: IntArray  # [R] the assignment that it started from
-    bound: float  # least separable cost, share of the images
+    bound: float  # least separable cost, -log of a share
     plain_cost: float  # separable cost of the plain order
     evaluations: int  # of the swaps
     seconds: float
@@ -63,13 +72,15 @@ def measure_curves(first: FirstLayer, pmax: float, seed: int) -> Curves:
     start = time.monotonic()
     rows = first.network.layers[0].rows
     healthy = first.healthy.mean()
+    classes = first.network.layers[-1].rows
+    most = max(healthy - 1 / classes, 1 / len(first.healthy))  # that a network can lose
     lost = np.zeros((rows, len(LEVELS)))
     for row in range(rows):
         for place in range(len(LEVELS) - 1, 0, -1):
             p = np.zeros(rows)
             p[row] = LEVELS[place] * pmax
             right = [first.correct(p, pmax, seed + n).mean() for n in range(CURVE_DRAWS)]
-            lost[row, place] = max(0.0, healthy - np.mean(right))
+            lost[row, place] = min(max(0.0, (healthy - np.mean(right)) / most), 1.0)
             if lost[row, place] == 0.0:
                 break  # less of it costs nothing either
     lost = np.maximum.accumulate(lost, axis=1)
