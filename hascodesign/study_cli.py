@@ -171,6 +171,7 @@ def study_has(
         result = has.run(options, cache(), display.progress)
     has_report.write(result, folder)
     console().print(has_report.table(result))
+    console().print(has_report.rescaled_table(result))
     if result.integer:
         console().print(has_report.integer_table(result))
 

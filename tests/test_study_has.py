@@ -351,7 +351,9 @@ def test_rows_hold_the_study_beside_ours():
     console = Console(width=200, record=True)
     console.print(has_report.table(result()))
     console.print(has_report.integer_table(result()))
+    console.print(has_report.rescaled_table(result()))
     text = console.export_text()
+    assert "96.50" in text and "97.5" in text  # rescaled, scheduled, and what that wins back
     assert "85.0" in text and "99.2 / 57.6 / 87.4" in text and "72" in text
     assert "Fashion conv0 and conv1" in text and "93.1 / 63 / 72.3" in text
     assert "quarter" in text and "75.0" in text  # the bound, (0.5 - 0.2) / (0.5 - 0.1)
