@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from hascodesign.bench import memory, passes, peers, plot, result, run, subject, timing
+from hascodesign.bench import growth, memory, passes, peers, plot, result, run, subject, timing
 from hascodesign.bench.machine import describe
 from hascodesign.bench.result import BenchResult, Line, Point
 from hascodesign.bench.timing import Spread
@@ -218,3 +218,11 @@ def test_search_of_a_child_process(generations, monkeypatch, tmp_path):
 def test_bad_options_are_refused(change):
     with pytest.raises(ConfigError):
         run.Options(**change)
+
+
+def test_a_straight_line_may_start_above_zero() -> None:
+    sizes = [1.0, 2.0, 4.0]
+    off, start = growth.straight(sizes, [3.0, 4.0, 6.0])
+    assert (off, start) == (pytest.approx(1.0), pytest.approx(2.0))
+    off, _ = growth.straight(sizes, [1.0, 4.0, 16.0])  # twice as large, four times as long
+    assert off > 1.2

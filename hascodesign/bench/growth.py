@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,7 +25,7 @@ from hascodesign.types import (
     frozen,
 )
 
-LINEAR = 1.2  # greatest to least time per unit that counts as linear
+LINEAR = 1.2  # greatest ratio of a time to the straight line that counts as linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +77,52 @@ def growth(
 
 
 def _linearity(sweep: Sweep, points: list[Point]) -> Line:
-    """Greatest to least time, per unit except over PEs, of the points that count."""
+    """How far the points that count are from a straight line; over PEs and rows, how far from flat.
+
+    A call costs something whatever its size, so a straight line need not go through the origin: the
+    note has where it starts, and greatest to least time per unit, in which that cost shows.
+    """
     per = 0 if sweep.axis == "pe" else 1
     # the least of the repeats: other work on the machine only ever adds
     counted = [p for p in points if p.counted]
     cpu = [p.cpu.least / p.size**per for p in counted]
     wall = [p.seconds.least / p.size**per for p in counted]
-    what = "time" if sweep.axis == "pe" else "time per unit"
+    where = f"over {sweep.axis}, {sweep.least} to {sweep.sizes[-1]}"
+    spread = f"{max(cpu) / min(cpu):.2f}, by wall clock {max(wall) / min(wall):.2f}"
+    if sweep.axis not in ("images", "depth"):
+        what = "time per unit" if per else "time"
+        note = f"processor time; by wall clock {max(wall) / min(wall):.2f}"
+        unit = f"(greatest to least {what})"
+        return Line("growth", where, value=max(cpu) / min(cpu), unit=unit, note=note)
+    off, fixed = straight([p.size for p in counted], [p.cpu.least for p in counted])
     return Line(
         "growth",
-        f"over {sweep.axis}, {sweep.least} to {sweep.sizes[-1]}",
-        value=max(cpu) / min(cpu),
-        unit=f"(greatest to least {what})",
-        target=LINEAR if sweep.axis in ("images", "depth") else None,
-        note=f"processor time; wall clock {max(wall) / min(wall):.2f}",
+        where,
+        value=off,
+        unit="(ratio to a straight line, either way, at most)",
+        target=LINEAR,
+        note=(
+            f"processor time; the line starts at {1e3 * fixed:.2f} ms;"
+            f" greatest to least time per unit {spread}"
+        ),
     )
+
+
+def straight(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
+    """Greatest ratio of times to the straight line of least relative error, and its start.
+
+    Parameters
+    ----------
+    sizes, seconds : of the points, at least two.
+
+    Returns
+    -------
+    (ratio, 1 or more, of time to line or line to time; seconds of the line at size 0)
+    """
+    times = np.asarray(seconds)
+    slope, start = np.polyfit(sizes, times, 1, w=1 / times)
+    line = slope * np.asarray(sizes) + start
+    return float(np.maximum(times / line, line / times).max()), float(start)
 
 
 def layer_work(sizes: Sizes, simd: int = ARRAY.simd) -> Callable[[], object]:
