@@ -113,6 +113,20 @@ def test_a_column_may_end_every_cycle(
     assert second.cycles < 4 * 144 + 50
 
 
+def test_a_lane_for_each_pe_waits_for_crowded_banks(tmp_path: Path) -> None:
+    """A column ends every cycle, but rows of one pass want one bank: queues fill and hold back."""
+    rng = np.random.default_rng(23)
+    spec = ArraySpec(8, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (12, 12, 1), [(19, 1, 1, 0)], pool=False)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    profile = rtl_cases.random_profile(rng, spec, 6)
+    plan = core_cases.build(net, schedule, profile, lanes=8)
+    codes = core_cases.images(rng, net, 1)
+    run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True)
+    assert run.mismatches == 0, run.first
+    assert run.stages[0].cycles > run.stages[0].ideal_cycles + 100  # they did wait
+
+
 @pytest.mark.parametrize("dataflow", ["os", "ws"])
 def test_every_kind_and_site_of_fault(tmp_path: Path, dataflow: Dataflow) -> None:
     """Draws and faulty words included, in layers on chip and streamed."""
