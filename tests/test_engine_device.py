@@ -22,10 +22,12 @@ from tests.engine_helpers import (
     random_schedule,
 )
 
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
-def both(network, profile, codes, labels, schedule):
+
+def both(network, profile, codes, labels, schedule, name="cpu"):
     plain = Evaluator(network, profile, codes, labels).logits(schedule)
-    on_torch = Evaluator(network, profile, codes, labels, device="cpu").logits(schedule)
+    on_torch = Evaluator(network, profile, codes, labels, device=name).logits(schedule)
     return plain, on_torch
 
 
@@ -45,9 +47,10 @@ def test_whole_networks_are_the_same(seed, dataflow, monkeypatch):
         np.testing.assert_array_equal(on_torch, plain)
 
 
+@pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=on_gpu)])
 @pytest.mark.parametrize("site", ["wmem", "weight", "act", "product", "psum", "acc"])
 @pytest.mark.parametrize("kind", ["sa0", "sa1", "flip", "transient"])
-def test_each_site_and_kind(site, kind):
+def test_each_site_and_kind(site, kind, name):
     """Each by itself, and so that it changes the result: none is left out in silence."""
     rng = np.random.default_rng(7)
     spec = ArraySpec(4, 3, 4, 5, 16, "ws" if site == "acc" else "os")
@@ -56,7 +59,7 @@ def test_each_site_and_kind(site, kind):
     schedule = identity_schedule(network, spec)
     faults = random_faults(rng, spec, 40, words=30, kinds=(kind,), sites=(site,))
     profile = FaultProfile(spec, faults, seed=3)
-    plain, on_torch = both(network, profile, codes, labels, schedule)
+    plain, on_torch = both(network, profile, codes, labels, schedule, name)
     np.testing.assert_array_equal(on_torch, plain)
     healthy, _ = both(network, replace(profile, faults=()), codes, labels, schedule)
     assert not np.array_equal(plain, healthy)
@@ -103,7 +106,7 @@ def test_no_gpu_is_one_line(monkeypatch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@on_gpu
 @pytest.mark.parametrize("dataflow", ["os", "ws"])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_gpu_gives_the_same(seed, dataflow):
@@ -113,6 +116,5 @@ def test_a_gpu_gives_the_same(seed, dataflow):
     profile = FaultProfile(spec, random_faults(rng, spec, 10, words=40), seed=seed)
     codes, labels = random_inputs(rng, network, 50)
     schedule = random_schedule(rng, network, spec)
-    plain = Evaluator(network, profile, codes, labels).logits(schedule)
-    gpu = Evaluator(network, profile, codes, labels, device="cuda").logits(schedule)
+    plain, gpu = both(network, profile, codes, labels, schedule, "cuda")
     np.testing.assert_array_equal(gpu, plain)
