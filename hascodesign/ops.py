@@ -86,8 +86,13 @@ def output_codes(output: Thresholds | Shift, sums: IntArray) -> IntArray:
 
 def max_pool(pool: MaxPool, maps: Codes) -> Codes:
     """Maximum over windows of [n, height, width, channels]."""
-    windows = sliding_window_view(maps, pool.kernel, axis=(1, 2))
-    return windows[:, :: pool.stride[0], :: pool.stride[1]].max(axis=(-2, -1))
+    (ky, kx), (sy, sx) = pool.kernel, pool.stride
+    height, width = (maps.shape[1] - ky) // sy + 1, (maps.shape[2] - kx) // sx + 1
+    best = maps[:, : sy * height : sy, : sx * width : sx].copy()
+    for y in range(ky):
+        for x in range(kx):
+            np.maximum(best, maps[:, y : y + sy * height : sy, x : x + sx * width : sx], out=best)
+    return best
 
 
 @dataclass(frozen=True, slots=True)

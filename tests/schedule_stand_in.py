@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from hascodesign import ops
 from hascodesign.array import wmem_bases
 from hascodesign.engine import reference
-from hascodesign.engine.loss import MOST
+from hascodesign.engine.loss import MOST, SHARPNESS
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.types import (
     ArraySpec,
@@ -98,7 +98,7 @@ class NetworkEvaluator:
 
     def _judge(self, logits: IntArray) -> Judgement:
         self.calls += 1
-        logp = log_softmax(self.network.logit_scale * logits, axis=1)
+        logp = log_softmax(SHARPNESS * self.network.logit_scale * logits, axis=1)
         loss = np.minimum(-logp[np.arange(len(logits)), self.labels], MOST).mean()
         correct = int((np.argmax(logits, axis=1) == self.labels).sum())
         return Judgement(float(loss), correct, len(logits))

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from hascodesign import ops
 from hascodesign.array import identity_schedule, wmem_bases
 from hascodesign.engine import reference
-from hascodesign.engine.loss import MOST, judge
+from hascodesign.engine.loss import MOST, SHARPNESS, judge
 from hascodesign.engine.network import Assignment, Evaluator
 from hascodesign.types import ArraySpec, FaultProfile
 from tests.engine_helpers import (
@@ -128,7 +128,7 @@ def test_judgement():
     schedule = random_schedule(rng, network, profile.array)
     logits = evaluator.logits(schedule)
     judged = evaluator.judge(schedule)
-    log_p = log_softmax(network.logit_scale * logits, axis=1)[np.arange(25), labels]
+    log_p = log_softmax(SHARPNESS * network.logit_scale * logits, axis=1)[np.arange(25), labels]
     assert judged.loss == pytest.approx(np.minimum(-log_p, MOST).mean(), rel=1e-12)
     assert judged.correct == (ops.classify(logits) == labels).sum()
     assert judged.n == 25

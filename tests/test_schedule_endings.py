@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hascodesign.engine.loss import MOST, SHARPNESS
 from hascodesign.schedule.evolve import ALIKE, search
 from hascodesign.schedule.judging import win_note
 from hascodesign.schedule.options import SearchOptions
@@ -99,8 +100,9 @@ def test_a_win_within_noise_is_said() -> None:
     assert "wins 0.0000 nats" in note
     assert "80 calibration images" in note
     (note,) = win_note(NETWORK, (unsure,), plain, chosen)
+    scale = SHARPNESS * NETWORK.logit_scale
     losses = [
-        np.log1p(np.exp(-NETWORK.logit_scale * np.array(unsure.margins[row]))) for row in (0, 1)
+        np.minimum(np.log1p(np.exp(-scale * np.array(unsure.margins[row]))), MOST) for row in (0, 1)
     ]
     won = losses[0] - losses[1]
     margin = 1.96 * won.std(ddof=1) / 40**0.5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hascodesign import ops
-from hascodesign.engine.loss import MOST, cross_entropy
+from hascodesign.engine.loss import MOST, SHARPNESS, cross_entropy
 from hascodesign.errors import ConfigError
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.layer_maps import Quadratic, least_loss, least_square, room, spread
@@ -172,9 +172,9 @@ def test_singles_are_the_network_itself(around: int | None) -> None:
 
 
 def test_the_loss_of_one_image_is_bounded() -> None:
-    logits, labels = np.array([[0, 900], [3, 0], [0, 0]]), np.zeros(3, dtype=np.int64)
+    logits, labels = np.array([[0, 900], [2, 0], [0, 0]]), np.zeros(3, dtype=np.int64)
     losses = cross_entropy(logits, labels, 1.0)
-    assert losses == pytest.approx([MOST, np.log1p(np.exp(-3.0)), np.log(2.0)])
+    assert losses == pytest.approx([MOST, np.log1p(np.exp(-2.0 * SHARPNESS)), np.log(2.0)])
 
 
 # ------------------------------------------------------------------------------------ spare passes
@@ -182,7 +182,7 @@ def test_the_loss_of_one_image_is_bounded() -> None:
 
 def test_spare_passes_go_where_they_help() -> None:
     # one healthy PE of four: 8 rows take 8 passes there, 4 rows 4
-    network = replace(dense_network([8, 4], 5, seed=4), logit_scale=0.2)
+    network = replace(dense_network([8, 4], 5, seed=4), logit_scale=0.2 / SHARPNESS)
     faults = tuple(
         Fault(pe=p, kind="flip", site="psum", bit=b) for p, b in ((0, 5), (1, 7), (3, 6))
     )

@@ -13,12 +13,16 @@ from hascodesign.types import FloatArray, IntArray
 #: thousands, and an unbounded loss would trade many images for the size of that error.
 MOST = 5.0
 
+#: What the logits are multiplied by in the loss. Faults often make all logits smaller; that costs
+#: no answer, but cross-entropy of the plain logits gives right answers up to make them large again.
+SHARPNESS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What a schedule gives on one set of images."""
 
-    loss: float  # mean cross-entropy, each image's at most MOST, nats
+    loss: float  # mean cross-entropy of SHARPNESS times the logits, each image's at most MOST, nats
     correct: int  # images classified correctly
     n: int  # images
 
@@ -29,8 +33,19 @@ class Judgement:
 
 
 def cross_entropy(logits: IntArray, labels: IntArray, scale: float) -> FloatArray:
-    """Cross-entropy of each image, at most MOST nats, of logits [n, classes] times ``scale``."""
-    real = logits * scale
+    """Cross-entropy of each image, nats; what every loss of the search is the mean of.
+
+    Parameters
+    ----------
+    logits : [n, classes] integers.
+    labels : [n] classes.
+    scale : of a logit, real units.
+
+    Returns
+    -------
+    [n], of SHARPNESS times the logits; at most MOST.
+    """
+    real = logits * (SHARPNESS * scale)
     real -= real.max(axis=1, keepdims=True)
     total = np.log(np.exp(real).sum(axis=1))
     return np.minimum(total - real[np.arange(len(labels)), labels], MOST)

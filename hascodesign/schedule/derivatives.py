@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign import ops
+from hascodesign.engine.kernels_planes import count_passed
 from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.planes import Limits, limits_of
 from hascodesign.engine.slots import pe_faults
 from hascodesign.schedule.space import HEALTHY, Space
 from hascodesign.types import (
@@ -32,9 +34,10 @@ class Step:
 
     layer: MultiplyLayer
     on_array: LayerOnArray
+    limits: Limits | None  # of ACC; None = last layer
     activations: NDArray[np.uint8]  # X [K, N], two's complement where signed
     sums: IntArray  # ACC + bias [R, N]
-    codes: NDArray[Any]  # [R, N]; of the last layer the sums
+    codes: NDArray[Any]  # int16 [R, N]; of the last layer the sums
     pools: tuple[MaxPool, ...]
 
     def codes_on(self, place: tuple[int, int]) -> NDArray[Any]:
@@ -56,12 +59,18 @@ class Step:
         """Codes [R, N] of the layer if every row stood on slots of one of the engine's classes."""
         rows, kinds = np.arange(self.layer.rows), np.full(self.layer.rows, kind)
         acc = self.on_array.accumulate(rows, kinds, self.activations, _counters(self.activations))
-        return self._codes(acc)
+        if self.limits is None:
+            return acc.astype(np.int64) + self.layer.bias[:, None]
+        return codes_of(self.layer, self.limits, acc)
 
-    def _codes(self, acc: NDArray[Any]) -> NDArray[Any]:
-        sums = acc.astype(np.int64) + self.layer.bias[:, None]
-        output = self.layer.output
-        return sums if output is None else ops.output_codes(output, sums)
+
+def codes_of(layer: MultiplyLayer, limits: Limits, acc: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Codes [R, N] of ACC [R, N]; 16 bits hold the difference of any two codes, too."""
+    planes = np.empty((acc.shape[0], 1, 1, acc.shape[1]), dtype=np.uint8)
+    each = (limits.turn, limits.values, limits.levels)
+    count_passed(acc, (1, 1, 1, 1, 1), *each, limits.lowest, planes)
+    codes = planes.reshape(acc.shape)
+    return (codes.view(np.int8) if layer.out_signed else codes).astype(np.int16)
 
 
 def _counters(x: NDArray[Any]) -> IntArray:
@@ -83,67 +92,80 @@ def run(
     faults = pe_faults(profile)
     steps: list[Step] = []
     base = 0
-    on_arrays = []
-    for layer, slots in zip(network.layers, space.layers, strict=True):
-        on_arrays.append(
-            LayerOnArray(
-                profile, faults, layer, passes=slots.passes, base=base, layer_index=layer.index
-            )
+    stages = list(network.stages)
+    maps: NDArray[Any] = codes.astype(np.int16)
+    for place, stage in enumerate(stages):
+        if isinstance(stage, MaxPool):
+            maps = ops.max_pool(stage, maps)
+            continue
+        slots = space.layers[stage.index]
+        on_array = LayerOnArray(
+            profile, faults, stage, passes=slots.passes, base=base, layer_index=stage.index
         )
         base += slots.passes * slots.steps
-
-    def accumulate(layer: MultiplyLayer, x: NDArray[Any]) -> IntArray:
-        on_array, slots = on_arrays[layer.index], space.layers[layer.index]
-        kinds = np.full(layer.rows, HEALTHY)
+        kinds = np.full(stage.rows, HEALTHY)
         if chromosome is not None:
             genes = slots.genes(chromosome)
-            used = np.flatnonzero(genes < layer.rows)
+            used = np.flatnonzero(genes < stage.rows)
             kinds[genes[used]] = on_array.slot_classes.reshape(-1)[used]
-        acc = on_array.accumulate(np.arange(layer.rows), kinds, _bytes(x), _counters(x))
-        return acc.astype(np.int64)
-
-    stages = list(network.stages)
-    for trace in ops.walk(network, codes, accumulate):
-        place = stages.index(trace.layer) + 1
-        pools = []
-        while place < len(stages) and isinstance(pool := stages[place], MaxPool):
-            pools.append(pool)
-            place += 1
-        sums = trace.acc + trace.layer.bias[:, None]
-        on_array = on_arrays[trace.layer.index]
-        steps.append(
-            Step(trace.layer, on_array, _bytes(trace.activations), sums, trace.codes, tuple(pools))
-        )
-        if trace.layer.index == last:
+        x = ops.columns(stage, maps).astype(np.uint8)  # the low 8 bits of a negative code, too
+        acc = on_array.accumulate(np.arange(stage.rows), kinds, x, _counters(x))
+        sums = acc.astype(np.int64) + stage.bias[:, None]
+        limits = limits_of(stage)
+        out = sums if limits is None else codes_of(stage, limits, acc)
+        steps.append(Step(stage, on_array, limits, x, sums, out, _pools_after(stages, place)))
+        if stage.index == last:
             break
+        maps = ops.maps_of(stage, out)
     return steps
 
 
-def _bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.asarray(x, dtype=np.int64) & 0xFF, dtype=np.uint8)
+def _pools_after(stages: Sequence[MultiplyLayer | MaxPool], place: int) -> tuple[MaxPool, ...]:
+    found: list[MaxPool] = []
+    for stage in stages[place + 1 :]:
+        if not isinstance(stage, MaxPool):
+            break
+        found.append(stage)
+    return tuple(found)
 
 
-def backward(steps: Sequence[Step], logit: int, images: int) -> Iterator[tuple[Step, Real]]:
-    """Derivative of one logit by each layer's codes, [R, N], the last layer first.
+class Backward:
+    """Derivatives of the logits by every layer's codes and sums, for one run.
 
     Thresholds count as their mean slope; the last layer's codes are the logits themselves.
+
+    Parameters
+    ----------
+    steps : the run.
+    images : of it.
+    lowest : first layer of interest; those before it are left out.
     """
-    last = steps[-1]
-    by_codes: Real = np.zeros(last.sums.shape, dtype=np.float32)
-    by_codes[logit] = 1.0
-    yield last, by_codes
-    below = by_codes
-    for above, step in zip(steps[:0:-1], steps[-2::-1], strict=True):
-        by_input = above.layer.weights.T.astype(np.float32) @ below
-        by_map = _by_map(above.layer, by_input, step, images)
-        by_codes = _unpool(step, by_map)
-        yield step, by_codes
-        below = by_sums(step, by_codes)
 
+    def __init__(self, steps: Sequence[Step], images: int, lowest: int = 0) -> None:
+        self._steps, self._images, self._lowest = steps, images, lowest
+        self._slopes = [_slope(step) if n >= lowest else None for n, step in enumerate(steps)]
+        self._held = [_held(step) if n >= lowest else [] for n, step in enumerate(steps)]
 
-def by_sums(step: Step, by_codes: Real) -> Real:
-    """Derivative by a layer's sums, [R, N], from that by its codes."""
-    return by_codes * _slope(step)
+    def by_codes(self, logit: int) -> Iterator[tuple[Step, Real]]:
+        """Derivative of one logit by each layer's codes, [R, N], the last layer first."""
+        last = self._steps[-1]
+        found: Real = np.zeros(last.sums.shape, dtype=np.float32)
+        found[logit] = 1.0
+        yield last, found
+        for index in range(len(self._steps) - 2, self._lowest - 1, -1):
+            above, step = self._steps[index + 1], self._steps[index]
+            below = self.by_sums(above, found)
+            by_input = above.layer.weights.T.astype(np.float32) @ below
+            by_map = _by_map(above.layer, by_input, step, self._images)
+            found = _unpool(step, by_map, self._held[index])
+            yield step, found
+
+    def by_sums(self, step: Step, by_codes: Real) -> Real:
+        """Derivative by a layer's sums, [R, N], from that by its codes."""
+        slope = self._slopes[step.layer.index]
+        if slope is None:
+            raise ValueError(f"layer {step.layer.index} was left out")
+        return by_codes if step.layer.output is None else by_codes * slope
 
 
 def _slope(step: Step) -> Real:
@@ -194,20 +216,41 @@ def _out_shape(step: Step) -> tuple[int, ...]:
     return (*step.layer.conv.out_size, step.layer.rows)
 
 
-def _unpool(step: Step, by_map: Real) -> Real:
-    """Derivative by the layer's codes [R, N]: each maximum hands it to the first that holds it."""
-    maps = [ops.maps_of(step.layer, step.codes)]
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which input of a pool each of its maxima is: the first that holds it."""
+
+    shape: tuple[int, ...]  # of the map that the pool takes
+    places: Sequence[
+        tuple[tuple[slice, ...], NDArray[np.bool_]]
+    ]  # a place of the window, and where
+
+
+def _held(step: Step) -> list[Held]:
+    """Of every pool of a step."""
+    found = []
+    maps = ops.maps_of(step.layer, step.codes) if step.pools else step.codes
     for pool in step.pools:
-        maps.append(ops.max_pool(pool, maps[-1]))
-    for pool, below, pooled in zip(step.pools[::-1], maps[-2::-1], maps[:0:-1], strict=True):
-        spread = np.zeros(below.shape, dtype=np.float32)
+        pooled = ops.max_pool(pool, maps)
         left = np.ones(pooled.shape, dtype=bool)
+        places = []
         for y in range(pool.kernel[0]):
             for x in range(pool.kernel[1]):
                 rows = slice(y, y + pool.stride[0] * pooled.shape[1], pool.stride[0])
                 columns = slice(x, x + pool.stride[1] * pooled.shape[2], pool.stride[1])
-                held = left & (below[:, rows, columns] == pooled)
-                spread[:, rows, columns] += by_map * held
+                held = left & (maps[:, rows, columns] == pooled)
                 left &= ~held
+                places.append(((slice(None), rows, columns), held))
+        found.append(Held(maps.shape, places))
+        maps = pooled
+    return found
+
+
+def _unpool(step: Step, by_map: Real, held: Sequence[Held]) -> Real:
+    """Derivative by the layer's codes [R, N]: each maximum hands it to the first that holds it."""
+    for one in held[::-1]:
+        spread = np.zeros(one.shape, dtype=np.float32)
+        for place, first in one.places:
+            spread[place] += by_map * first
         by_map = spread
     return np.ascontiguousarray(by_map.reshape(-1, step.layer.rows).T)

@@ -18,19 +18,20 @@ import numpy as np
 from hascodesign import ops
 from hascodesign.schedule.derivatives import Real, Step
 from hascodesign.schedule.layer_maps import around, assigned, losses_of
-from hascodesign.types import IntArray
+from hascodesign.types import FloatArray, IntArray
 
 BYTES = 192 << 20  # of the table; more rows and kinds leave room for fewer images
 FEWEST_IMAGES, MOST_IMAGES = 64, 256
 STARTS = 9  # choices of the last layer's kinds that are tried in full
 STEPS = 60  # of one descent, at most
+BATCH_BYTES = 1 << 20  # of logits judged together
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """What the rows of two layers in a row add to the logits."""
 
-    terms: Real  # [R, kinds, classes, kinds of the last layer, n] real units
+    terms: Real  # [R, kinds, classes, kinds of the last layer, n] units of the loss
     base: Real  # [classes, kinds of the last layer] with nothing added
     labels: IntArray  # [n]
 
@@ -56,7 +57,7 @@ def pair_of(
     last_kinds : class that the engine gives each kind of its slots.
     labels : [n] classes.
     codes : pooled codes [n, height, width, R] of the layer before, all rows on one kind, by kind.
-    scale : of a logit, real units.
+    scale : of a logit in the loss.
     """
     rows, classes = codes[0].shape[-1], last.layer.rows
     kinds = last_kinds.size
@@ -137,7 +138,7 @@ def _descend(
         logits = of_last[classes, last]
         terms = pair.terms[:, :, classes, last]  # [R, kinds, classes, n]
         tried = list(around(kinds, free[0]))
-        by_kinds = np.array([_moved(terms, logits, kinds, one, pair.labels) for one in tried])
+        by_kinds = _moved(terms, logits, kinds, np.array(tried), pair.labels)
         least = min(by_last.min(initial=np.inf), by_kinds.min(initial=np.inf))
         if least >= loss - 1e-6:
             break
@@ -149,7 +150,24 @@ def _descend(
     return kinds, last, loss
 
 
-def _moved(terms: Real, logits: Real, before: IntArray, after: IntArray, labels: IntArray) -> float:
-    rows = np.flatnonzero(before != after)
-    change = terms[rows, after[rows]].sum(axis=0) - terms[rows, before[rows]].sum(axis=0)
-    return float(losses_of(logits + change, labels))
+def _moved(
+    terms: Real, logits: Real, before: IntArray, after: IntArray, labels: IntArray
+) -> FloatArray:
+    """Loss [m] with the rows on the kinds ``after`` [m, R], of which one or two rows differ."""
+    if not len(after):
+        return np.zeros(0)
+    rows = np.arange(before.size)
+    change = terms - terms[rows, before][:, None]  # [R, kinds, classes, n], 0 where a row stands
+    differs = after != before
+    first = differs.argmax(axis=1)
+    second = before.size - 1 - differs[:, ::-1].argmax(axis=1)
+    found = np.empty(len(after))
+    batch = max(1, BATCH_BYTES // logits.nbytes)
+    for start in range(0, len(after), batch):
+        part = np.arange(start, min(start + batch, len(after)))
+        one, two = first[part], second[part]
+        moved = logits + change[one, after[part, one]]
+        both = np.flatnonzero(one != two)
+        moved[both] += change[two[both], after[part[both], two[both]]]
+        found[part] = losses_of(moved, labels)
+    return found

@@ -80,7 +80,7 @@ def assigned(cost: FloatArray, free: IntArray) -> IntArray:
 def _sweep(errors: Quadratic, kinds: IntArray, free: IntArray) -> bool:
     """Take the best moves and exchanges in turn, in place; False where there is none."""
     pull = errors.pull(kinds)
-    found = sorted(_moves(errors, kinds, free, pull))[:AT_ONCE]
+    found = _moves(errors, kinds, free, pull)
     changed = False
     for _, first, second, kind in found:
         to, back = (kind, -1) if second < 0 else (int(kinds[second]), int(kinds[first]))
@@ -113,8 +113,8 @@ def _vector(errors: Quadratic, row: int, kind: int) -> FloatArray:
 
 def _moves(
     errors: Quadratic, kinds: IntArray, free: IntArray, pull: FloatArray
-) -> Iterator[tuple[float, int, int, int]]:
-    """Gain, row, row or -1, kind of the best exchange of each row with each kind."""
+) -> list[tuple[float, int, int, int]]:
+    """Gain, row, row or -1, kind of the best exchanges of each row with each kind, best first."""
     count = errors.kinds
     rows = np.arange(kinds.size)
     used = np.bincount(kinds, minlength=count)
@@ -123,6 +123,7 @@ def _moves(
     inner = gram[rows, :, rows, kinds]  # [R, kinds] of each vector with the row's own
     alone = 2.0 * (pull - at[:, None]) + errors.squares - 2.0 * inner
     alone += errors.squares[rows, kinds][:, None]
+    found: list[tuple[float, int, int, int]] = []
     for one in range(count):
         mine = np.flatnonzero(kinds == one)
         for two in range(count):
@@ -131,7 +132,7 @@ def _moves(
             if used[two] < free[two]:
                 best = int(np.argmin(alone[mine, two]))
                 if alone[mine[best], two] < 0:
-                    yield float(alone[mine[best], two]), int(mine[best]), -1, two
+                    found.append((float(alone[mine[best], two]), int(mine[best]), -1, two))
             theirs = np.flatnonzero(kinds == two)
             if one > two or not theirs.size:
                 continue
@@ -139,10 +140,13 @@ def _moves(
             both = gram[:, two, :, one][pair] - gram[:, two, :, two][pair]
             both += gram[:, one, :, two][pair] - gram[:, one, :, one][pair]
             gain = alone[mine, two][:, None] + alone[theirs, one][None, :] + 2.0 * both
-            best = np.argmin(gain, axis=1)
-            for row, other in enumerate(best.tolist()):
-                if gain[row, other] < 0:
-                    yield float(gain[row, other]), int(mine[row]), int(theirs[other]), two
+            other = np.argmin(gain, axis=1)
+            gains = gain[np.arange(mine.size), other]
+            # no more of one pair of kinds can be among the best of all; in the order of rows
+            for row in np.argsort(gains, kind="stable")[:AT_ONCE].tolist():
+                if gains[row] < 0:
+                    found.append((float(gains[row]), int(mine[row]), int(theirs[other[row]]), two))
+    return sorted(found)[:AT_ONCE]
 
 
 # ------------------------------------------------------------------------------------- by the loss

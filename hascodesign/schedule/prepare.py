@@ -23,9 +23,11 @@ from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 EXACT_PAIRS = 512  # rows times classes up to which every cost is evaluated exactly
 MOST_PAIRS = 100_000  # rows times kinds of slots up to which each is costed at all
-WORK = 4e10  # multiply-accumulates of the network that a search may take where no limit is set
-FEWEST, MOST = 64, 2000  # evaluations
-IMAGE_WORK = 2e9  # multiply-accumulates of one evaluation, above which fewer images are judged
+# multiply-accumulates of the network that a search may take where no limit is set; most rows are
+# kept from one evaluation to the next, so that far fewer are done
+WORK = 4e12
+FEWEST, MOST = 64, 600  # evaluations
+IMAGE_WORK = 5e9  # multiply-accumulates of one evaluation, above which fewer images are judged
 FEWEST_SEARCHED = 256  # images
 BY_RULE = (
     "Too many kinds of slots to cost each row on each: assignment, bound and gap follow "

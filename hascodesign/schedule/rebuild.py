@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from hascodesign import ops
-from hascodesign.schedule.derivatives import Real, Step, backward, by_sums, run
+from hascodesign.engine.loss import SHARPNESS
+from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.last_two import Pair, descend_pair, pair_of
 from hascodesign.schedule.layer_maps import Quadratic, least_loss, least_square, room, spread
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
 from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork, MultiplyLayer
 
-IMAGES = 256  # looked at, at most
+IMAGES = 768  # looked at, at most
 BYTES = 256 << 20  # of one layer's errors; more rows and kinds leave room for fewer images
 GRAM_BYTES = 400 << 20  # beyond it a layer is too large for this
 LARGE_BYTES = 16 << 20
@@ -116,7 +117,7 @@ class Clean:
         self.codes, self.labels = codes, labels
         self._subject = (network, profile, space, codes)
         self.steps = run(*self._subject, None)
-        self._scale = network.logit_scale
+        self._scale = SHARPNESS * network.logit_scale
         self._metrics = _metrics(self.steps, len(labels))
 
     def walked(self, chromosome: IntArray, index: int) -> Step:
@@ -147,12 +148,13 @@ class Clean:
 
 
 def _metrics(clean: Sequence[Step], images: int) -> list[Real]:
-    """What the sums of each layer do to the logits: mean of J^T J, [R, R]."""
+    """What the sums of each layer but the first do to the logits: mean of J^T J, [R, R]."""
     outputs = clean[-1].layer.rows
     found = [np.zeros((s.layer.rows, s.layer.rows), dtype=np.float32) for s in clean]
+    back = Backward(clean, images, lowest=1)  # nothing comes before the first
     for logit in range(outputs):
-        for step, slopes in backward(clean, logit, images):
-            moved = by_sums(step, slopes)
+        for step, slopes in back.by_codes(logit):
+            moved = back.by_sums(step, slopes)
             found[step.layer.index] += moved @ moved.T / moved.shape[1]
     return found
 

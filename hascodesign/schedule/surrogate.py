@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hascodesign.engine.loss import MOST
-from hascodesign.schedule.derivatives import Real, Step, backward, run
+from hascodesign.engine.loss import MOST, SHARPNESS
+from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.protocols import Progress
 from hascodesign.schedule.singles import Singles, cheap
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
@@ -24,16 +24,16 @@ from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
 FEWEST_IMAGES = 64
-EXACT_IMAGES = 400  # of a model in which every single change is run
+MOST_IMAGES = 400
 BATCH_BYTES = 4 << 20  # of logits judged together
 
 
 @dataclass(frozen=True, slots=True)
 class LogitModel:
-    """Logits = base + sum over rows of the change that the row's class brings."""
+    """Logits of the loss = base + sum over rows of the change that the row's class brings."""
 
     space: Space
-    base: Real  # [classes of images, n], real units, every row healthy
+    base: Real  # [classes of images, n], SHARPNESS times real units, every row healthy
     changes: tuple[Real, ...]  # per layer [R + 1, kinds of slots, classes of images, n]
     labels: IntArray  # [n]
 
@@ -137,9 +137,7 @@ def make_model(
     progress : told after each logit.
     """
     kept = _images(space, network.layers[-1].rows, len(labels))
-    exact = [cheap(network, layer, min(kept, EXACT_IMAGES)) for layer in space.layers]
-    if all(exact):
-        kept = min(kept, EXACT_IMAGES)
+    exact = [cheap(network, layer, kept) for layer in space.layers]
     codes, labels = codes[:kept], labels[:kept]
     # one thread: sums of floats must not depend on how many share them
     with threadpool_limits(1, user_api="blas"):
@@ -148,9 +146,9 @@ def make_model(
         singles = Singles(network, profile, space, codes, chromosome)
         for index in np.flatnonzero(exact):
             changes[index] = singles.changes(int(index))
-    scale = np.float32(network.logit_scale)
-    changes = [change * scale for change in changes]
-    base = np.asarray(steps[-1].sums, dtype=np.float64) * network.logit_scale
+    scale = SHARPNESS * network.logit_scale
+    changes = [change * np.float32(scale) for change in changes]
+    base = np.asarray(steps[-1].sums, dtype=np.float64) * scale
     model = LogitModel(space, base.astype(np.float32), tuple(changes), labels)
     if chromosome is None:
         return model
@@ -160,7 +158,7 @@ def make_model(
 
 def _images(space: Space, outputs: int, images: int) -> int:
     """Images that a model of this size has room for."""
-    return min(images, max(FEWEST_IMAGES, BYTES // (4 * outputs * pairs_of(space))))
+    return min(images, MOST_IMAGES, max(FEWEST_IMAGES, BYTES // (4 * outputs * pairs_of(space))))
 
 
 def pairs_of(space: Space) -> int:
@@ -178,9 +176,11 @@ def _changes(
         np.zeros((layer.rows + 1, layer.kinds.max() + 1, outputs, images), dtype=np.float32)
         for layer in space.layers
     ]
-    for logit in range(0 if all(left_out) else outputs):
+    wanted = [number for number, out in enumerate(left_out) if not out]
+    back = Backward(steps, images, lowest=min(wanted, default=len(steps)))
+    for logit in range(outputs if wanted else 0):
         progress("loss model", logit, outputs)
-        for step, slopes in backward(steps, logit, images):
+        for step, slopes in back.by_codes(logit):
             index = step.layer.index
             for number, error in errors[index].items():
                 moved = (slopes * error).reshape(len(error), images, -1).sum(axis=2)
