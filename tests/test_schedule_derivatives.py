@@ -1,4 +1,4 @@
-"""One run under a schedule: its integers are the reference's, its derivatives are shared rightly."""
+"""One run under a schedule gives the integers of the reference, and derivatives of its logits."""
 
 from __future__ import annotations
 
