@@ -36,9 +36,14 @@ class Step:
     on_array: LayerOnArray
     limits: Limits | None  # of ACC; None = last layer
     activations: NDArray[np.uint8]  # X [K, N], two's complement where signed
-    sums: IntArray  # ACC + bias [R, N]
+    acc: NDArray[np.int32]  # [R, N]
     codes: NDArray[Any]  # int16 [R, N]; of the last layer the sums
     pools: tuple[MaxPool, ...]
+
+    @property
+    def sums(self) -> IntArray:
+        """ACC + bias [R, N]."""
+        return self.acc.astype(np.int64) + self.layer.bias[:, None]
 
     def codes_on(self, place: tuple[int, int]) -> NDArray[Any]:
         """Codes [R, N] of the layer if every row stood on the slot (pass, PE) of ``place``."""
@@ -110,10 +115,12 @@ def run(
             kinds[genes[used]] = on_array.slot_classes.reshape(-1)[used]
         x = ops.columns(stage, maps).astype(np.uint8)  # the low 8 bits of a negative code, too
         acc = on_array.accumulate(np.arange(stage.rows), kinds, x, _counters(x))
-        sums = acc.astype(np.int64) + stage.bias[:, None]
         limits = limits_of(stage)
-        out = sums if limits is None else codes_of(stage, limits, acc)
-        steps.append(Step(stage, on_array, limits, x, sums, out, _pools_after(stages, place)))
+        if limits is None:
+            out: NDArray[Any] = acc.astype(np.int64) + stage.bias[:, None]
+        else:
+            out = codes_of(stage, limits, acc)
+        steps.append(Step(stage, on_array, limits, x, acc, out, _pools_after(stages, place)))
         if stage.index == last:
             break
         maps = ops.maps_of(stage, out)
@@ -149,7 +156,7 @@ class Backward:
     def by_codes(self, logit: int) -> Iterator[tuple[Step, Real]]:
         """Derivative of one logit by each layer's codes, [R, N], the last layer first."""
         last = self._steps[-1]
-        found: Real = np.zeros(last.sums.shape, dtype=np.float32)
+        found: Real = np.zeros(last.acc.shape, dtype=np.float32)
         found[logit] = 1.0
         yield last, found
         for index in range(len(self._steps) - 2, self._lowest - 1, -1):

@@ -180,8 +180,9 @@ def _errors(space: Space, step: Step, clean: Step, above: MultiplyLayer, root: R
         for kind, codes in enumerate(_on_kinds(layer, space, step)):
             errors[:, kind] = (step.pooled(codes) - wanted).reshape(len(wanted), -1).T
         flat = errors.reshape(layer.rows * kinds, -1)
-        own = np.repeat(np.repeat(weights.T @ weights, kinds, axis=0), kinds, axis=1)
-        own *= flat @ flat.T
+        own = flat @ flat.T
+        by_row = own.reshape(layer.rows, kinds, layer.rows, kinds)  # a view: no second copy
+        by_row *= (weights.T @ weights)[:, None, :, None]
         return Quadratic(own, kinds)
     length = above.rows * (1 if above.conv is None else int(np.prod(above.conv.out_size)))
     kept = max(1, min(len(wanted), BYTES // (4 * layer.rows * kinds * length)))
