@@ -150,7 +150,7 @@ def single_faults(spec: ArraySpec, words: int) -> Iterator[Fault]:
                 for address in range(words) if site == "wmem" else [None]:
                     for bit in range(spec.site_bits(site)):
                         for kind in ("sa0", "sa1", "flip"):
-                            yield Fault(pe, kind, site, simd, bit, address)  # type: ignore[arg-type]
+                            yield Fault(pe, kind, site, simd, bit, address)
                         yield Fault(pe, "transient", site, simd, bit, address, P)
                     whole = (0, spec.site_bits(site) - 1)
                     yield Fault(pe, "transient", site, simd, None, address, P, whole)

@@ -178,7 +178,7 @@ def fault_arrays(profile: FaultProfile) -> dict[str, IntArray]:
     spec, arrays = profile.array, {}
     sites = [*SITES, "acc"] if spec.dataflow == "ws" else SITES
     for site in sites:
-        masks = array.site_masks(profile, site)  # type: ignore[arg-type]
+        masks = array.site_masks(profile, site)
         arrays |= {f"set_{site}_{m}": getattr(masks, n) for m, n in MASKS}
     words = max((f.address for f in profile.faults if f.address is not None), default=0) + 1
     masks = array.site_masks(profile, "wmem", words)

@@ -67,7 +67,7 @@ def dense_network(widths: Sequence[int], inputs: int, seed: int) -> IntegerNetwo
 
 def array(pe: int = 4, simd: int = 3, **changes: object) -> ArraySpec:
     fields = {"pe": pe, "simd": simd, "weight_bits": 4, "act_bits": 3, "acc_bits": 16} | changes
-    return ArraySpec(**fields)  # type: ignore[arg-type]
+    return ArraySpec(**fields)
 
 
 class NetworkEvaluator:

@@ -58,7 +58,7 @@ def small_plan(
     spare: bytes = b"assign spare = 1'b0;", board: str = "pynq-z2", **options: str
 ) -> BuildPlan:
     files = {"rtl/has_array.v": SMALL.replace(b"SPARE", spare), "roms/words.mem": WORDS}
-    scripts = render_project(find(board), files, clock_mhz=100.0, **options)  # type: ignore[arg-type]
+    scripts = render_project(find(board), files, clock_mhz=100.0, **options)
     return BuildPlan({**files, **scripts})
 
 

@@ -205,7 +205,7 @@ def test_masks_there_and_back(call) -> None:
         assert lines.pop() == "" and len(lines) == entry["depth"]
         site = re.fullmatch(r"masks_(\w+)\.mem", entry["file"])
         assert site is not None
-        name: Site = site[1]  # type: ignore[assignment]
+        name: Site = site[1]
         rows = [unpacked(line, entry["fields"]) for line in lines]
         if name == "wmem":
             masks = site_masks(profile, "wmem", 16)

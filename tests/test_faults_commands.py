@@ -22,7 +22,7 @@ ARRAY = ArraySpec(16, 8, 4, 8, 24, "os", 100)
 )
 @pytest.mark.parametrize("dataflow", ["os", "ws"])
 def test_every_method_draws_the_same_bytes_from_the_same_seed(method: str, dataflow: str) -> None:
-    array = ArraySpec(16, 8, 4, 8, 24, dataflow, 100)  # type: ignore[arg-type]
+    array = ArraySpec(16, 8, 4, 8, 24, dataflow, 100)
     options = DrawOptions(volts=0.53)
     data = commands.draw(array, 5, method, "csv", options)
     assert data == commands.draw(array, 5, method, "csv", options)

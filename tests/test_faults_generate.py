@@ -40,7 +40,7 @@ def test_by_area_has_the_shares_it_was_given() -> None:
     sites = Counter(f.site for f in faults)
     for site, share in {"product": 81, "psum": 11, "weight": 4, "act": 4}.items():
         expected = 80 * share
-        assert abs(sites[site] - expected) < 4 * expected**0.5, site  # type: ignore[index]
+        assert abs(sites[site] - expected) < 4 * expected**0.5, site
     assert abs(sum(f.kind == "sa0" for f in faults) - 4000) < 4 * 2000**0.5
     bits = Counter(f.bit for f in faults if f.site == "product")
     assert sorted(b for b in bits if b is not None) == list(range(13))
@@ -92,7 +92,7 @@ def test_an_array_can_be_filled() -> None:
 )
 def test_bad_options_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        by_area(ARRAY, np.random.default_rng(1), **options)  # type: ignore[arg-type]
+        by_area(ARRAY, np.random.default_rng(1), **options)
     assert words in str(caught.value)
 
 

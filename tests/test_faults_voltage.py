@@ -36,7 +36,7 @@ ALL = {site: STEEP for site in ("wmem", "weight", "act", "product", "psum", "acc
 def test_what_fails_fails_below(
     seed: int, volts: list[float], dataflow: str, shared: float, length: float
 ) -> None:
-    array = ArraySpec(3, 2, 2, 2, 16, dataflow, 5)  # type: ignore[arg-type]
+    array = ArraySpec(3, 2, 2, 2, 16, dataflow, 5)
     cells = draw_cells(array, generator(seed, "v"), curves=ALL, shared=shared, length=length)
     above: FaultProfile | None = None
     for v in sorted(volts, reverse=True):

@@ -69,6 +69,6 @@ def test_power_is_of_the_cells_own_voltage_only() -> None:
     modelled = delivery._power(at_voltage(cells, 0.6))
     assert modelled is not None and modelled["relative"] == pytest.approx(0.42)
     assert "model, not measured" in modelled["label"]
-    assert delivery._power(at_voltage(cells, 1.0))["relative"] == 1.0  # type: ignore[index]
+    assert delivery._power(at_voltage(cells, 1.0))["relative"] == 1.0
     for conditions in ({}, {"voltage": 0.6}, {"voltage": 12.0}, {"vccbram_v": 0.6}):
         assert delivery._power(FaultProfile(cases.ARRAY, conditions=conditions)) is None

@@ -34,7 +34,7 @@ Z2 = find("pynq-z2")
 
 
 def scripts(board: str = "pynq-z2", clock_mhz: float = 125.0, **options: str) -> dict[str, bytes]:
-    return render_project(find(board), FILES, clock_mhz=clock_mhz, **options)  # type: ignore[arg-type]
+    return render_project(find(board), FILES, clock_mhz=clock_mhz, **options)
 
 
 class FakeTool:

@@ -108,7 +108,7 @@ def test_a_layer_name_stays_in_its_comment() -> None:
 def test_options_are_checked(change: dict[str, object], words: str) -> None:
     network, schedule = case()
     with pytest.raises(ConfigError, match=words):
-        render_rtl(network, schedule, profile(), replace(RtlOptions(), **change))  # type: ignore[arg-type]
+        render_rtl(network, schedule, profile(), replace(RtlOptions(), **change))
 
 
 def test_words_and_draws_are_those_of_the_profile() -> None:

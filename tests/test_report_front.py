@@ -98,7 +98,7 @@ def test_the_power_is_that_of_the_profiles_voltage(
         (("--allowed-points", "-1"), "allowed_points: Input should be greater than or equal to 0"),
     ],
 )
-def test_wrong_objectives_are_refused_in_one_line(tmp_path, capsys, options, words) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_objectives_are_refused_in_one_line(tmp_path, capsys, options, words) -> None:
     assert run("schedule", "--out", tmp_path / "out", *options) == 2
     error = capsys.readouterr().err
     assert words in error

@@ -16,7 +16,7 @@ RESULT = report_case.result()
 
 def shown(result: object = RESULT) -> list[str]:
     screen = io.StringIO()
-    terminal.show(Console(file=screen, width=110), result)  # type: ignore[arg-type]
+    terminal.show(Console(file=screen, width=110), result)
     return screen.getvalue().splitlines()
 
 

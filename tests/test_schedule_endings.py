@@ -33,10 +33,10 @@ def test_ctrl_c_gives_the_best_so_far(after: int) -> None:
     assert result.loss <= min(b.loss for b in result.baselines)
 
 
-def _search_and_forget_the_interrupt(evaluator, options, patch):  # type: ignore[no-untyped-def]
+def _search_and_forget_the_interrupt(evaluator, options, patch):
     judge = evaluator.judge_many
 
-    def once(schedules):  # type: ignore[no-untyped-def]
+    def once(schedules):
         try:
             return judge(schedules)
         except KeyboardInterrupt:

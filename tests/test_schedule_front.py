@@ -156,14 +156,14 @@ def test_ctrl_c_gives_the_best_map_of_the_least_passes(after: int) -> None:
     evaluator = CostedTableEvaluator(tables(4), interrupt_after=after)
     judge = evaluator.judge_many
 
-    def once(schedules):  # type: ignore[no-untyped-def]
+    def once(schedules):
         try:
             return judge(schedules)
         except KeyboardInterrupt:
             evaluator.interrupt_after = None
             raise
 
-    evaluator.judge_many = once  # type: ignore[method-assign]
+    evaluator.judge_many = once
     result = search_front(NETWORK, PROFILE, evaluator, OPTIONS, 1, POWER)
     assert result.interrupted
     assert any("Ctrl-C" in note for note in result.notes)
@@ -183,5 +183,5 @@ def test_ctrl_c_gives_the_best_map_of_the_least_passes(after: int) -> None:
 )
 def test_objectives_out_of_range_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        replace(OPTIONS, **change)  # type: ignore[arg-type]
+        replace(OPTIONS, **change)
     assert words in str(caught.value)

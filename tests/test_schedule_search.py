@@ -229,7 +229,7 @@ def test_the_selection_images_choose_among_the_finalists() -> None:
 )
 def test_options_out_of_range_are_refused(field: str, value: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        SearchOptions(**{field: value})  # type: ignore[arg-type]
+        SearchOptions(**{field: value})
 
 
 def test_too_many_kinds_of_slots_are_costed_by_rule() -> None:

@@ -36,7 +36,7 @@ class Shape:
 
     def options(self, layers: int) -> RtlOptions:
         on_chip = tuple(i != 1 for i in range(layers))
-        return RtlOptions(self.pipeline, self.multipliers, on_chip)  # type: ignore[arg-type]
+        return RtlOptions(self.pipeline, self.multipliers, on_chip)
 
 
 SHAPES = {

@@ -24,7 +24,7 @@ from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
 FEWEST_IMAGES = 64
-MOST_IMAGES = 400
+MOST_IMAGES = 400  # the time of a model grows with them
 BATCH_BYTES = 4 << 20  # of logits judged together
 
 
