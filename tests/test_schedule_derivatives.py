@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from hascodesign import ops
 from hascodesign.engine import reference
-from hascodesign.schedule.derivatives import Backward, run
+from hascodesign.schedule.derivatives import Backward, _held, run
 from hascodesign.schedule.last_two import Pair, _moved
 from hascodesign.schedule.layer_maps import around
 from hascodesign.schedule.space import make_space
@@ -63,6 +63,20 @@ def test_layers_left_out_change_nothing_above(seed: int) -> None:
             assert np.array_equal(found, of_all[index])
     with pytest.raises(ValueError, match="layer 0 was left out"):
         part.by_sums(steps[0], of_all[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_maximum_hands_on_to_one_input(seed: int) -> None:
+    network, profile, space, codes, chromosome = made(seed)
+    pooling = [s for s in run(network, profile, space, codes, chromosome) if s.pools]
+    assert len(pooling) == 2
+    for step in pooling:
+        maps = ops.maps_of(step.layer, step.codes)
+        for held in _held(step):
+            taken = sum(np.where(first, maps[place], 0) for place, first in held.places)
+            maps = step.pooled(step.codes)
+            assert np.array_equal(taken, maps)
+            assert (sum(first.astype(int) for _, first in held.places) == 1).all()
 
 
 def test_moves_of_two_layers_are_judged_as_the_table_says() -> None:

@@ -12,7 +12,15 @@ from hascodesign import ops
 from hascodesign.engine.loss import MOST, SHARPNESS, cross_entropy
 from hascodesign.errors import ConfigError
 from hascodesign.schedule.evolve import search
-from hascodesign.schedule.layer_maps import Quadratic, least_loss, least_square, room, spread
+from hascodesign.schedule.layer_maps import (
+    AT_ONCE,
+    Quadratic,
+    _moves,
+    least_loss,
+    least_square,
+    room,
+    spread,
+)
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.rebuild import Clean, rebuilt
 from hascodesign.schedule.singles import Singles
@@ -38,10 +46,17 @@ def kinds_of(space: Space, index: int, chromosome: IntArray) -> IntArray:
     return kinds
 
 
+NETWORKS = {
+    "conv": conv_network(pool=False),
+    "pooled": conv_network(pool=True),
+    "dense": dense_network([9, 8, 4], 5, seed=4),  # one code a row and image: another way there
+}
+
+
 @pytest.mark.parametrize("index", [0, 1])
-@pytest.mark.parametrize("pool", [False, True])
-def test_the_cost_is_that_of_the_next_layers_sums(index: int, pool: bool) -> None:
-    network = conv_network(pool)
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_cost_is_that_of_the_next_layers_sums(index: int, name: str) -> None:
+    network = NETWORKS[name]
     evaluator = NetworkEvaluator(network, WIDE, images=6)
     space = make_space(network, WIDE)
     clean = Clean(network, WIDE, space, evaluator.codes, evaluator.labels)
@@ -78,6 +93,21 @@ def random_errors(rows: int, kinds: int, seed: int) -> Quadratic:
 
 def cost_of(errors: Quadratic, kinds: IntArray) -> float:
     return float(errors.pull(kinds)[np.arange(kinds.size), kinds].sum())
+
+
+def test_the_exchanges_that_are_kept_are_the_best_of_all() -> None:
+    rows = 2 * AT_ONCE
+    errors = random_errors(2 * rows, 2, 3)
+    kinds = np.repeat([0, 1], rows)
+    kept = _moves(errors, kinds, np.array([rows, rows]), errors.pull(kinds))
+    before = cost_of(errors, kinds)
+    gains = []
+    for first in range(rows):
+        tried = np.tile(kinds, (rows, 1))
+        tried[:, first], tried[np.arange(rows), rows + np.arange(rows)] = 1, 0
+        gains.append(min(cost_of(errors, one) for one in tried) - before)
+    assert len(kept) == AT_ONCE
+    assert [gain for gain, *_ in kept] == pytest.approx(sorted(gains)[:AT_ONCE], rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
