@@ -64,13 +64,16 @@ class Step:
         """Codes [R, N] of the layer if every row stood on slots of one of the engine's classes."""
         rows, kinds = np.arange(self.layer.rows), np.full(self.layer.rows, kind)
         acc = self.on_array.accumulate(rows, kinds, self.activations, _counters(self.activations))
-        if self.limits is None:
-            return acc.astype(np.int64) + self.layer.bias[:, None]
         return codes_of(self.layer, self.limits, acc)
 
 
-def codes_of(layer: MultiplyLayer, limits: Limits, acc: NDArray[np.int32]) -> NDArray[np.int16]:
-    """Codes [R, N] of ACC [R, N]; 16 bits hold the difference of any two codes, too."""
+def codes_of(layer: MultiplyLayer, limits: Limits | None, acc: NDArray[np.int32]) -> NDArray[Any]:
+    """Codes [R, N] of ACC [R, N], of the last layer ACC + bias.
+
+    16 bits hold the difference of any two codes, too.
+    """
+    if limits is None:
+        return acc.astype(np.int64) + layer.bias[:, None]
     planes = np.empty((acc.shape[0], 1, 1, acc.shape[1]), dtype=np.uint8)
     each = (limits.turn, limits.values, limits.levels)
     count_passed(acc, (1, 1, 1, 1, 1), *each, limits.lowest, planes)
@@ -116,10 +119,7 @@ def run(
         x = ops.columns(stage, maps).astype(np.uint8)  # the low 8 bits of a negative code, too
         acc = on_array.accumulate(np.arange(stage.rows), kinds, x, _counters(x))
         limits = limits_of(stage)
-        if limits is None:
-            out: NDArray[Any] = acc.astype(np.int64) + stage.bias[:, None]
-        else:
-            out = codes_of(stage, limits, acc)
+        out = codes_of(stage, limits, acc)
         steps.append(Step(stage, on_array, limits, x, acc, out, _pools_after(stages, place)))
         if stage.index == last:
             break
@@ -228,9 +228,8 @@ class Held:
     """Which input of a pool each of its maxima is: the first that holds it."""
 
     shape: tuple[int, ...]  # of the map that the pool takes
-    places: Sequence[
-        tuple[tuple[slice, ...], NDArray[np.bool_]]
-    ]  # a place of the window, and where
+    #: A place of the window, as a slice of that map, and which maxima it is the first to hold.
+    places: Sequence[tuple[tuple[slice, ...], NDArray[np.bool_]]]
 
 
 def _held(step: Step) -> list[Held]:
