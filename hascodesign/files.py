@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hascodesign.errors import ConfigError
+
+_PARSING = threading.Lock()
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -28,6 +35,16 @@ def write_atomic(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array of an .npz file; safe in threads.
+
+    numpy parses each array's header with ``ast``, which in Python before 3.11.8 and 3.12.2 now and
+    then raises SystemError where two threads parse at once (github.com/python/cpython, 106905).
+    """
+    with _PARSING, np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def write_tree(folder: Path, files: Mapping[str, bytes]) -> None:

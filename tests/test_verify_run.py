@@ -9,6 +9,7 @@ import pytest
 from hascodesign import array, ops
 from hascodesign.engine import gemm, reference
 from hascodesign.errors import StepFailed
+from hascodesign.files import read_arrays
 from hascodesign.plan import BuildPlan
 from hascodesign.results import Mismatch
 from hascodesign.types import Fault
@@ -40,15 +41,15 @@ class Player:
         net = cases.network()
         assert {path.stem for path in vectors.glob("*.npz")} == {"conv", "dense"}
         for layer, row_map in zip(net.layers, cases.schedule(net).layers, strict=True):
-            with np.load(vectors / f"{layer.name}.npz", allow_pickle=False) as file:
-                acc = reference.accumulate(
-                    cases.PROFILE if faults else HEALTHY,
-                    layer,
-                    row_map,
-                    file["activations"],
-                    wmem_base=int(file["wmem_base"]),
-                )
-                codes = acc + file["bias"][:, None]
+            file = read_arrays(vectors / f"{layer.name}.npz")
+            acc = reference.accumulate(
+                cases.PROFILE if faults else HEALTHY,
+                layer,
+                row_map,
+                file["activations"],
+                wmem_base=int(file["wmem_base"]),
+            )
+            codes = acc + file["bias"][:, None]
             if layer.output is not None:
                 codes = ops.output_codes(layer.output, codes)
             changed = self.change(run_name, layer.name, acc, codes)

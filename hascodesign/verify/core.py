@@ -15,6 +15,7 @@ import numpy as np
 from hascodesign import array, ops
 from hascodesign.engine import gemm
 from hascodesign.errors import ConfigError, StepFailed
+from hascodesign.files import read_arrays
 from hascodesign.plan import BuildPlan
 from hascodesign.resources import share
 from hascodesign.types import (
@@ -196,8 +197,7 @@ def simulate_images(
         )
     for folder in ("run", "sim_build"):
         shutil.rmtree(work / folder, ignore_errors=True)
-    with np.load(results, allow_pickle=False) as file:
-        return {name: frozen(file[name], file[name].dtype) for name in file.files}
+    return {name: frozen(values, values.dtype) for name, values in read_arrays(results).items()}
 
 
 def _compare(

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
+from hascodesign.files import read_arrays
 from hascodesign.plan import BuildPlan
 from hascodesign.resources import share
 from hascodesign.types import IntArray, frozen
@@ -127,7 +126,7 @@ def check_log(log: Path) -> None:
 
 
 def _read(path: Path) -> LayerResult:
-    with np.load(path, allow_pickle=False) as file:
-        return LayerResult(
-            frozen(file["acc"]), frozen(file["codes"]), int(file["cycles"]), float(file["seconds"])
-        )
+    file = read_arrays(path)
+    return LayerResult(
+        frozen(file["acc"]), frozen(file["codes"]), int(file["cycles"]), float(file["seconds"])
+    )
