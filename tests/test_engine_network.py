@@ -181,5 +181,5 @@ def test_layouts_of_several_pass_counts_share_their_weights():
     )
     for a, b in zip(one, two, strict=True):
         assert a.on_array is not b.on_array
-        assert a.on_array.stored is b.on_array.stored
+        assert a.on_array.stored(0) is b.on_array.stored(0)
         assert a.on_array.weights is b.on_array.weights

@@ -85,9 +85,9 @@ def place_of(space: Space, index: int, kind: int) -> tuple[int, int]:
 
 
 def random_errors(rows: int, kinds: int, seed: int) -> Quadratic:
-    vectors = np.random.default_rng(seed).normal(size=(rows, kinds, 12)).astype(np.float32)
-    vectors[:, 0] *= 0.05
-    flat = vectors.reshape(rows * kinds, -1)
+    vectors = np.random.default_rng(seed).normal(size=(kinds, rows, 12)).astype(np.float32)
+    vectors[0] *= 0.05
+    flat = vectors.reshape(kinds * rows, -1)
     return Quadratic(flat @ flat.T, kinds)
 
 

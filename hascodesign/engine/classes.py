@@ -56,12 +56,13 @@ def classify(
     known = {neutral.key: HEALTHY}
     table = np.zeros((passes, len(faults)), dtype=np.int64)
     for pe, mine in enumerate(faults):
-        for number in range(passes):
+        alike = not len(mine.wmem) and not mine.transients  # in every pass
+        for number in range(1 if alike else passes):
             found = _slot_class(mine, pe, number, steps, base)
             if found.key not in known:
                 known[found.key] = len(classes)
                 classes.append(found)
-            table[number, pe] = known[found.key]
+            table[number:, pe] = known[found.key]
     return classes, table
 
 

@@ -68,12 +68,12 @@ class LayerOnArray:
         self.order: IntArray  # [T, S]
         self.sources: IntArray  # [T, S] row of the codes, -1 for padding
         self.weights: Weights  # [R, K] in the order of the codes' rows
-        self.stored: NDArray[np.int16]  # [S, R, T] as the array steps through them
+        self._stored: dict[int, NDArray[np.int16]] = {}  # [R, T] by multiplier; few are asked for
         if like is None:
             self._lay_out(order, taken)
         else:
             self.order, self.sources = like.order, like.sources
-            self.weights, self.stored = like.weights, like.stored
+            self.weights, self._stored = like.weights, like._stored
         self.classes, self.slot_classes = classify(
             faults, steps=self.order.shape[0], passes=passes, base=base
         )
@@ -81,14 +81,23 @@ class LayerOnArray:
     def _lay_out(self, order: IntArray | None, taken: IntArray | None) -> None:
         layer = self.layer
         self.order = k_order(layer.depth, self.spec.simd) if order is None else order
-        taken = np.arange(layer.depth) if taken is None else taken
-        row_of_k = np.append(np.argsort(taken), -1)  # the -1 of padding stays
-        self.sources = np.ascontiguousarray(row_of_k[self.order])
-        self.weights = Weights(np.ascontiguousarray(layer.weights[:, taken], dtype=np.int8))
-        padded = np.zeros((layer.rows, layer.depth + 1), dtype=np.int16)
-        padded[:, :-1] = layer.weights
-        # index -1 is the 0 of padding; multipliers first: few of them are walked
-        self.stored = np.ascontiguousarray(padded[:, self.order].transpose(2, 0, 1))
+        weights = np.ascontiguousarray(layer.weights, dtype=np.int8)
+        if taken is None:
+            self.sources = self.order
+        else:
+            row_of_k = np.append(np.argsort(taken), -1)  # the -1 of padding stays
+            self.sources = np.ascontiguousarray(row_of_k[self.order])
+            weights = np.ascontiguousarray(weights[:, taken])
+        self.weights = Weights(weights)
+
+    def stored(self, simd: int) -> NDArray[np.int16]:
+        """Weights [R, T] of one multiplier as the array steps through them, 0 where it idles."""
+        if simd not in self._stored:
+            order = self.order[:, simd]
+            words = self.layer.weights[:, order].astype(np.int16)
+            words[:, order < 0] = 0
+            self._stored[simd] = words
+        return self._stored[simd]
 
     @property
     def spec(self) -> ArraySpec:
@@ -179,7 +188,7 @@ class LayerOnArray:
     def _seen(self, rows: IntArray, slot: SlotClass, simd: tuple[int, ...]) -> NDArray[np.int16]:
         """Words [n, T, len(simd)] after the permanent faults of bank and weight wires."""
         bits, chosen = self.spec.weight_bits, list(simd)
-        words = np.stack([self.stored[s][rows] for s in chosen], axis=2)
+        words = np.stack([self.stored(s)[rows] for s in chosen], axis=2)
         place = {s: i for i, s in enumerate(chosen)}
         for step, s, keep, flip in slot.words.tolist():
             if s in place:

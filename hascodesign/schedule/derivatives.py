@@ -152,6 +152,7 @@ class Backward:
         self._steps, self._images, self._lowest = steps, images, lowest
         self._slopes = [_slope(step) if n >= lowest else None for n, step in enumerate(steps)]
         self._held = [_held(step) if n >= lowest else [] for n, step in enumerate(steps)]
+        self._back = [step.layer.weights.T.astype(np.float32) for step in steps[lowest + 1 :]]
 
     def by_codes(self, logit: int) -> Iterator[tuple[Step, Real]]:
         """Derivative of one logit by each layer's codes, [R, N], the last layer first."""
@@ -162,7 +163,7 @@ class Backward:
         for index in range(len(self._steps) - 2, self._lowest - 1, -1):
             above, step = self._steps[index + 1], self._steps[index]
             below = self.by_sums(above, found)
-            by_input = above.layer.weights.T.astype(np.float32) @ below
+            by_input = self._back[index - self._lowest] @ below
             by_map = _by_map(above.layer, by_input, step, self._images)
             found = _unpool(step, by_map, self._held[index])
             yield step, found

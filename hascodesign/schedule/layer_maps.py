@@ -23,18 +23,31 @@ STARTS = 12  # of the search by loss
 class Quadratic:
     """Squared length of a sum of vectors, one of each row: that of its kind of slot."""
 
-    gram: NDArray[np.float32]  # [R*kinds, R*kinds] products of the vectors, row by row
+    gram: NDArray[np.float32]  # [kinds*R, kinds*R] products of the vectors, kind by kind
     kinds: int
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        return len(self.gram) // self.kinds
 
     def pull(self, kinds: IntArray) -> FloatArray:
         """[R, kinds] product of each vector with the sum that ``kinds`` [R] gives."""
-        places = np.arange(kinds.size) * self.kinds + kinds
-        return self.gram[places].sum(axis=0, dtype=np.float64).reshape(-1, self.kinds)
+        places = kinds * self.rows + np.arange(self.rows)
+        return self.by_row(self.gram[places].sum(axis=0, dtype=np.float64))
+
+    def products(self, row: int, kind: int) -> FloatArray:
+        """[R, kinds] product of each vector with one."""
+        return self.by_row(self.gram[kind * self.rows + row].astype(np.float64))
 
     @property
     def squares(self) -> FloatArray:
         """[R, kinds] squared length of each vector."""
-        return np.diag(self.gram).astype(np.float64).reshape(-1, self.kinds)
+        return self.by_row(np.diag(self.gram).astype(np.float64))
+
+    def by_row(self, flat: FloatArray) -> FloatArray:
+        """What is there of every vector, [kinds*R], as [R, kinds]."""
+        return flat.reshape(self.kinds, self.rows).T
 
 
 def room(layer: LayerSpace, slots: int | None = None) -> IntArray:
@@ -63,10 +76,11 @@ def least_square(errors: Quadratic, free: IntArray) -> IntArray:
     errors : of every row on every kind.
     free : [kinds] slots of each.
     """
-    none = np.zeros(len(errors.gram) // errors.kinds, dtype=np.int64)
+    none = np.zeros(errors.rows, dtype=np.int64)
     kinds = assigned(2.0 * errors.pull(none) + errors.squares, free)
+    pull = errors.pull(kinds)
     for _ in range(SWEEPS):
-        if not _sweep(errors, kinds, free):
+        if not _sweep(errors, kinds, free, pull):
             break
     return kinds
 
@@ -77,19 +91,17 @@ def assigned(cost: FloatArray, free: IntArray) -> IntArray:
     return np.asarray(of_slot[linear_sum_assignment(cost[:, of_slot])[1]])
 
 
-def _sweep(errors: Quadratic, kinds: IntArray, free: IntArray) -> bool:
+def _sweep(errors: Quadratic, kinds: IntArray, free: IntArray, pull: FloatArray) -> bool:
     """Take the best moves and exchanges in turn, in place; False where there is none."""
-    pull = errors.pull(kinds)
     found = _moves(errors, kinds, free, pull)
     changed = False
     for _, first, second, kind in found:
         to, back = (kind, -1) if second < 0 else (int(kinds[second]), int(kinds[first]))
         if to == kinds[first] or (second < 0 and (kinds == to).sum() >= free[to]):
             continue
-        moved = _vector(errors, first, to) - _vector(errors, first, int(kinds[first]))
+        after = errors.products(first, to) - errors.products(first, int(kinds[first]))
         if second >= 0:
-            moved += _vector(errors, second, back) - _vector(errors, second, to)
-        after = moved.reshape(-1, errors.kinds)
+            after += errors.products(second, back) - errors.products(second, to)
         # the square of the sum after less before: the moves taken before this one are in `pull`
         gain = 2.0 * (pull[first, to] - pull[first, kinds[first]])
         gain += after[first, to] - after[first, kinds[first]]
@@ -106,11 +118,6 @@ def _sweep(errors: Quadratic, kinds: IntArray, free: IntArray) -> bool:
     return changed
 
 
-def _vector(errors: Quadratic, row: int, kind: int) -> FloatArray:
-    """Products of one vector with all."""
-    return errors.gram[row * errors.kinds + kind].astype(np.float64)
-
-
 def _moves(
     errors: Quadratic, kinds: IntArray, free: IntArray, pull: FloatArray
 ) -> list[tuple[float, int, int, int]]:
@@ -118,9 +125,9 @@ def _moves(
     count = errors.kinds
     rows = np.arange(kinds.size)
     used = np.bincount(kinds, minlength=count)
-    gram = errors.gram.reshape(kinds.size, count, kinds.size, count)
+    gram = errors.gram.reshape(count, kinds.size, count, kinds.size)
     at = pull[rows, kinds]
-    inner = gram[rows, :, rows, kinds]  # [R, kinds] of each vector with the row's own
+    inner = gram[:, rows, kinds, rows].T  # [R, kinds] of each vector with the row's own
     alone = 2.0 * (pull - at[:, None]) + errors.squares - 2.0 * inner
     alone += errors.squares[rows, kinds][:, None]
     found: list[tuple[float, int, int, int]] = []
@@ -137,8 +144,8 @@ def _moves(
             if one > two or not theirs.size:
                 continue
             pair = np.ix_(mine, theirs)
-            both = gram[:, two, :, one][pair] - gram[:, two, :, two][pair]
-            both += gram[:, one, :, two][pair] - gram[:, one, :, one][pair]
+            both = gram[two, :, one][pair] - gram[two, :, two][pair]
+            both += gram[one, :, two][pair] - gram[one, :, one][pair]
             gain = alone[mine, two][:, None] + alone[theirs, one][None, :] + 2.0 * both
             other = np.argmin(gain, axis=1)
             gains = gain[np.arange(mine.size), other]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.last_two import Pair, descend_pair, pair_of
 from hascodesign.schedule.layer_maps import Quadratic, least_loss, least_square, room, spread
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.schedule.threads import in_order
 from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork, MultiplyLayer
 
 IMAGES = 768  # looked at, at most
@@ -152,10 +154,17 @@ def _metrics(clean: Sequence[Step], images: int) -> list[Real]:
     outputs = clean[-1].layer.rows
     found = [np.zeros((s.layer.rows, s.layer.rows), dtype=np.float32) for s in clean]
     back = Backward(clean, images, lowest=1)  # nothing comes before the first
-    for logit in range(outputs):
+
+    def squares(logit: int) -> list[tuple[int, Real]]:
+        out = []
         for step, slopes in back.by_codes(logit):
             moved = back.by_sums(step, slopes)
-            found[step.layer.index] += moved @ moved.T / moved.shape[1]
+            out.append((step.layer.index, moved @ moved.T / moved.shape[1]))
+        return out
+
+    for every in in_order(squares, range(outputs)):
+        for index, square in every:
+            found[index] += square
     return found
 
 
@@ -176,24 +185,40 @@ def _errors(space: Space, step: Step, clean: Step, above: MultiplyLayer, root: R
     wanted = clean.pooled(clean.codes)
     kinds = int(layer.kinds.max()) + 1
     if above.depth == layer.rows:  # one code a row and image: a product of two small Grams
-        errors = np.empty((layer.rows, kinds, len(wanted)), dtype=np.float32)
+        errors = np.empty((kinds, layer.rows, len(wanted)), dtype=np.float32)
         for kind, codes in enumerate(_on_kinds(layer, space, step)):
-            errors[:, kind] = (step.pooled(codes) - wanted).reshape(len(wanted), -1).T
-        flat = errors.reshape(layer.rows * kinds, -1)
-        own = flat @ flat.T
-        by_row = own.reshape(layer.rows, kinds, layer.rows, kinds)  # a view: no second copy
-        by_row *= (weights.T @ weights)[:, None, :, None]
-        return Quadratic(own, kinds)
+            errors[kind] = (step.pooled(codes) - wanted).reshape(len(wanted), -1).T
+        return Quadratic(_products(errors, weights.T @ weights), kinds)
     length = above.rows * (1 if above.conv is None else int(np.prod(above.conv.out_size)))
     kept = max(1, min(len(wanted), BYTES // (4 * layer.rows * kinds * length)))
-    vectors = np.empty((layer.rows, kinds, kept * length), dtype=np.float32)
+    vectors = np.empty((kinds, layer.rows, kept * length), dtype=np.float32)
     for kind, codes in enumerate(_on_kinds(layer, space, step)):
         error = ops.columns(above, step.pooled(codes)[:kept] - wanted[:kept]).astype(np.float32)
         for row in range(layer.rows):
             mine = slice(row, None, layer.rows)  # its channel, at every place of the kernel
-            vectors[row, kind] = (weights[:, mine] @ error[mine]).reshape(-1)
-    flat = vectors.reshape(layer.rows * kinds, -1)
-    return Quadratic(flat @ flat.T, kinds)
+            vectors[kind, row] = (weights[:, mine] @ error[mine]).reshape(-1)
+    return Quadratic(_products(vectors, None), kinds)
+
+
+def _products(vectors: Real, weights: Real | None) -> Real:
+    """Products [kinds*R, kinds*R] of vectors [kinds, R, n], those of two rows times [R, R].
+
+    Kind by kind, since numpy takes longer to mirror one large product than to compute it.
+    """
+    kinds, rows, _ = vectors.shape
+    out = np.empty((kinds, rows, kinds, rows), dtype=np.float32)
+
+    def fill(pair: tuple[int, int]) -> None:
+        one, two = pair
+        block = vectors[one] @ vectors[two].T
+        if weights is not None:
+            block *= weights
+        out[one, :, two] = block
+        out[two, :, one] = block.T
+
+    for _ in in_order(fill, combinations_with_replacement(range(kinds), 2)):
+        pass
+    return out.reshape(kinds * rows, -1)
 
 
 def _on_kinds(layer: LayerSpace, space: Space, step: Step) -> Iterator[NDArray[np.int64]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hascodesign.engine.network import Assignment
 from hascodesign.engine.network import Evaluator as NetworkEvaluator
+from hascodesign.engine.rows import compute
 from hascodesign.schedule.derivatives import Real
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
 from hascodesign.types import FaultProfile, IntArray, IntegerNetwork
 
 RUNS = 800  # of a layer, at most
 WORK = 3e10  # multiply-accumulates of all its runs, at most
-CACHE = 64 << 20  # bytes of rows kept between runs
 
 
 def cheap(network: IntegerNetwork, layer: LayerSpace, images: int) -> bool:
@@ -53,11 +55,15 @@ class Singles:
     ) -> None:
         self.space = space
         labels = np.zeros(len(codes), dtype=np.int64)
-        self._engine = NetworkEvaluator(network, profile, codes, labels, cache_bytes=CACHE)
+        engine = NetworkEvaluator(network, profile, codes, labels, cache_bytes=0)
         schedule = space.decode(space.identity() if chromosome is None else chromosome)
-        self._usual = self._engine.assignments(schedule)
+        self._usual = engine.assignments(schedule)
         if chromosome is None:
             self._usual = [Assignment(a.on_array, 0 * a.classes) for a in self._usual]
+        self._blocks = engine.blocks
+        self._planes: list[NDArray[Any]] = [engine.planes]  # input of each layer, then the logits
+        for index, one in enumerate(self._usual):
+            self._planes.append(self._compute(index, one.classes, self._planes[index]))
 
     def changes(self, index: int) -> Real:
         """Logits of each row on each kind of slot less those on a healthy one.
@@ -68,23 +74,18 @@ class Singles:
         """
         layer = self.space.layers[index]
         places = self._places(layer, index)
-        shape = (layer.rows + 1, len(places), *self._logits(index, 0, None).shape)
-        out = np.zeros(shape, dtype=np.float32)
-        for row in range(layer.rows):
-            healthy = self._logits(index, row, HEALTHY)
-            for kind, place in enumerate(places):
-                if place is not None and kind != HEALTHY:
-                    out[row, kind] = self._logits(index, row, place) - healthy
+        healthy = self._one_by_one(index, HEALTHY)
+        out = np.zeros((layer.rows + 1, len(places), *healthy.shape[1:]), dtype=np.float32)
+        for kind, place in enumerate(places):
+            if place is not None and kind != HEALTHY:
+                out[:-1, kind] = self._one_by_one(index, place) - healthy
         return out
 
     def on_kinds(self, index: int, kinds: IntArray) -> IntArray:
         """Logits [n, classes of images] where the rows [R] of one layer are on other kinds."""
-        usual = self._usual[index]
         places = self._places(self.space.layers[index], index)
         classes = np.array([places[kind] for kind in kinds], dtype=np.int64)
-        changed = list(self._usual)
-        changed[index] = Assignment(usual.on_array, classes)
-        return self._engine.run(changed)
+        return self._after(index, self._compute(index, classes, self._planes[index])).T
 
     def _places(self, layer: LayerSpace, index: int) -> Sequence[int | None]:
         """The engine's class of each kind; None where no slot is of that kind."""
@@ -95,12 +96,27 @@ class Singles:
                 found[kind] = int(of_slot[members[0]])
         return found
 
-    def _logits(self, index: int, row: int, place: int | None) -> IntArray:
-        """Logits [classes of images, n] with one row on another class of slot."""
-        usual = self._usual[index]
-        classes = usual.classes.copy()
-        if place is not None:
-            classes[row] = place
-        changed = list(self._usual)
-        changed[index] = Assignment(usual.on_array, classes)
-        return self._engine.run(changed).T
+    def _one_by_one(self, index: int, place: int) -> IntArray:
+        """Logits [R, classes of images, n] with each row alone on another class of slot."""
+        usual = self._planes[index + 1]
+        values = self._compute(index, np.full(len(usual), place), self._planes[index])
+        out = np.empty((len(usual), *self._planes[-1].shape), dtype=np.int64)
+        for row in range(len(usual)):
+            if np.array_equal(values[row], usual[row]):
+                out[row] = self._planes[-1]
+                continue
+            changed = usual.copy()
+            changed[row] = values[row]
+            out[row] = self._after(index, changed)
+        return out
+
+    def _after(self, index: int, values: NDArray[Any]) -> IntArray:
+        """Logits [classes of images, n] where one layer gives ``values``."""
+        for later in range(index + 1, len(self._blocks)):
+            values = self._compute(later, self._usual[later].classes, values)
+        return values
+
+    def _compute(self, index: int, classes: IntArray, planes: NDArray[Any]) -> NDArray[Any]:
+        """What all rows of a layer give on these classes of slots."""
+        rows = np.arange(classes.size)
+        return compute(self._blocks[index], self._usual[index].on_array, rows, classes, planes)

@@ -20,6 +20,7 @@ from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.protocols import Progress
 from hascodesign.schedule.singles import Singles, cheap
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.schedule.threads import in_order
 from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
@@ -147,7 +148,8 @@ def make_model(
         for index in np.flatnonzero(exact):
             changes[index] = singles.changes(int(index))
     scale = SHARPNESS * network.logit_scale
-    changes = [change * np.float32(scale) for change in changes]
+    for change in changes:
+        np.multiply(change, np.float32(scale), out=change)
     base = np.asarray(steps[-1].sums, dtype=np.float64) * scale
     model = LogitModel(space, base.astype(np.float32), tuple(changes), labels)
     if chromosome is None:
@@ -178,13 +180,16 @@ def _changes(
     ]
     wanted = [number for number, out in enumerate(left_out) if not out]
     back = Backward(steps, images, lowest=min(wanted, default=len(steps)))
-    for logit in range(outputs if wanted else 0):
-        progress("loss model", logit, outputs)
+
+    def fill(logit: int) -> None:
         for step, slopes in back.by_codes(logit):
             index = step.layer.index
             for number, error in errors[index].items():
                 moved = (slopes * error).reshape(len(error), images, -1).sum(axis=2)
                 changes[index][:-1, number, logit] = moved
+
+    for logit, _ in enumerate(in_order(fill, range(outputs if wanted else 0))):
+        progress("loss model", logit, outputs)
     progress("loss model", outputs, outputs)
     return changes
 
