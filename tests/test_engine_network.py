@@ -172,6 +172,17 @@ def test_row_costs_equal_judging_each_row_alone(seed, dataflow, monkeypatch):
     assert some
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 3.0])
+def test_costs_by_another_sharpness_are_those_of_other_logits(sharpness: float) -> None:
+    _, network, profile, codes, labels = make(2, "os", images=12)
+    scaled = replace(network, logit_scale=network.logit_scale * sharpness / SHARPNESS)
+    usual, other = (Evaluator(one, profile, codes, labels) for one in (network, scaled))
+    for index in range(len(network.layers)):
+        costs = usual.row_costs(index, sharpness=sharpness)
+        assert np.array_equal(costs, other.row_costs(index))
+        assert not np.array_equal(costs, usual.row_costs(index)) or not costs.any()
+
+
 def test_layouts_of_several_pass_counts_share_their_weights():
     rng, network, profile, codes, labels = make(4)
     evaluator = Evaluator(network, profile, codes, labels)

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from hascodesign.array import least_passes
+from hascodesign.engine.network import Evaluator
 from hascodesign.errors import ConfigError
 from hascodesign.schedule import prepare as prepare_module
 from hascodesign.schedule.assign import assign, separable_cost
 from hascodesign.schedule.baselines import rule_costs
-from hascodesign.schedule.cost import row_costs
+from hascodesign.schedule.cost import plain_costs, row_costs
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.prepare import prepare
 from hascodesign.schedule.protocols import silent
 from hascodesign.schedule.space import Space, make_space
 from hascodesign.types import Fault, FaultProfile, IntArray, Schedule
@@ -248,3 +250,21 @@ def test_too_many_kinds_of_slots_are_costed_by_rule() -> None:
 def test_stand_in_judgement_has_what_the_search_reads() -> None:
     assert Judgement(0.5, 1, 2).n == 2
     assert least_passes(6, 4) == 2
+
+
+@pytest.mark.parametrize("modelled", [False, True])
+def test_the_better_of_two_assignments_is_taken(modelled: bool) -> None:
+    better = []
+    for seed in (3, 5, 7, 11):
+        network = dense_network([9, 9, 4], 5, seed=seed)
+        pictures = NetworkEvaluator(network, PROFILE, images=60)
+        exact = Evaluator(network, PROFILE, pictures.codes, pictures.labels)
+        evaluator = pictures if modelled else exact
+        run = prepare(network, PROFILE, evaluator, SMALL, silent, None)
+        assert (run.model is not None) == modelled
+        plain = plain_costs(run.space, exact) if run.model is None else run.model.costs(None, 1.0)
+        both = (run.assigned.chromosome, assign(run.space, plain).chromosome)
+        losses = [j.loss for j in exact.judge_many([run.space.decode(one) for one in both])]
+        better.append(int(np.argmin(losses)))
+        assert np.array_equal(run.assignment, both[better[-1]])
+    assert set(better) == {0, 1}

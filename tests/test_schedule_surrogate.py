@@ -198,6 +198,9 @@ def test_costs_and_swaps_are_losses_of_the_model() -> None:
         healthy = model.losses(model.base)
         cost = model.costs()[index][row, number]
         assert cost == pytest.approx(model.loss(alone) - healthy, abs=1e-5)
+        plain = [model.losses(x / SHARPNESS) for x in (model.logits(alone), model.base)]
+        cost = model.costs(sharpness=1.0)[index][row, number]
+        assert cost == pytest.approx(plain[0] - plain[1], abs=1e-5)
     moves = neighbours(space, model.costs(), chromosome)
     losses = model.swapped(chromosome, moves.first, moves.second)
     for first, second, loss in zip(moves.first, moves.second, losses, strict=True):

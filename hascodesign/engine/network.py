@@ -20,7 +20,7 @@ from hascodesign.engine import gemm
 from hascodesign.engine.cache import ByteLru
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.layer import LayerOnArray
-from hascodesign.engine.loss import Judgement, judge
+from hascodesign.engine.loss import SHARPNESS, Judgement, judge
 from hascodesign.engine.planes import Block, Planes, blocks_of, input_pools, planes_of
 from hascodesign.engine.rows import compute
 from hascodesign.engine.sensitivity import Healthy, row_costs
@@ -148,24 +148,27 @@ class Evaluator:
 
         return walk(self.network, self.codes, accumulate)
 
-    def row_costs(self, layer_index: int, images: int | None = None) -> FloatArray:
+    def row_costs(
+        self, layer_index: int, images: int | None = None, sharpness: float = SHARPNESS
+    ) -> FloatArray:
         """Loss increase where one row alone meets one PE's faults and all else is healthy.
 
         Parameters
         ----------
         layer_index : the layer.
         images : the first so many images judge; all where None.
+        sharpness : what the logits are multiplied by in the loss.
 
         Returns
         -------
         [R, P] nats; the mean over the passes of the least number of passes where a PE's passes
         differ.
         """
-        costs, classes = self.class_costs(layer_index, images)
+        costs, classes = self.class_costs(layer_index, images, sharpness)
         return np.asarray(costs[:, classes].mean(axis=1))
 
     def class_costs(
-        self, layer_index: int, images: int | None = None
+        self, layer_index: int, images: int | None = None, sharpness: float = SHARPNESS
     ) -> tuple[FloatArray, IntArray]:
         """As `row_costs`, for each class of slots: costs [R, classes], classes [passes, P]."""
         n = len(self.labels) if images is None else min(images, len(self.labels))
@@ -177,7 +180,7 @@ class Evaluator:
             planes.append(compute(block, one.on_array, rows, one.classes, planes[-1]))
         healthy = Healthy(
             self.blocks, on_arrays, tuple(planes[:-1]), planes[-1].T, self.labels[:n],
-            self.network.logit_scale,
+            self.network.logit_scale * sharpness / SHARPNESS,
         )  # fmt: skip
         on_array = on_arrays[layer_index]
         return row_costs(healthy, layer_index, on_array), on_array.slot_classes

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.schedule.protocols import Evaluator, Progress, RowCosts
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
 from hascodesign.types import FloatArray, IntArray, RowMap, Schedule, frozen
 
 BATCH = 32  # schedules judged together
+
+
+def plain_costs(space: Space, evaluator: NetworkEvaluator) -> list[FloatArray]:
+    """Costs as `row_costs` gives them, by the loss of the plain logits."""
+    return [
+        _of_pes(space, layer, evaluator.row_costs(index, sharpness=1.0))
+        for index, layer in enumerate(space.layers)
+    ]
 
 
 def row_costs(space: Space, evaluator: Evaluator, progress: Progress) -> list[FloatArray]:

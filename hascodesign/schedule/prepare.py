@@ -11,7 +11,7 @@ from hascodesign.array import generator
 from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.schedule.assign import Assignment, assign
 from hascodesign.schedule.baselines import rule_costs
-from hascodesign.schedule.cost import row_costs
+from hascodesign.schedule.cost import plain_costs, row_costs
 from hascodesign.schedule.fitness import Fitness, by_network
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts
@@ -45,7 +45,8 @@ class Run:
     options: SearchOptions
     fitness: Fitness
     costs: Sequence[FloatArray]
-    assigned: Assignment
+    assigned: Assignment  # by the costs; the bound
+    assignment: IntArray  # canonical; this one or that by the loss of the plain logits, the better
     model: LogitModel | None
     model_around: Callable[[IntArray | None], LogitModel | None]
     rebuilt: Callable[[], Iterator[IntArray]]  # maps found layer by layer, the best first
@@ -94,6 +95,7 @@ def prepare(
             model = model_around(None)
         costs = costs_of(space, evaluator, model, progress)
     assigned = assign(space, costs)
+    assignment = _better_assignment(space, evaluator, model, assigned)
     return Run(
         space,
         evaluator,
@@ -102,6 +104,7 @@ def prepare(
         fitness,
         costs,
         assigned,
+        assignment,
         model,
         model_around,
         maps,
@@ -149,6 +152,32 @@ def costs_of(
     if space.alike:
         return [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
     return row_costs(space, evaluator, progress) if model is None else model.costs()
+
+
+def _better_assignment(
+    space: Space,
+    evaluator: Evaluator,
+    model: LogitModel | None,
+    assigned: Assignment,
+) -> IntArray:
+    """The assignment by the costs, or by those of the plain logits where that loses less.
+
+    By the search's sharper loss the fault of one row alone costs next to nothing, however large it
+    is: the plain logits still tell which rows take less harm.
+    """
+    if space.alike:
+        return assigned.chromosome
+    if model is not None:
+        costs = model.costs(sharpness=1.0)
+    elif isinstance(evaluator, NetworkEvaluator) and slot_pairs(space) <= EXACT_PAIRS:
+        costs = plain_costs(space, evaluator)
+    else:
+        return assigned.chromosome
+    both = (assigned.chromosome, assign(space, costs).chromosome)
+    if np.array_equal(both[0], both[1]):
+        return assigned.chromosome
+    judged = evaluator.judge_many([space.decode(one) for one in both])
+    return both[int(np.argmin([one.loss for one in judged]))]
 
 
 def slot_pairs(space: Space) -> int:

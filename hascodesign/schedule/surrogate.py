@@ -59,14 +59,19 @@ class LogitModel:
         """Loss of a chromosome, nats."""
         return float(self.losses(self.logits(chromosome)))
 
-    def costs(self, chromosome: IntArray | None = None) -> list[FloatArray]:
+    def costs(
+        self, chromosome: IntArray | None = None, sharpness: float = SHARPNESS
+    ) -> list[FloatArray]:
         """Loss increase where one row alone changes its class, per layer [R, classes], nats.
 
         Parameters
         ----------
         chromosome : where all other rows stand; None = on healthy slots.
+        sharpness : what the logits are multiplied by in the loss.
         """
         at = self.base if chromosome is None else self.logits(chromosome)
+        factor = np.float32(sharpness / SHARPNESS)
+        at = factor * at
         before = float(self.losses(at))
         out = []
         for layer, change in zip(self.space.layers, self.changes, strict=True):
@@ -79,8 +84,8 @@ class LogitModel:
             batch = max(1, BATCH_BYTES // change[0].nbytes)
             for start in range(0, layer.rows, batch):
                 rows = np.arange(start, min(start + batch, layer.rows))
-                left = at - change[rows, here[rows]]
-                cost[rows] = self.losses(left[:, None] + change[rows]) - before
+                left = at - factor * change[rows, here[rows]]
+                cost[rows] = self.losses(left[:, None] + factor * change[rows]) - before
             out.append(cost[:, layer.kinds])
         return out
 

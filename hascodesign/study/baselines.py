@@ -213,7 +213,7 @@ def _chosen(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
 
 def _assigned(flow: Flow, profile: FaultProfile) -> Schedule:
     run = prepare.prepare(flow.network, profile, _fresh(flow, profile), None, silent, None)
-    return run.space.decode(run.assigned.chromosome)
+    return run.space.decode(run.assignment)
 
 
 def _with_extra_hardware(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
@@ -236,14 +236,15 @@ def _with_extra_hardware(flow: Flow, seed: int, thorough: bool) -> dict[str, _Ch
 def model_evaluations(flow: Flow, profile: FaultProfile) -> int:
     """Evaluations that stand for what a search knows besides those it counts.
 
-    Each cost of a row on a class of slots counts as one; the loss model as one and one per logit
-    in each round that may build it. More than they take: the baselines get the difference.
+    Each cost of a row on a class of slots counts as one, by the search's loss and by that of the
+    plain logits; so do the two assignments, and the loss model as one and one per logit in each
+    round that may build it. More than they take: the baselines get the difference.
     """
     space = make_space(flow.network, profile)
     costs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
     rounds = evolve.LARGE_ROUNDS if large(space) else evolve.ROUNDS
     model = rounds * (1 + flow.network.layers[-1].rows)
-    return model + (costs if costs <= prepare.EXACT_PAIRS else 0)
+    return model + 2 + (2 * costs if costs <= prepare.EXACT_PAIRS else 0)
 
 
 def _fresh(flow: Flow, profile: FaultProfile) -> Evaluator:
