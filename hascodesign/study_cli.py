@@ -31,7 +31,8 @@ study_app = typer.Typer(help="Experiments: many flows, one table.", no_args_is_h
 def study_seeds(
     board: Board = "pynq-z2",
     model: Model = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Seeds 1 to N.")] = 20,
+    n: Annotated[int, typer.Option("--n", min=1, help="So many seeds, from the first.")] = 20,
+    first: Annotated[int, typer.Option(min=1, help="First seed.")] = 1,
     faulty: Annotated[
         OptionalInt, typer.Option(min=0, help="Faulty PEs; the flow file's number by default.")
     ] = None,
@@ -69,7 +70,8 @@ def study_seeds(
         cache=cache(),
         data=data_for(model),
     )
-    rows = seeds.run(request, range(1, n + 1), ten_times=range(1, ten_times + 1))
+    drawn = range(first, first + n)
+    rows = seeds.run(request, drawn, ten_times=drawn[:ten_times])
     seeds_report.write(rows, request.out)
     console().print(seeds_report.table(rows))
 

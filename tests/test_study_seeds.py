@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from hascodesign.array import generator
+from hascodesign.cli import app
 from hascodesign.config import board_config, load_config
 from hascodesign.faults import generate
 from hascodesign.recovery import recovery
@@ -136,3 +139,20 @@ def test_sentences_and_files_hold_the_criteria(tmp_path: Path) -> None:
     assert content["search_seconds_max"] == 12.0
     assert content["seeds"][1]["longer_recovery"] == pytest.approx(48.5 / 50.0)
     assert seeds_report.table(rows).row_count == 3
+
+
+def test_the_command_takes_seeds_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[int], list[int]]] = []
+
+    def run(_request: Request, drawn: Sequence[int], *, ten_times: Sequence[int]) -> list[SeedRow]:
+        asked.append((list(drawn), list(ten_times)))
+        return [replace(ROW, seed=seed) for seed in drawn]
+
+    monkeypatch.setattr(seeds, "run", run)
+    arguments = ["study", "seeds", "--n", "3", "--first", "21", "--ten-times", "2"]
+    assert CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)]).exit_code == 0
+    assert asked == [([21, 22, 23], [21, 22])]
+    written = json.loads((tmp_path / "seeds.json").read_text())
+    assert [row["seed"] for row in written["seeds"]] == [21, 22, 23]
