@@ -208,10 +208,11 @@ def test_costs_and_swaps_are_losses_of_the_model() -> None:
         changed[[first, second]] = changed[[second, first]]
         assert model.loss(changed) == pytest.approx(loss, rel=1e-4)
     # in context a row that stays where it is costs nothing
-    for one, cost in zip(space.layers, model.costs(chromosome), strict=True):
-        genes = one.genes(chromosome)
-        used = genes < one.rows
-        assert np.allclose(cost[genes[used], one.classes[used]], 0.0, atol=1e-5)
+    for sharpness in (1.0, SHARPNESS):
+        for one, cost in zip(space.layers, model.costs(chromosome, sharpness), strict=True):
+            genes = one.genes(chromosome)
+            used = genes < one.rows
+            assert np.allclose(cost[genes[used], one.classes[used]], 0.0, atol=1e-5)
 
 
 def test_descent_ends_below_the_assignment_and_proposals_below_descent() -> None:
