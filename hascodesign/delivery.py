@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import resource
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hascodesign import files, masking, routing
+from hascodesign import files, masking, memory, routing
 from hascodesign.errors import (
     ConfigError,
     HascodesignError,
@@ -165,7 +164,7 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         timing=routing.clock(flow),
         files=content,
         steps=flow.store.records,
-        peak_rss_bytes=_peak_rss_bytes(),
+        peak_rss_bytes=memory.peak(),
     )
     terminal.show(flow.display.console, result)
     return {"report.json": json.dumps(json.build(result)), "report.html": html.render(result)}
@@ -188,9 +187,3 @@ def locked(out: Path) -> Iterator[None]:
         except OSError as error:
             raise ConfigError(f"output folder must not be in use by another run: {out}") from error
         yield
-
-
-def _peak_rss_bytes() -> int:
-    """Largest resident set of this process and of any child, in bytes."""
-    usage = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return 1024 * max(resource.getrusage(who).ru_maxrss for who in usage)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from hascodesign.bench.search import drawn_profile
 from hascodesign.bench.subject import make_subject
 from hascodesign.engine.network import Evaluator
 from hascodesign.errors import StepFailed
+from hascodesign.memory import high_water
 from hascodesign.schedule import evolve
 from hascodesign.ui import silent
 
@@ -89,25 +89,15 @@ def _peak(arguments: Sequence[str]) -> float:
         child = subprocess.Popen(
             [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-        peak = 0.0
+        peak = 0
         while child.poll() is None:
-            peak = max(peak, _high_water(child.pid))
+            peak = max(peak, high_water(child.pid))
             time.sleep(INTERVAL)
         if child.returncode:
             log.seek(0)
             last = log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
             raise StepFailed(f"{' '.join(arguments)} must end with 0: {' '.join(last)}")
     return peak
-
-
-def _high_water(pid: int) -> float:
-    """Most bytes that a process has had resident since its program was loaded; 0 once it ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return 1024.0 * int(found[1]) if found else 0.0
 
 
 def main(arguments: Sequence[str]) -> None:
