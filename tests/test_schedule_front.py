@@ -14,13 +14,16 @@ from hascodesign.results import FrontPoint, SearchResult
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
+    _rebuilt,
     most_passes,
     pick,
     rule,
     search_front,
 )
-from hascodesign.schedule.individuals import PowerShares, undominated
+from hascodesign.schedule.individuals import Individuals, PowerShares, undominated
 from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.prepare import prepare
+from hascodesign.schedule.protocols import silent
 from hascodesign.types import Fault, FaultProfile
 from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network
 
@@ -185,3 +188,40 @@ def test_objectives_out_of_range_are_refused(change: dict[str, object], words: s
     with pytest.raises(ConfigError) as caught:
         replace(OPTIONS, **change)
     assert words in str(caught.value)
+
+
+# one healthy PE of four, where spare passes win a lot
+CRAMPED = FaultProfile(
+    ARRAY,
+    tuple(Fault(pe=p, kind="flip", site="psum", bit=b) for p, b in ((0, 5), (1, 7), (3, 6))),
+)
+STRICT = replace(dense_network([8, 4], 5, seed=4), logit_scale=0.1)
+
+
+def test_the_front_is_no_worse_than_maps_found_layer_by_layer() -> None:
+    evaluator = NetworkEvaluator(STRICT, CRAMPED, images=40)
+    most = most_passes(STRICT, CRAMPED, OPTIONS)
+    maps = list(_rebuilt(STRICT, CRAMPED, evaluator, OPTIONS, most))
+    # least passes 2 and 1, at most 4 and 2
+    assert {sum(m.passes for m in one.layers) for one in maps} == {4, 5, 6}
+    few = replace(OPTIONS, evaluations=len(maps) + 30)
+    front = search_front(STRICT, CRAMPED, evaluator, few, 1, POWER).front
+    assert front is not None
+    for one, judged in zip(maps, evaluator.judge_many(maps), strict=True):
+        check(one, STRICT)
+        passes = sum(m.passes for m in one.layers)
+        assert any(p.passes <= passes and p.loss <= judged.loss for p in front.points)
+
+
+def test_a_map_is_the_same_as_an_individual() -> None:
+    evaluator = NetworkEvaluator(STRICT, CRAMPED, images=20)
+    most = most_passes(STRICT, CRAMPED, OPTIONS)
+    run = prepare(STRICT, CRAMPED, evaluator, OPTIONS, silent, None, most)
+    subject = Individuals(STRICT, run, POWER, ALL)
+    maps = list(_rebuilt(STRICT, CRAMPED, evaluator, OPTIONS, most))
+    again = [subject.decode(subject.placed(one)) for one in maps]
+    assert maps
+    for one, two in zip(maps, again, strict=True):
+        before, after = evaluator.judge_many([one, two])
+        assert before.loss == after.loss
+        assert [m.passes for m in one.layers] == [m.passes for m in two.layers]

@@ -7,7 +7,7 @@ modelled power; by NSGA-II over slot maps and the passes that each layer may tak
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,10 +25,13 @@ from hascodesign.schedule.individuals import (
 from hascodesign.schedule.nsga import evolve_front
 from hascodesign.schedule.options import ACCURACY, SearchOptions
 from hascodesign.schedule.prepare import prepare, split
-from hascodesign.schedule.protocols import Evaluator, Progress, silent
+from hascodesign.schedule.protocols import Evaluator, Pictured, Progress, silent
+from hascodesign.schedule.rebuild import rebuilt
 from hascodesign.schedule.space import HEALTHY, make_space
+from hascodesign.schedule.spare import divide_passes
 from hascodesign.types import FaultProfile, IntegerNetwork, Schedule
 
+SHARES = 4  # numbers of spare passes that maps are found layer by layer for
 ALGORITHM = "assignment + loss model + pymoo GA + swap polish, then pymoo NSGA-II with passes"
 
 
@@ -43,10 +46,10 @@ def search_front(
 ) -> SearchResult:
     """Front of loss, passes and power; the point of it that is rendered as the schedule.
 
-    First the search for the least passes, then NSGA-II from its result and from assignments with
-    more passes. A layer takes at most as many passes as put every row on a healthy PE, twice the
-    least where that is fewer or no PE is healthy, or the least and `extra_passes` where these are
-    set.
+    First the search for the least passes, then NSGA-II from its result, from maps found layer by
+    layer with spare passes where they help most, and from assignments with more passes. A layer
+    takes at most as many passes as put every row on a healthy PE, twice the least where that is
+    fewer or no PE is healthy, or the least and `extra_passes` where these are set.
 
     Parameters
     ----------
@@ -71,12 +74,13 @@ def search_front(
         searched, _, _ = split(network, profile, evaluator, seed)
         run = prepare(network, profile, searched, least, progress, None, caps)
         subject = Individuals(network, run, power, options.objectives)
+        given = [single.schedule, *_rebuilt(network, profile, searched, options, caps)]
         judge = FrontJudge(subject, _left(options, start), progress)
-        notes = [*single.notes, *evolve_front(subject, judge, single.schedule, options, seed)]
+        notes = [*single.notes, *evolve_front(subject, judge, given, options, seed)]
         schedules = [single.schedule, *(subject.decode(x) for x in judge.front())]
         front = _front(subject, evaluator, schedules, options.allowed_points)
-        given = (network, profile, evaluator, least, seed, front.picked.schedule, progress)
-        judged = evolve.judge_given(*given)
+        arguments = (network, profile, evaluator, least, seed, front.picked.schedule, progress)
+        judged = evolve.judge_given(*arguments)
     except KeyboardInterrupt:
         note = "Stopped by Ctrl-C; this is the best schedule of the least passes."
         return replace(single, interrupted=True, notes=(*single.notes, note))
@@ -111,6 +115,25 @@ def most_passes(
         while spec.wmem_depth and most[place] > least and total(most, steps) > spec.wmem_depth:
             most[place] -= 1
     return tuple(most)
+
+
+def _rebuilt(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    evaluator: Evaluator,
+    options: SearchOptions,
+    most: Sequence[int],
+) -> Iterator[Schedule]:
+    """Maps found layer by layer, with a few numbers of spare passes where these help most."""
+    if not (options.model and isinstance(evaluator, Pictured)):
+        return
+    images = (evaluator.codes, evaluator.labels)
+    spare = sum(most) - sum(least_passes(layer.rows, profile.array.pe) for layer in network.layers)
+    spares = sorted({round(spare * share / SHARES) for share in range(1, SHARES + 1)} - {0})
+    for passes in dict.fromkeys(divide_passes(network, profile, most, spares, *images)):
+        space = make_space(network, profile, passes=passes)
+        for chromosome in () if space.alike else rebuilt(network, profile, space, *images):
+            yield space.decode(chromosome)
 
 
 def _left(options: SearchOptions, start: float) -> float | None:

@@ -122,18 +122,28 @@ class Individuals:
 
     def assigned(self, passes: Sequence[int], best: Schedule) -> IntArray:
         """Layers with spare passes assigned anew, the others as in the best map."""
-        out = np.empty(self.space.genes + len(passes), dtype=np.int64)
+        out = self.placed(best)
         out[self.space.genes :] = passes
         layers = zip(self.space.layers, self.run.costs, best.layers, passes, strict=True)
         for layer, cost, row_map, count in layers:
-            genes = np.full(layer.slots, layer.rows, dtype=np.int64)
             if count == row_map.passes:
-                genes[: row_map.slots.size] = row_map.slots.reshape(-1)
-                genes[genes < 0] = layer.rows
-            else:
-                rows, slots = linear_sum_assignment(cost[:, layer.classes[: count * self.pe]])
-                genes[slots] = rows
+                continue
+            genes = np.full(layer.slots, layer.rows, dtype=np.int64)
+            rows, slots = linear_sum_assignment(cost[:, layer.classes[: count * self.pe]])
+            genes[slots] = rows
             layer.genes(out)[:] = genes
+        return self.repaired(out)
+
+    def placed(self, schedule: Schedule) -> IntArray:
+        """Individual of a schedule whose layers take no more passes than they may."""
+        out = np.empty(self.space.genes + len(schedule.layers), dtype=np.int64)
+        for place, row_map in enumerate(schedule.layers):
+            layer = self.space.layers[place]
+            genes = np.full(layer.slots, layer.rows, dtype=np.int64)
+            genes[: row_map.slots.size] = row_map.slots.reshape(-1)
+            genes[genes < 0] = layer.rows
+            layer.genes(out)[:] = genes
+            out[self.space.genes + place] = row_map.passes
         return self.repaired(out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,11 +78,20 @@ class _Repaired(Repair):
 
 
 def evolve_front(
-    subject: Individuals, judge: FrontJudge, best: Schedule, options: SearchOptions, seed: int
+    subject: Individuals,
+    judge: FrontJudge,
+    given: Sequence[Schedule],
+    options: SearchOptions,
+    seed: int,
 ) -> list[str]:
-    """NSGA-II until its evaluations, its generations or its plateau end it; what it has to say."""
+    """NSGA-II until its evaluations, its generations or its plateau end it; what it has to say.
+
+    It begins at the given schedules, the first of which is the best of the least passes, and at
+    assignments with more.
+    """
     try:
-        seeds = np.stack(list({x.tobytes(): x for x in subject.seeds(best)}.values()))
+        starts = [*subject.seeds(given[0]), *(subject.placed(one) for one in given[1:])]
+        seeds = np.stack(list({x.tobytes(): x for x in starts}.values()))
         judge.values(seeds)
         if not subject.space.alike:  # else only the passes differ, and the seeds have them all
             _generations(subject, judge, seeds, options, seed)

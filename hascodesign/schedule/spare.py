@@ -47,16 +47,47 @@ def spread_passes(
     codes : [n, height, width, channels] input codes.
     labels : [n] classes.
     """
-    pe = profile.array.pe
-    least = [least_passes(layer.rows, pe) for layer in network.layers]
-    full = _full(network, profile, least, spare)
-    space = make_space(network, profile, passes=full)
-    if full == least or any(gram_bytes(layer) > GRAM_BYTES for layer in space.layers[:-1]):
-        return tuple(least)
-    tried = [_points(low, high) for low, high in zip(least, full, strict=True)]
+    least = [least_passes(layer.rows, profile.array.pe) for layer in network.layers]
+    most = _full(network, profile, least, spare)
+    (passes,) = divide_passes(network, profile, most, [spare], codes, labels)
+    return passes
+
+
+def divide_passes(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    most: Sequence[int],
+    spares: Sequence[int],
+    codes: IntArray,
+    labels: IntArray,
+) -> list[tuple[int, ...]]:
+    """Passes of each layer for each of some numbers of spare passes.
+
+    Parameters
+    ----------
+    most : passes that each layer may take.
+    spares : passes in all beyond the least.
+    network, profile, codes, labels : as for `spread_passes`.
+    """
+    least = [least_passes(layer.rows, profile.array.pe) for layer in network.layers]
+    space = make_space(network, profile, passes=tuple(most))
+    too_large = any(gram_bytes(layer) > GRAM_BYTES for layer in space.layers[:-1])
+    if list(most) == least or too_large:
+        return [tuple(least)] * len(spares)
+    tried = [_points(low, high) for low, high in zip(least, most, strict=True)]
     # one thread: sums of floats must not depend on how many share them
     with threadpool_limits(1, user_api="blas"):
         losses = _losses(network, profile, space, tried, codes[:IMAGES], labels[:IMAGES])
+    return [_division(tried, losses, least, spare) for spare in spares]
+
+
+def _division(
+    tried: Sequence[Sequence[int]],
+    losses: Sequence[Sequence[float]],
+    least: Sequence[int],
+    spare: int,
+) -> tuple[int, ...]:
+    """Passes of each layer, among those tried, of the least sum of losses within the budget."""
     best, choice = np.inf, tuple(least)
     for places in product(*(range(len(points)) for points in tried)):
         passes = tuple(points[place] for points, place in zip(tried, places, strict=True))
