@@ -166,6 +166,7 @@ def study_has(
         profiles=profiles,
         blocks=blocks,
         integer_pmax=_numbers("--integer-pmax", integer_pmax),
+        integer_profiles=profiles,
         seed=seed,
     )
     folder = files.usable_folder(out)

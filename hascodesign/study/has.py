@@ -73,8 +73,8 @@ class HasOptions:
     random: int = 6  # random maps
     integer_pmax: tuple[float, ...] = ()  # of the part in integers; none = leave it out
     integer_profiles: int = 1
-    integer_images: int = 200  # calibration images of its search
-    integer_evaluations: int = 40  # of its search; the long one takes ten times as many
+    integer_images: int = 800  # calibration images of its search
+    integer_evaluations: int = 150  # of its search; the long one takes ten times as many
 
     def __post_init__(self) -> None:
         """Check the ranges."""
