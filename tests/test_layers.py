@@ -21,6 +21,7 @@ BOTTOM = {
     "files",
     "recovery",
     "interrupt",
+    "memory",
 }
 TOOLS = {"tools", "doctor", "boards", "config", "fit", "ui", "steps", "request"}
 WORK = {
