@@ -48,6 +48,11 @@ def least_passes(rows: int, pe: int) -> int:
     return -(-rows // pe)
 
 
+def layer_passes(network: IntegerNetwork, pe: int) -> tuple[int, ...]:
+    """Least number of passes of each layer."""
+    return tuple(least_passes(layer.rows, pe) for layer in network.layers)
+
+
 def identity_map(layer: MultiplyLayer, pe: int, passes: int | None = None) -> RowMap:
     """The order without scheduling: row r on PE r mod P in pass r div P."""
     passes = least_passes(layer.rows, pe) if passes is None else passes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hascodesign.array import k_order, least_passes, wmem_words
+from hascodesign.array import k_order, layer_passes, wmem_words
 from hascodesign.boards import GUIDELINE
 from hascodesign.errors import ConfigError
 from hascodesign.types import ArraySpec, Board, IntegerNetwork, Multipliers, Schedule, Thresholds
@@ -56,7 +56,7 @@ def words_allowed(
     spare_passes : spare passes in all, as a share of the least number; any layer may take them.
     """
     steps = [-(-layer.depth // array.simd) for layer in network.layers]
-    least = sum(least_passes(layer.rows, array.pe) for layer in network.layers)
+    least = sum(layer_passes(network, array.pe))
     anywhere = int(spare_passes * least) * max(steps)
     return wmem_words(network, array) + extra_passes * sum(steps) + anywhere
 

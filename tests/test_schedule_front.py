@@ -14,7 +14,7 @@ from hascodesign.results import FrontPoint, SearchResult
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
-    _rebuilt,
+    _with_spare_passes,
     most_passes,
     pick,
     rule,
@@ -201,7 +201,7 @@ STRICT = replace(dense_network([8, 4], 5, seed=4), logit_scale=0.1)
 def test_the_front_is_no_worse_than_maps_found_layer_by_layer() -> None:
     evaluator = NetworkEvaluator(STRICT, CRAMPED, images=40)
     most = most_passes(STRICT, CRAMPED, OPTIONS)
-    maps = list(_rebuilt(STRICT, CRAMPED, evaluator, OPTIONS, most))
+    maps = list(_with_spare_passes(STRICT, CRAMPED, evaluator, OPTIONS, most))
     # least passes 2 and 1, at most 4 and 2
     assert {sum(m.passes for m in one.layers) for one in maps} == {4, 5, 6}
     few = replace(OPTIONS, evaluations=len(maps) + 30)
@@ -218,7 +218,7 @@ def test_a_map_is_the_same_as_an_individual() -> None:
     most = most_passes(STRICT, CRAMPED, OPTIONS)
     run = prepare(STRICT, CRAMPED, evaluator, OPTIONS, silent, None, most)
     subject = Individuals(STRICT, run, POWER, ALL)
-    maps = list(_rebuilt(STRICT, CRAMPED, evaluator, OPTIONS, most))
+    maps = list(_with_spare_passes(STRICT, CRAMPED, evaluator, OPTIONS, most))
     again = [subject.decode(subject.placed(one)) for one in maps]
     assert maps
     for one, two in zip(maps, again, strict=True):

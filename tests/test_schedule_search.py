@@ -266,5 +266,5 @@ def test_the_better_of_two_assignments_is_taken(modelled: bool) -> None:
         both = (run.assigned.chromosome, assign(run.space, plain).chromosome)
         losses = [j.loss for j in exact.judge_many([run.space.decode(one) for one in both])]
         better.append(int(np.argmin(losses)))
-        assert np.array_equal(run.assignment, both[better[-1]])
+        assert np.array_equal(run.best_assignment, both[better[-1]])
     assert set(better) == {0, 1}

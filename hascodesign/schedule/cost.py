@@ -35,7 +35,7 @@ def row_costs(space: Space, evaluator: Evaluator, progress: Progress) -> list[Fl
         progress("row costs", index, len(space.layers))
         if isinstance(evaluator, RowCosts):
             costs.append(_of_pes(space, layer, evaluator.row_costs(index)))
-        elif _healthy_pes(space, layer).size:
+        elif layer.healthy_pes.size:
             costs.append(_alone(space, index, evaluator))
         else:
             costs.append(_exchanged(space, index, evaluator))
@@ -52,12 +52,6 @@ def _of_pes(space: Space, layer: LayerSpace, cost: FloatArray) -> FloatArray:
     return out
 
 
-def _healthy_pes(space: Space, layer: LayerSpace) -> IntArray:
-    """PEs that meet no fault in any pass."""
-    clean = (layer.classes == HEALTHY).reshape(layer.passes, space.array.pe).all(axis=0)
-    return np.flatnonzero(clean)
-
-
 def _on_healthy(layer: LayerSpace, pes: IntArray, pe: int) -> RowMap:
     """All rows on healthy PEs, in as many passes as that takes, and one pass more for a guest."""
     passes = -(-layer.rows // pes.size) + 1
@@ -71,7 +65,7 @@ def _alone(space: Space, index: int, evaluator: Evaluator) -> FloatArray:
     """By judging: one row on the faulty PE of a class, every other row on healthy ones."""
     layer = space.layers[index]
     pe = space.array.pe
-    maps = [_on_healthy(one, _healthy_pes(space, one), pe) for one in space.layers]
+    maps = [_on_healthy(one, one.healthy_pes, pe) for one in space.layers]
     todo: list[tuple[int, int]] = []
     schedules = [Schedule(space.array, tuple(maps))]
     for number, members in enumerate(layer.members):

@@ -152,7 +152,7 @@ def _baselines(
         f"random_{number:02d}": space.decode(space.random(rng))
         for number in range(run.options.random_maps)
     }
-    near = {"assignment": space.decode(run.assignment)}
+    near = {"assignment": space.decode(run.best_assignment)}
     near |= {f"start_{number:02d}": start for number, start in enumerate(starts)}
     judged: dict[str, Judged] = {}
     for schedules in (plain, randoms, near):
@@ -222,7 +222,7 @@ def _propose(
     if near and best is not None:
         starts = [best.chromosome, *starts]
     wide = replace(run.options, population=4 * run.options.population, generations=MODELLED)
-    starts = [*starts, run.assignment] if near else [run.assignment, *starts]
+    starts = [*starts, run.best_assignment] if near else [run.best_assignment, *starts]
     rounds = NEAR_ROUNDS if near else LARGE_ROUNDS
     for number in range(rounds if large(run.space) else ROUNDS):
         if run.model is None:
@@ -244,8 +244,8 @@ def _propose(
 
 def _evolve(run: Run, proposed: list[IntArray], rng: np.random.Generator) -> None:
     best = run.fitness.best
-    near = run.assignment if best is None else best.chromosome
-    given = [run.space.identity(), run.assignment, near, *proposed]
+    near = run.best_assignment if best is None else best.chromosome
+    given = [run.space.identity(), run.best_assignment, near, *proposed]
     costs = _costs_near(run, near)
     seeds = first_population(run.space, costs, given, near, run.options, rng)
     evolve(run.fitness, costs, seeds, run.options, rng, run.history.append)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hascodesign.array import least_passes
+from hascodesign.array import layer_passes, least_passes
 from hascodesign.results import Front, FrontPoint, Objective, SearchResult
 from hascodesign.schedule import evolve
 from hascodesign.schedule.individuals import (
@@ -27,7 +27,7 @@ from hascodesign.schedule.options import ACCURACY, SearchOptions
 from hascodesign.schedule.prepare import prepare, split
 from hascodesign.schedule.protocols import Evaluator, Pictured, Progress, silent
 from hascodesign.schedule.rebuild import rebuilt
-from hascodesign.schedule.space import HEALTHY, make_space
+from hascodesign.schedule.space import make_space
 from hascodesign.schedule.spare import divide_passes
 from hascodesign.types import FaultProfile, IntegerNetwork, Schedule
 
@@ -74,7 +74,7 @@ def search_front(
         searched, _, _ = split(network, profile, evaluator, seed)
         run = prepare(network, profile, searched, least, progress, None, caps)
         subject = Individuals(network, run, power, options.objectives)
-        given = [single.schedule, *_rebuilt(network, profile, searched, options, caps)]
+        given = [single.schedule, *_with_spare_passes(network, profile, searched, options, caps)]
         judge = FrontJudge(subject, _left(options, start), progress)
         notes = [*single.notes, *evolve_front(subject, judge, given, options, seed)]
         schedules = [single.schedule, *(subject.decode(x) for x in judge.front())]
@@ -103,8 +103,7 @@ def most_passes(
     most = []
     for layer, slots in zip(network.layers, space.layers, strict=True):
         least = least_passes(layer.rows, spec.pe)
-        clean = (slots.classes == HEALTHY).reshape(-1, spec.pe).all(axis=0)
-        healthy = int(np.count_nonzero(clean))
+        healthy = slots.healthy_pes.size
         enough = -(-layer.rows // healthy) if healthy else 2 * least
         extra = options.extra_passes
         most.append(least + extra if extra else min(2 * least, enough))
@@ -117,7 +116,7 @@ def most_passes(
     return tuple(most)
 
 
-def _rebuilt(
+def _with_spare_passes(
     network: IntegerNetwork,
     profile: FaultProfile,
     evaluator: Evaluator,
@@ -128,7 +127,7 @@ def _rebuilt(
     if not (options.model and isinstance(evaluator, Pictured)):
         return
     images = (evaluator.codes, evaluator.labels)
-    spare = sum(most) - sum(least_passes(layer.rows, profile.array.pe) for layer in network.layers)
+    spare = sum(most) - sum(layer_passes(network, profile.array.pe))
     spares = sorted({round(spare * share / SHARES) for share in range(1, SHARES + 1)} - {0})
     for passes in dict.fromkeys(divide_passes(network, profile, most, spares, *images)):
         space = make_space(network, profile, passes=passes)

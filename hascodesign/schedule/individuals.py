@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from hascodesign import interrupt
-from hascodesign.array import least_passes
+from hascodesign.array import layer_passes
 from hascodesign.results import Objective
 from hascodesign.schedule.fitness import CHUNK, SearchStopped
 from hascodesign.schedule.options import ACCURACY
@@ -56,7 +56,7 @@ class Individuals:
         self.run, self.space, self.power = run, run.space, power
         self.objectives = objectives
         self.pe = run.space.array.pe
-        self.least = tuple(least_passes(layer.rows, self.pe) for layer in network.layers)
+        self.least = layer_passes(network, self.pe)
         outputs = [
             1 if one.conv is None else int(np.prod(one.conv.out_size)) for one in network.layers
         ]

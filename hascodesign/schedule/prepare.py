@@ -46,7 +46,7 @@ class Run:
     fitness: Fitness
     costs: Sequence[FloatArray]
     assigned: Assignment  # by the costs; the bound
-    assignment: IntArray  # canonical; this one or that by the loss of the plain logits, the better
+    best_assignment: IntArray  # canonical; this or that by the loss of the plain logits
     model: LogitModel | None
     model_around: Callable[[IntArray | None], LogitModel | None]
     rebuilt: Callable[[], Iterator[IntArray]]  # maps found layer by layer, the best first
@@ -95,7 +95,7 @@ def prepare(
             model = model_around(None)
         costs = costs_of(space, evaluator, model, progress)
     assigned = assign(space, costs)
-    assignment = _better_assignment(space, evaluator, model, assigned)
+    best_assignment = _best_assignment(space, evaluator, model, assigned)
     return Run(
         space,
         evaluator,
@@ -104,7 +104,7 @@ def prepare(
         fitness,
         costs,
         assigned,
-        assignment,
+        best_assignment,
         model,
         model_around,
         maps,
@@ -154,7 +154,7 @@ def costs_of(
     return row_costs(space, evaluator, progress) if model is None else model.costs()
 
 
-def _better_assignment(
+def _best_assignment(
     space: Space,
     evaluator: Evaluator,
     model: LogitModel | None,

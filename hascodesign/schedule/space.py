@@ -51,6 +51,12 @@ class LayerSpace:
         """Whether two maps of the layer can differ in their result."""
         return sum(m.size > 0 for m in self.members) > 1
 
+    @property
+    def healthy_pes(self) -> IntArray:
+        """PEs that meet no fault in any pass."""
+        clean = (self.classes == HEALTHY).reshape(self.passes, -1)
+        return np.flatnonzero(clean.all(axis=0))
+
     def genes(self, chromosome: IntArray) -> IntArray:
         """View of this layer's part of a chromosome."""
         return chromosome[..., self.start : self.start + self.slots]

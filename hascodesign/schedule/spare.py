@@ -13,12 +13,12 @@ from itertools import product
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hascodesign.array import least_passes
+from hascodesign.array import layer_passes
 from hascodesign.engine.loss import judge
 from hascodesign.schedule.layer_maps import room
 from hascodesign.schedule.rebuild import DAMPINGS, GRAM_BYTES, IMAGES, Clean, gram_bytes
 from hascodesign.schedule.singles import Singles
-from hascodesign.schedule.space import HEALTHY, Space, make_space
+from hascodesign.schedule.space import Space, make_space
 from hascodesign.types import FaultProfile, IntArray, IntegerNetwork
 
 POINTS = 4  # numbers of passes at which a layer is tried, at most
@@ -27,7 +27,7 @@ SURE = 1e-4  # nats; a spare pass that wins less is not taken
 
 def budget(network: IntegerNetwork, pe: int, share: float) -> int:
     """Spare passes in all: a share of the least number of passes."""
-    return int(share * sum(least_passes(layer.rows, pe) for layer in network.layers))
+    return int(share * sum(layer_passes(network, pe)))
 
 
 def spread_passes(
@@ -47,7 +47,7 @@ def spread_passes(
     codes : [n, height, width, channels] input codes.
     labels : [n] classes.
     """
-    least = [least_passes(layer.rows, profile.array.pe) for layer in network.layers]
+    least = layer_passes(network, profile.array.pe)
     most = _full(network, profile, least, spare)
     (passes,) = divide_passes(network, profile, most, [spare], codes, labels)
     return passes
@@ -69,11 +69,11 @@ def divide_passes(
     spares : passes in all beyond the least.
     network, profile, codes, labels : as for `spread_passes`.
     """
-    least = [least_passes(layer.rows, profile.array.pe) for layer in network.layers]
+    least = layer_passes(network, profile.array.pe)
     space = make_space(network, profile, passes=tuple(most))
     too_large = any(gram_bytes(layer) > GRAM_BYTES for layer in space.layers[:-1])
-    if list(most) == least or too_large:
-        return [tuple(least)] * len(spares)
+    if tuple(most) == least or too_large:
+        return [least] * len(spares)
     tried = [_points(low, high) for low, high in zip(least, most, strict=True)]
     # one thread: sums of floats must not depend on how many share them
     with threadpool_limits(1, user_api="blas"):
@@ -108,8 +108,8 @@ def _full(
     one = make_space(network, profile)
     out = []
     for layer, slots, low in zip(network.layers, one.layers, least, strict=True):
-        healthy = (slots.classes == HEALTHY).reshape(low, -1).all(axis=0).sum()
-        enough = -(-layer.rows // int(healthy)) if healthy else low + spare
+        healthy = slots.healthy_pes.size
+        enough = -(-layer.rows // healthy) if healthy else low + spare
         out.append(min(max(low, enough), low + spare))
     return out
 

@@ -193,9 +193,9 @@ def _changes(
                 moved = (slopes * error).reshape(len(error), images, -1).sum(axis=2)
                 changes[index][:-1, number, logit] = moved
 
-    for logit, _ in enumerate(in_order(fill, range(outputs if wanted else 0))):
-        progress("loss model", logit, outputs)
-    progress("loss model", outputs, outputs)
+    progress("loss model", 0, outputs)
+    for done, _ in enumerate(in_order(fill, range(outputs) if wanted else ()), start=1):
+        progress("loss model", done, outputs)
     return changes
 
 

@@ -213,7 +213,7 @@ def _chosen(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
 
 def _assigned(flow: Flow, profile: FaultProfile) -> Schedule:
     run = prepare.prepare(flow.network, profile, _fresh(flow, profile), None, silent, None)
-    return run.space.decode(run.assignment)
+    return run.space.decode(run.best_assignment)
 
 
 def _with_extra_hardware(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
