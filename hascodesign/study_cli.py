@@ -32,7 +32,7 @@ def study_seeds(
     board: Board = "pynq-z2",
     model: Model = None,
     n: Annotated[int, typer.Option("--n", min=1, help="So many seeds, from the first.")] = 20,
-    first: Annotated[int, typer.Option(min=1, help="First seed.")] = 1,
+    first: Annotated[int, typer.Option(min=1, max=2**32 - 1, help="First seed.")] = 1,
     faulty: Annotated[
         OptionalInt, typer.Option(min=0, help="Faulty PEs; the flow file's number by default.")
     ] = None,
