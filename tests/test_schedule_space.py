@@ -52,6 +52,12 @@ def test_a_stuck_word_marks_its_pass_alone() -> None:
     assert not space.layers[0].free
     assert space.layers[1].classes.reshape(3, 4).tolist() == [[0] * 4, [0, 1, 0, 0], [0] * 4]
     assert not space.layers[2].free
+    # a PE that is faulty in one pass only is not a healthy one there
+    assert [layer.healthy_pes.tolist() for layer in space.layers] == [
+        [0, 1, 2, 3],
+        [0, 2, 3],
+        [0, 1, 2, 3],
+    ]
 
 
 def test_transients_make_every_pass_its_own_class() -> None:
