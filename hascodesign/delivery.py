@@ -90,6 +90,9 @@ def _run(request: Request, display: Display) -> None:
             " and rendered with --schedule"
         ) from None
     _deliver(flow, wanted)
+    if "schedule" in wanted and "estimate" not in wanted:
+        for note in flow.search.notes:  # else the report has them
+            display.line(note)
     display.line(f"done in {time.perf_counter() - start:.1f} s: {request.out}")
 
 
