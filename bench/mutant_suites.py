@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import array
-from hascodesign.files import write_tree
-from hascodesign.render.rom import build_roms
-from hascodesign.render.rtl import RtlOptions
-from hascodesign.resources import share
-from hascodesign.types import (
+from hascodesign.common.files import write_tree
+from hascodesign.common.shipped import share
+from hascodesign.contract import array
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -24,6 +22,8 @@ from hascodesign.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.render.rom import build_roms
+from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.core import expected
 from tests import core_cases, rtl_cases
 

@@ -32,7 +32,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from bench.mutant_suites import SUITES, Bench, Suite
-from hascodesign.resources import share
+from hascodesign.common.shipped import share
 
 SHARE = {"pe": 0.3, "array": 0.35, "core": 0.35}  # of the mutants
 GOAL = 0.9  # of those that are not proved equivalent

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import array, timing
+from hascodesign.board import post_route
+from hascodesign.contract import array
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import ArraySpec, FaultProfile
 from tests import rtl_cases
 
 ARRAYS = ("16x8x4p4", "8x4x8p4")
 ACC_BITS = 24
 
 
-def measure(name: str, work: Path, multipliers: str, seed: int) -> timing.Timing:
+def measure(name: str, work: Path, multipliers: str, seed: int) -> post_route.Timing:
     """One array with layers of every output, of a few passes."""
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+)p(\d)", name)
     if match is None:
@@ -42,7 +43,7 @@ def measure(name: str, work: Path, multipliers: str, seed: int) -> timing.Timing
     options = RtlOptions(pipeline=pipeline, multipliers="lut" if multipliers == "lut" else "dsp")
     schedule = array.identity_schedule(net, spec)
     plan = rtl_cases.build(net, schedule, FaultProfile(spec), options)
-    return timing.post_route_mhz(
+    return post_route.post_route_mhz(
         plan.files, work=work, multipliers=options.multipliers, seed=seed,
         progress=lambda *_: None,
     )  # fmt: skip
@@ -68,7 +69,7 @@ def main() -> int:
             f"{name} {options.multipliers}: {got.mhz:.1f} MHz ({seconds:.0f} s) {dict(got.cells)}"
         )
         if options.paths:
-            print(timing.describe(got.path))
+            print(post_route.describe(got.path))
         sys.stdout.flush()
     return 0
 

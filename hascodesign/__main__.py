@@ -1,5 +1,5 @@
 """`python -m hascodesign` is the `hascodesign` command."""
 
-from hascodesign.cli import main
+from hascodesign.cli.main import main
 
 main()

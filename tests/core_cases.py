@@ -7,12 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import array
-from hascodesign.plan import BuildPlan, Rom
-from hascodesign.render.core import CoreOptions, render_core
-from hascodesign.render.rom import build_roms, rom_files
-from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import (
+from hascodesign.contract import array
+from hascodesign.contract.build import BuildPlan, Rom
+from hascodesign.contract.types import (
     ArraySpec,
     Conv,
     FaultProfile,
@@ -24,6 +21,9 @@ from hascodesign.types import (
     Schedule,
     frozen,
 )
+from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.rom import build_roms, rom_files
+from hascodesign.render.rtl import RtlOptions
 from tests import rtl_cases
 
 Shape = tuple[int, int, int]

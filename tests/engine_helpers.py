@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hascodesign.types import (
+from hascodesign.contract.types import (
     ArraySpec,
     Conv,
     Fault,

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import array, ops
-from hascodesign.engine import gemm
-from hascodesign.plan import BuildPlan
-from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import (
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import (
     ArraySpec,
     Dataflow,
     Fault,
@@ -25,6 +23,8 @@ from hascodesign.types import (
     Schedule,
     Site,
 )
+from hascodesign.engine import gemm
+from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.replay import without
 from tests import rtl_cases
 
@@ -113,7 +113,7 @@ class Case:
         fast = gemm.accumulate(self.profile, item, row_map, acts, wmem_base=base, columns=counters)
         assert np.array_equal(acc, fast), f"the two engines differ: {self.profile}"
         sums = acc + item.bias[:, None]
-        codes = sums if item.output is None else ops.output_codes(item.output, sums)
+        codes = sums if item.output is None else arithmetic.output_codes(item.output, sums)
         faults = rtl_cases.fault_arrays(self.profile)
         np.savez(
             folder / f"{self.name}.npz",

@@ -19,8 +19,8 @@ from brevitas.quant import (
 )
 from torch import nn
 
+from hascodesign.contract.types import Split, frozen
 from hascodesign.models.graph import quiet
-from hascodesign.types import Split, frozen
 
 IMAGE = (2, 6, 5)  # channels, height, width: all different, so that a swapped axis shows
 

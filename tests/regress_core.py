@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from hascodesign import array
+from hascodesign.contract import array
+from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile, IntegerNetwork, Schedule
 from hascodesign.render.rtl import MAX_PIPELINE
-from hascodesign.types import ArraySpec, Dataflow, FaultProfile, IntegerNetwork, Schedule
 from hascodesign.verify.core import CoreVerification, verify_core
 from tests import core_cases, rtl_cases
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hascodesign.steps import source_digest
+from hascodesign.flow.store import source_digest
 from tests.fault_cases import Build, Case, shrunk, simulate
 
 

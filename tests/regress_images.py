@@ -22,12 +22,12 @@ from typing import Any
 
 import platformdirs
 
-from hascodesign import ops
-from hascodesign.config import board_config, load_config
-from hascodesign.pipeline import Flow
-from hascodesign.request import Request
-from hascodesign.steps import StepStore
-from hascodesign.ui import Display
+from hascodesign.common.display import Display
+from hascodesign.contract import arithmetic
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request
+from hascodesign.flow.store import StepStore
 from hascodesign.verify.core import verify_core
 
 ALL = 1_000_000
@@ -83,7 +83,7 @@ def flow(run: Run, work: Path) -> Flow:
 def carry_out(run: Run, work: Path) -> dict[str, Any]:
     """What one run showed."""
     build = flow(run, work)
-    codes = ops.quantise(build.dataset.heldout.images, build.network.input)[: run.images]
+    codes = arithmetic.quantise(build.dataset.heldout.images, build.network.input)[: run.images]
     done = verify_core(
         build.network, build.schedule, build.profile, build.plan, codes,
         work=work / run.name, faults=run.faults, on_chip=build.on_chip, simulator=run.simulator,

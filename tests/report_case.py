@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hascodesign.array import identity_map
-from hascodesign.boards import available, find
-from hascodesign.report.record import FlowResult
-from hascodesign.results import (
+from hascodesign.board.boards import available, find
+from hascodesign.common.stats import accuracy
+from hascodesign.contract.array import identity_map
+from hascodesign.contract.results import (
     Baseline,
     CoreRun,
     CoreStage,
@@ -16,12 +16,11 @@ from hascodesign.results import (
     Masking,
     Resources,
     SearchResult,
+    StepRecord,
     Verification,
     WholeImages,
 )
-from hascodesign.stats import accuracy
-from hascodesign.steps import StepRecord
-from hascodesign.types import (
+from hascodesign.contract.types import (
     ArraySpec,
     Conv,
     Equivalence,
@@ -34,6 +33,7 @@ from hascodesign.types import (
     Schedule,
     frozen,
 )
+from hascodesign.report.record import FlowResult
 
 ARRAY = ArraySpec(pe=16, simd=8, weight_bits=4, act_bits=8, acc_bits=24, wmem_depth=58)
 PROFILE = FaultProfile(

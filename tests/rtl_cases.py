@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import array, ops
-from hascodesign.engine import reference
-from hascodesign.files import write_tree
-from hascodesign.plan import BuildPlan
-from hascodesign.render.rom import build_roms, rom_files
-from hascodesign.render.rtl import RtlOptions, render_rtl
-from hascodesign.resources import share
-from hascodesign.types import (
+from hascodesign.common.files import write_tree
+from hascodesign.common.shipped import share
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -32,6 +29,9 @@ from hascodesign.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.engine import reference
+from hascodesign.render.rom import build_roms, rom_files
+from hascodesign.render.rtl import RtlOptions, render_rtl
 
 SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
 MASKS = (("and", "and_"), ("or", "or_"), ("xor", "xor"))
@@ -235,7 +235,7 @@ def write_job(
         acts = activations(rng, profile.array, item, columns)
         acc = accumulate(profile, item, row_map, acts, base, counters)
         sums = acc + item.bias[:, None]
-        codes = sums if item.output is None else ops.output_codes(item.output, sums)
+        codes = sums if item.output is None else arithmetic.output_codes(item.output, sums)
         expected[item.name + suffix] = (acc, codes)
         np.savez(
             folder / f"{item.name}{suffix}.npz",

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import log_softmax
 
-from hascodesign import ops
-from hascodesign.array import wmem_bases
-from hascodesign.engine import reference
-from hascodesign.engine.loss import MOST, SHARPNESS
-from hascodesign.schedule.options import SearchOptions
-from hascodesign.types import (
+from hascodesign.contract import arithmetic
+from hascodesign.contract.array import wmem_bases
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -25,6 +22,9 @@ from hascodesign.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.engine import reference
+from hascodesign.engine.loss import MOST, SHARPNESS
+from hascodesign.schedule.options import SearchOptions
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class NetworkEvaluator:
             base = bases[layer.index]
             return reference.accumulate(self.profile, layer, row_map, x, wmem_base=base)
 
-        *_, last = ops.walk(self.network, self.codes, accumulate)
+        *_, last = arithmetic.walk(self.network, self.codes, accumulate)
         return last.codes.T
 
     def logits(self, schedule: Schedule) -> IntArray:

@@ -14,11 +14,11 @@ from hascodesign.bench import growth, memory, passes, peers, plot, result, run, 
 from hascodesign.bench.machine import describe
 from hascodesign.bench.result import BenchResult, Line, Point
 from hascodesign.bench.timing import Spread
-from hascodesign.cli import app
-from hascodesign.errors import ConfigError, StepFailed
+from hascodesign.cli.main import app
+from hascodesign.common.display import silent
+from hascodesign.contract.arithmetic import walk
+from hascodesign.contract.errors import ConfigError, StepFailed
 from hascodesign.faults.profile import check
-from hascodesign.ops import walk
-from hascodesign.ui import silent
 
 CLEAN = Spread.of([0.1, 0.2, 0.3])
 

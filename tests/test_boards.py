@@ -7,10 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hascodesign import boards, fit
-from hascodesign.array import identity_schedule
-from hascodesign.errors import ConfigError
-from hascodesign.types import ArraySpec, InputQuant, IntegerNetwork, MultiplyLayer, Thresholds
+from hascodesign.board import boards, capacity
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import (
+    ArraySpec,
+    InputQuant,
+    IntegerNetwork,
+    MultiplyLayer,
+    Thresholds,
+)
 
 
 def dense(
@@ -89,10 +95,10 @@ def test_resources_and_ports_by_family() -> None:
 
 def test_more_multipliers_than_dsps_are_refused() -> None:
     board = boards.find("pynq-z2")
-    fit.check_array(dataclasses.replace(ARRAY, pe=22, simd=10), board)
+    capacity.check_array(dataclasses.replace(ARRAY, pe=22, simd=10), board)
     with pytest.raises(ConfigError, match=r"at most 220 multipliers.*13 PEs x 17 SIMD = 221"):
-        fit.check_array(dataclasses.replace(ARRAY, pe=13, simd=17), board)
-    fit.check_array(dataclasses.replace(ARRAY, pe=13, simd=17), board, "lut")
+        capacity.check_array(dataclasses.replace(ARRAY, pe=13, simd=17), board)
+    capacity.check_array(dataclasses.replace(ARRAY, pe=13, simd=17), board, "lut")
 
 
 @pytest.mark.parametrize(
@@ -101,43 +107,47 @@ def test_more_multipliers_than_dsps_are_refused() -> None:
      (1, 16385, 2), (9, 2049, 2), (0, 100, 0), (8, 0, 0), (32, 2048, 4)],
 )  # fmt: skip
 def test_blocks_of_18_kbit(width: int, depth: int, blocks: int) -> None:
-    assert fit.ramb18(width, depth) == blocks
+    assert capacity.ramb18(width, depth) == blocks
 
 
 def test_memories_beside_the_weights() -> None:
     net = network(dense(0, 20, 16), dense(1, 10, 20, last=True, bias=-300))
     schedule = identity_schedule(net, ARRAY)
     # one block each: map, bias, direction; four stages of thresholds of 26 bits x 30..240 words
-    assert fit.control_ramb18(net, schedule, ARRAY) == 3 + 4
+    assert capacity.control_ramb18(net, schedule, ARRAY) == 3 + 4
 
 
 def test_small_network_is_on_chip() -> None:
     net = network(dense(0, 20, 16), dense(1, 10, 20, last=True))
     schedule = identity_schedule(net, ARRAY)
-    assert fit.bank_words(net, schedule) == (2 * 2, 1 * 3)
-    assert fit.weights_on_chip(net, schedule, ARRAY, boards.find("pynq-z2")) == (True, True)
+    assert capacity.bank_words(net, schedule) == (2 * 2, 1 * 3)
+    assert capacity.weights_on_chip(net, schedule, ARRAY, boards.find("pynq-z2")) == (True, True)
 
 
 def test_layers_stay_on_chip_up_to_the_last_block() -> None:
     # one pass each; layer words = depth / 8, so one 18 kbit block per bank holds 512 of them
     net = network(dense(0, 16, 8 * 400), dense(1, 16, 8 * 113), dense(2, 10, 8 * 112, last=True))
     schedule = identity_schedule(net, ARRAY)
-    control = fit.control_ramb18(net, schedule, ARRAY)
+    control = capacity.control_ramb18(net, schedule, ARRAY)
     one_block_per_bank = dataclasses.replace(
         boards.find("pynq-z2"), bram36=-(-(16 + control) * 100 // 160)
     )
     # the big one streams in, one pass of 400 words at a time, which leaves room for 112 more
-    assert fit.weights_on_chip(net, schedule, ARRAY, one_block_per_bank) == (False, False, True)
+    assert capacity.weights_on_chip(net, schedule, ARRAY, one_block_per_bank) == (
+        False,
+        False,
+        True,
+    )
     fits = network(dense(0, 16, 8 * 400), dense(1, 10, 8 * 112, last=True))
     plain = identity_schedule(fits, ARRAY)
-    assert fit.weights_on_chip(fits, plain, ARRAY, one_block_per_bank) == (True, True)
+    assert capacity.weights_on_chip(fits, plain, ARRAY, one_block_per_bank) == (True, True)
     over = network(dense(0, 16, 8 * 401), dense(1, 10, 8 * 112, last=True))
     plain = identity_schedule(over, ARRAY)
-    assert fit.weights_on_chip(over, plain, ARRAY, one_block_per_bank) == (False, False)
+    assert capacity.weights_on_chip(over, plain, ARRAY, one_block_per_bank) == (False, False)
 
 
 def test_nineteen_megabits_do_not_fit_on_a_pynq() -> None:
     net = network(dense(0, 1024, 4608), dense(1, 256, 1024), dense(2, 10, 256, last=True))
     schedule = identity_schedule(net, ARRAY)
-    kept = fit.weights_on_chip(net, schedule, ARRAY, boards.find("pynq-z2"))
+    kept = capacity.weights_on_chip(net, schedule, ARRAY, boards.find("pynq-z2"))
     assert kept == (False, True, True)

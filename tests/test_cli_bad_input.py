@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from hascodesign import cli, codec, delivery
-from hascodesign.array import identity_schedule
+from hascodesign.cli import main as cli
+from hascodesign.common import records
+from hascodesign.contract.array import identity_schedule
 from hascodesign.faults import formats
+from hascodesign.flow import run as delivery
 from hascodesign.schedule.formats import to_json
 
 FACTORY = """
@@ -149,7 +151,7 @@ BAD_SCHEDULES = {
 def test_a_schedule_that_is_none(call, tmp_path):
     out = tmp_path / "o"
     assert call("render", "--to", "faults", "--out", out)[0] == 0
-    network = codec.decode((out / "steps" / "integerise.npz").read_bytes())[0]
+    network = records.decode((out / "steps" / "integerise.npz").read_bytes())[0]
     plain = identity_schedule(network, formats.read(out / "faults.json").array)
     path = tmp_path / "schedule.json"
     for change, words in BAD_SCHEDULES.values():

@@ -1,8 +1,8 @@
 import pytest
 
-from hascodesign.boards import BOARDS
-from hascodesign.config import board_config, load_config
-from hascodesign.errors import ConfigError
+from hascodesign.board.boards import BOARDS
+from hascodesign.contract.errors import ConfigError
+from hascodesign.flow.config import board_config, load_config
 
 
 @pytest.mark.parametrize("board", sorted(BOARDS))

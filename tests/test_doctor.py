@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hascodesign import doctor, tools
-from hascodesign.errors import StepFailed, ToolNotFound
+from hascodesign.board import doctor, tools
+from hascodesign.contract.errors import StepFailed, ToolNotFound
 
 
 def program(folder: Path, name: str, body: str) -> Path:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from hascodesign.array import identity_schedule
-from hascodesign.cli import app
+from hascodesign.cli.main import app
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.engine import device, device_walk
 from hascodesign.engine.network import Evaluator
-from hascodesign.errors import ConfigError
-from hascodesign.types import ArraySpec, FaultProfile
 from tests.engine_helpers import (
     random_faults,
     random_inputs,

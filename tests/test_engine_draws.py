@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, chi2_contingency, chisquare
 
-from hascodesign import array
+from hascodesign.contract import array
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, MultiplyLayer, RowMap, frozen
 from hascodesign.engine import gemm
 from hascodesign.engine.reference import transient_bits
-from hascodesign.types import ArraySpec, Fault, FaultProfile, MultiplyLayer, RowMap, frozen
 
 LIMIT = 1e-4  # chance that a sound draw fails one test; all draws are fixed by their seeds
 PES, STEPS, COLUMNS = 8, 12, 2000
@@ -146,7 +146,7 @@ WORKER = """
 import hashlib, sys
 import numpy as np
 from hascodesign.engine.network import Evaluator
-from hascodesign.array import identity_schedule
+from hascodesign.contract.array import identity_schedule
 from tests import rtl_cases
 from tests import verify_cases as cases
 net = cases.network()

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hascodesign.array import identity_map, mix, wrap
+from hascodesign.contract.array import identity_map, mix, wrap
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, frozen
 from hascodesign.engine import gemm, reference
-from hascodesign.types import ArraySpec, Fault, FaultProfile, frozen
 from tests.engine_helpers import (
     dense_layer,
     random_codes,

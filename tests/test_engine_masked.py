@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import Fault, FaultProfile, Schedule
 from hascodesign.engine import reference
 from hascodesign.engine.masked import masked
-from hascodesign.types import Fault, FaultProfile, Schedule
 from tests import rtl_cases
 from tests import verify_cases as cases
 
@@ -66,5 +66,5 @@ def traced(net, profile, schedule, codes):
             profile, layer, schedule.layers[layer.index], activations, wmem_base=bases[layer.index]
         )
 
-    traces = list(ops.walk(net, codes, accumulate))
+    traces = list(arithmetic.walk(net, codes, accumulate))
     return [trace.acc for trace in traces], traces[-1].codes.argmax(axis=0)

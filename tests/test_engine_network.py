@@ -10,12 +10,12 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from hascodesign import ops
-from hascodesign.array import identity_schedule, wmem_bases
+from hascodesign.contract import arithmetic
+from hascodesign.contract.array import identity_schedule, wmem_bases
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.engine import reference
 from hascodesign.engine.loss import MOST, SHARPNESS, judge
 from hascodesign.engine.network import Assignment, Evaluator
-from hascodesign.types import ArraySpec, FaultProfile
 from tests.engine_helpers import (
     random_faults,
     random_inputs,
@@ -36,7 +36,7 @@ def make(seed, dataflow="os", images=4, count=6, **more):
 
 def by_reference(network, profile, schedule, codes):
     bases = wmem_bases(network, schedule)
-    *_, last = ops.walk(
+    *_, last = arithmetic.walk(
         network,
         codes,
         lambda layer, x: reference.accumulate(
@@ -130,7 +130,7 @@ def test_judgement():
     judged = evaluator.judge(schedule)
     log_p = log_softmax(SHARPNESS * network.logit_scale * logits, axis=1)[np.arange(25), labels]
     assert judged.loss == pytest.approx(np.minimum(-log_p, MOST).mean(), rel=1e-12)
-    assert judged.correct == (ops.classify(logits) == labels).sum()
+    assert judged.correct == (arithmetic.classify(logits) == labels).sum()
     assert judged.n == 25
 
 

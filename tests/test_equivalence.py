@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.resources import share
+from hascodesign.common.shipped import share
 
 pytestmark = pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
 

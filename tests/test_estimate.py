@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import estimate, tools
-from hascodesign.array import identity_schedule
-from hascodesign.boards import GUIDELINE, available, find
-from hascodesign.errors import StepFailed, ToolNotFound
-from hascodesign.files import write_tree
-from hascodesign.plan import BuildPlan
+from hascodesign.board import synthesis, tools
+from hascodesign.board.boards import GUIDELINE, available, find
+from hascodesign.common.files import write_tree
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import StepFailed, ToolNotFound
+from hascodesign.contract.results import Resources
+from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork
 from hascodesign.render.project import render_project
 from hascodesign.render.rtl import RtlOptions
-from hascodesign.results import Resources
-from hascodesign.types import ArraySpec, FaultProfile, IntegerNetwork
 from tests import rtl_cases
 
 Z2 = find("pynq-z2")
@@ -65,7 +65,7 @@ def small_plan(
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Resources:
     work = tmp_path_factory.mktemp("work")
-    return estimate.estimate(small_plan(), Z2, NET, (True, True), work=work, progress=quiet)
+    return synthesis.estimate(small_plan(), Z2, NET, (True, True), work=work, progress=quiet)
 
 
 def test_a_known_design_is_counted(small: Resources) -> None:
@@ -82,7 +82,7 @@ def test_a_known_design_is_counted(small: Resources) -> None:
 def test_files_are_kept_and_repeat_to_the_byte(small: Resources, tmp_path: Path) -> None:
     assert sorted(small.files) == ["synth/stat.json", "synth/yosys.log"]
     assert json.loads(small.files["synth/stat.json"])["design"]["num_cells_by_type"]["DSP48E1"] == 1
-    again = estimate.estimate(small_plan(), Z2, NET, (True, True), work=tmp_path, progress=quiet)
+    again = synthesis.estimate(small_plan(), Z2, NET, (True, True), work=tmp_path, progress=quiet)
     assert again == small
     assert [path.name for path in tmp_path.iterdir()] == ["yosys.log"]
 
@@ -90,7 +90,7 @@ def test_files_are_kept_and_repeat_to_the_byte(small: Resources, tmp_path: Path)
 def test_multipliers_of_luts_and_another_family(tmp_path: Path) -> None:
     board = find("zcu104")
     plan = small_plan(board="zcu104", multipliers="lut")
-    got = estimate.estimate(plan, board, NET, (True, True), work=tmp_path, progress=quiet)
+    got = synthesis.estimate(plan, board, NET, (True, True), work=tmp_path, progress=quiet)
     assert (got.used["DSP"], got.used["BRAM36"]) == (0, 1)
     assert got.used["LUT"] > 40
 
@@ -106,7 +106,7 @@ def test_the_array_takes_its_multipliers_and_banks(tmp_path: Path) -> None:
     rtl = rtl_cases.build(NET, identity_schedule(NET, SPEC), FaultProfile(SPEC), RtlOptions())
     scripts = render_project(Z2, rtl.files, clock_mhz=100.0)
     plan = BuildPlan({**rtl.files, **scripts})
-    got = estimate.estimate(plan, Z2, NET, (True, False), work=tmp_path, progress=quiet)
+    got = synthesis.estimate(plan, Z2, NET, (True, False), work=tmp_path, progress=quiet)
     assert got.used["DSP"] == 2 * 2
     assert 1 <= got.used["BRAM36"] <= 4  # a bank of 18 kbit per PE, and the deepest thresholds
     assert got.weights == {"layer0": "on chip", "layer1": "external"}
@@ -117,13 +117,13 @@ def test_the_array_takes_its_multipliers_and_banks(tmp_path: Path) -> None:
 def test_a_missing_rom_fails(tmp_path: Path) -> None:
     files = {path: data for path, data in small_plan().files.items() if not path.endswith(".mem")}
     with pytest.raises(StepFailed, match=r"yosys ended with status 1: .*words\.mem.*yosys\.log"):
-        estimate.estimate(BuildPlan(files), Z2, NET, (True, True), work=tmp_path, progress=quiet)
+        synthesis.estimate(BuildPlan(files), Z2, NET, (True, True), work=tmp_path, progress=quiet)
     assert (tmp_path / "yosys.log").is_file()
 
 
 def test_a_wire_without_a_driver_fails(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="must drive every wire, not leave 1 without"):
-        estimate.estimate(
+        synthesis.estimate(
             small_plan(b"wire loose; assign spare = loose;"),
             Z2, NET, (True, True), work=tmp_path, progress=quiet,
         )  # fmt: skip
@@ -134,14 +134,14 @@ def test_without_yosys_the_message_installs_it(
 ) -> None:
     monkeypatch.setattr(tools, "find", lambda name: None)
     with pytest.raises(ToolNotFound, match="apt-get install -y yosys"):
-        estimate.estimate(small_plan(), Z2, NET, (True, True), work=tmp_path, progress=quiet)
+        synthesis.estimate(small_plan(), Z2, NET, (True, True), work=tmp_path, progress=quiet)
 
 
 def test_cells_to_resources() -> None:
     cells = {"LUT2": 3, "LUT6": 5, "INV": 1, "RAM32M": 2, "RAM64X1D": 3, "SRL16E": 4, "FDRE": 10,
              "FDSE": 1, "FDRE_1": 1, "RAMB18E1": 3, "RAMB36E2": 2, "URAM288": 7, "DSP48E2": 6,
              "CARRY4": 9, "MUXF7": 2, "$_ODD_": 1}  # fmt: skip
-    used, unknown = estimate.count(cells)
+    used, unknown = synthesis.count(cells)
     assert used == {"LUT": 3 + 5 + 1 + 8 + 6 + 4, "FF": 12, "BRAM36": 4, "URAM": 7, "DSP": 6}
     assert unknown == ("$_ODD_",)
 
@@ -151,7 +151,7 @@ def test_notes_above_guideline_and_board(
 ) -> None:
     plan = small_plan()
     tight = dataclasses.replace(Z2, name="tight", bram36=1, dsp=0, lut=max(small.used["LUT"], 1))
-    got = estimate.estimate(plan, tight, NET, (True, True), work=tmp_path, progress=quiet)
+    got = synthesis.estimate(plan, tight, NET, (True, True), work=tmp_path, progress=quiet)
     assert "DSP: 1 is more than the 0 of tight" in got.notes
     assert any(
         note.startswith("BRAM36: 1 is 100 % of tight, above the guideline of 80 %")

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import cli
-from hascodesign.array import site_masks
+from hascodesign.cli import main as cli
+from hascodesign.contract.array import site_masks
+from hascodesign.contract.types import Fault, Site
 from hascodesign.faults.formats import read
 from hascodesign.faults.transient import read_probabilities
-from hascodesign.types import Fault, Site
 
 Result = tuple[int, list[str], list[str]]  # exit code, lines of stdout and of stderr
 

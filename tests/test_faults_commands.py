@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault
 from hascodesign.faults import commands
 from hascodesign.faults.commands import DrawOptions, LoadOptions
 from hascodesign.faults.formats import parse, read
 from hascodesign.faults.show import render_svg, render_text
-from hascodesign.types import ArraySpec, Fault
 
 ARRAY = ArraySpec(16, 8, 4, 8, 24, "os", 100)
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hascodesign.errors import FaultProfileError
+from hascodesign.contract.errors import FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.faults.formats import (
     array_object,
     fault_object,
@@ -21,7 +22,6 @@ from hascodesign.faults.formats import (
     write_json,
 )
 from hascodesign.faults.profile import sites_of, takes_simd
-from hascodesign.types import ArraySpec, Fault, FaultProfile
 
 ARRAY = ArraySpec(4, 2, 4, 8, 24, "os", 100)
 PROFILE = FaultProfile(

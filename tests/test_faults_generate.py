@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hascodesign.array import generator
-from hascodesign.errors import ConfigError
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, Fault
 from hascodesign.faults.formats import write_json
 from hascodesign.faults.generate import by_area, clustered, dead, uniform
 from hascodesign.faults.profile import check
-from hascodesign.types import ArraySpec, Fault
 
 ARRAY = ArraySpec(16, 8, 4, 8, 24)
 

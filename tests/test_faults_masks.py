@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from hascodesign.array import site_masks
+from hascodesign.contract.array import site_masks
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.faults.masks import mask_files
-from hascodesign.types import ArraySpec, Fault, FaultProfile
 
 ARRAY = ArraySpec(2, 2, 4, 3, 16, "os", 10)
 PROFILE = FaultProfile(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hascodesign.errors import FaultProfileError
+from hascodesign.contract.errors import FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.faults.profile import check
-from hascodesign.types import ArraySpec, Fault, FaultProfile
 
 OS = ArraySpec(4, 2, 4, 8, 24, "os", 100)
 WS = ArraySpec(4, 2, 4, 8, 24, "ws", 100)

@@ -6,11 +6,11 @@ import json
 import re
 from pathlib import Path
 
-from hascodesign.array import generator
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.faults.formats import parse
 from hascodesign.faults.generate import by_area
 from hascodesign.faults.show import render_svg, render_text, significance
-from hascodesign.types import ArraySpec, Fault, FaultProfile
 
 ARRAY = ArraySpec(18, 2, 4, 8, 24)
 PROFILE = FaultProfile(

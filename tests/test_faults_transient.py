@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hascodesign.array import generator
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault
 from hascodesign.faults.transient import from_probabilities, inf, lim, read_probabilities
-from hascodesign.types import ArraySpec, Fault
 
 ARRAY = ArraySpec(4, 2, 4, 8, 24)
 TABLE = np.array([[0.1, 0.2, 0.0, 1.0], [0.3, 0.4, 0.0, 0.5]])

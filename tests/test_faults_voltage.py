@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hascodesign.array import generator
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, frozen
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel, power
 from hascodesign.faults.profile import check
 from hascodesign.faults.voltage import Curve, at_voltage, draw_cells, parse_cells, write_cells
-from hascodesign.types import ArraySpec, Fault, FaultProfile, frozen
 
 ARRAY = ArraySpec(8, 4, 4, 8, 24, "os", 64)
 # a decade per 30 mV from the very top: many cells in a small array

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import files
-from hascodesign.errors import ConfigError
+from hascodesign.common import files
+from hascodesign.contract.errors import ConfigError
 
 
 def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign import cli, codec, timing, tools
+from hascodesign.board import post_route, tools
+from hascodesign.cli import main as cli
+from hascodesign.common import records
+from hascodesign.contract.build import BuildPlan
 from hascodesign.engine import gemm
-from hascodesign.pipeline import Flow
-from hascodesign.plan import BuildPlan
+from hascodesign.flow.flow import Flow
 
 QUICK = """
 board = "pynq-z2"
@@ -138,7 +140,7 @@ def test_a_schedule_can_be_given_back(built, tmp_path, flow_file):
     out = tmp_path / "o"
     assert (out / "schedule.json").read_bytes() == (built / "schedule.json").read_bytes()
     assert contents(out, "rtl", "roms", "hls") == contents(built, "rtl", "roms", "hls")
-    stored = {name: codec.decode((out / "steps" / f"{name}.npz").read_bytes()) for name in STEPS}
+    stored = {name: records.decode((out / "steps" / f"{name}.npz").read_bytes()) for name in STEPS}
     assert (stored["schedule"].algorithm, stored["schedule"].evaluations) == ("given", 1)
     assert stored["verify"][0].mismatches == 0
     # judged on the same images as where it was found
@@ -233,19 +235,19 @@ def left_nothing(out: Path):
 
 
 def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, capsys):
-    plan = codec.decode((copy / "steps" / "render.npz").read_bytes())
+    plan = records.decode((copy / "steps" / "render.npz").read_bytes())
     (copy / "steps" / "render.npz").write_bytes(
-        codec.encode(BuildPlan(CHANGES["pe.v"](dict(plan.files))))
+        records.encode(BuildPlan(CHANGES["pe.v"](dict(plan.files))))
     )
     assert run("flow", "--config", flow_file, "--out", copy) == 0
     assert "render     done" in capsys.readouterr().err
 
 
 def test_the_array_is_timed_where_asked(copy, flow_file, monkeypatch, capsys):
-    hop = timing.Hop(0.5, "clk-to-q", "first", "")
-    got = timing.Timing(104.5, "nextpnr 9", "ECP5", "a stand-in", (hop, hop), {"TRELLIS_FF": 7})
+    hop = post_route.Hop(0.5, "clk-to-q", "first", "")
+    got = post_route.Timing(104.5, "nextpnr 9", "ECP5", "a stand-in", (hop, hop), {"TRELLIS_FF": 7})
     asked = []
-    monkeypatch.setattr(timing, "post_route_mhz", lambda *a, **k: asked.append(k) or got)
+    monkeypatch.setattr(post_route, "post_route_mhz", lambda *a, **k: asked.append(k) or got)
     arguments = ("flow", "--config", flow_file, "--out", copy, "--post-route")
     monkeypatch.setattr(tools, "find", lambda name: None if "nextpnr" in name else Path("/bin/sh"))
     before = (copy / "report.json").read_bytes()

@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import handover
-from hascodesign.config import VerifyConfig
-from hascodesign.plan import BuildPlan
+from hascodesign.common.display import Display
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.results import CoreRun, CoreStage
+from hascodesign.contract.types import ArraySpec, FaultProfile
+from hascodesign.flow import proof
+from hascodesign.flow.config import VerifyConfig
 from hascodesign.render.core import CoreOptions, image_cycles
-from hascodesign.results import CoreRun, CoreStage
-from hascodesign.types import ArraySpec, FaultProfile
-from hascodesign.ui import Display
 from tests import core_cases
 
 SPEC = ArraySpec(4, 4, 4, 4, 20)
 ON_CHIP = (True, True)
 
 
-def job(chosen: VerifyConfig, refusal: str | None = None) -> handover.VerifyJob:
+def job(chosen: VerifyConfig, refusal: str | None = None) -> proof.VerifyJob:
     rng = np.random.default_rng(3)
     net = core_cases.random_network(rng, SPEC, (6, 6, 4), [(8, 3, 1, 1)])
     schedule, profile = core_cases.identity(net, SPEC), FaultProfile(SPEC)
     plan = core_cases.build(net, schedule, profile)
     codes = core_cases.images(rng, net, 3)
     build = (net, schedule, profile, plan)
-    return handover.VerifyJob(build, codes, ON_CHIP, chosen, "icarus", refusal)
+    return proof.VerifyJob(build, codes, ON_CHIP, chosen, "icarus", refusal)
 
 
 def predicted() -> int:
@@ -45,7 +45,7 @@ def test_the_prediction_is_passes_steps_and_columns() -> None:
 @pytest.mark.parametrize(("images", "expected"), [(2.0, 2), (1.9, 1), (0.5, 0)])
 def test_the_default_keeps_to_its_cycles(images: float, expected: int) -> None:
     chosen = VerifyConfig(core_cycles=int(images * predicted()))
-    count, notes = handover._image_count(job(chosen))
+    count, notes = proof._image_count(job(chosen))
     assert count == expected
     assert len(notes) == (expected < 2)
     if notes:
@@ -53,46 +53,44 @@ def test_the_default_keeps_to_its_cycles(images: float, expected: int) -> None:
 
 
 def test_as_many_images_as_asked_for() -> None:
-    assert handover._image_count(job(VerifyConfig(core_images=3, core_cycles=1))) == (3, ())
-    assert handover._image_count(job(VerifyConfig(core_images=99)))[0] == 3
+    assert proof._image_count(job(VerifyConfig(core_images=3, core_cycles=1))) == (3, ())
+    assert proof._image_count(job(VerifyConfig(core_images=99)))[0] == 3
 
 
 def test_no_image_fits_and_the_report_says_so(tmp_path: Path) -> None:
-    found = handover.whole_images(job(VerifyConfig(core_cycles=1)), tmp_path, Display())
+    found = proof.whole_images(job(VerifyConfig(core_cycles=1)), tmp_path, Display())
     assert found.built and not found.runs
     assert found.notes[0].startswith("0 of 2 images")
 
 
 def test_an_accelerator_that_is_not_built_is_named(tmp_path: Path) -> None:
-    found = handover.whole_images(job(VerifyConfig(), "simd is 3"), tmp_path, Display())
+    found = proof.whole_images(job(VerifyConfig(), "simd is 3"), tmp_path, Display())
     assert not found.built and not found.runs
     assert found.notes == ("The accelerator is not built, the array alone is: simd is 3.",)
 
 
 def test_why_an_accelerator_is_refused() -> None:
     net, schedule, profile, _ = job(VerifyConfig()).build
-    assert handover.core_refusal(net, schedule, profile) is None
+    assert proof.core_refusal(net, schedule, profile) is None
     spec = replace(SPEC, simd=3)
     assert "power of two, not 3" in str(
-        handover.core_refusal(net, core_cases.identity(net, spec), FaultProfile(spec))
+        proof.core_refusal(net, core_cases.identity(net, spec), FaultProfile(spec))
     )
 
 
 def test_blocks_of_the_accelerator() -> None:
     net, schedule, *_ = job(VerifyConfig()).build
     # one lane; 4 banks of two maps, each within one block; the map once more
-    assert handover.core_ramb18(net, schedule) == 4 * 2 + 1
+    assert proof.core_ramb18(net, schedule) == 4 * 2 + 1
 
 
 def test_a_slow_convolution_is_named() -> None:
     held = job(VerifyConfig())
     stages = [CoreStage("layer0", 720, 648, 0, 0.9), CoreStage("layer1", 90, 30, 0, 0.3)]
     run = CoreRun("healthy", 1, 1, 1, tuple(stages), 0.0)
-    (note,) = handover._slow(held, run)
+    (note,) = proof._slow(held, run)
     assert note.startswith("layer0 takes 11 % more cycles than passes * T * N = 648: so short")
-    assert (
-        handover._slow(held, replace(run, stages=(replace(stages[0], cycles=712), stages[1]))) == ()
-    )
+    assert proof._slow(held, replace(run, stages=(replace(stages[0], cycles=712), stages[1]))) == ()
 
 
 def test_a_wrong_accelerator_fails_the_flow(tmp_path: Path) -> None:
@@ -104,5 +102,5 @@ def test_a_wrong_accelerator_fails_the_flow(tmp_path: Path) -> None:
     assert times and changed != table
     files["rtl/has_stage_table.v"] = changed.encode()
     wrong = replace(held, build=(network, schedule, profile, BuildPlan(files)))
-    with pytest.raises(handover.VerificationMismatch, match="the accelerator must equal"):
-        handover.whole_images(wrong, tmp_path, Display())
+    with pytest.raises(proof.VerificationMismatch, match="the accelerator must equal"):
+        proof.whole_images(wrong, tmp_path, Display())

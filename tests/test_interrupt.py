@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign import codec, interrupt
-from hascodesign.delivery import _keep
+from hascodesign.common import interrupt, records
 from hascodesign.faults import formats as fault_formats
+from hascodesign.flow.run import _keep
 from hascodesign.schedule.formats import from_json, to_json
 from tests.test_flow import QUICK
 
@@ -111,7 +111,7 @@ def test_ctrl_c_writes_the_best_map_so_far_and_a_second_one_quits(tmp_path: Path
 
 
 def _is_a_whole_schedule(out: Path) -> None:
-    network = codec.decode((out / "steps" / "integerise.npz").read_bytes())[0]
+    network = records.decode((out / "steps" / "integerise.npz").read_bytes())[0]
     profile = fault_formats.read(out / "faults.json")
     assert len(profile.faults) == 4
     content = (out / "schedule.json").read_bytes()

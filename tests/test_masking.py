@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hascodesign import delivery, masking
-from hascodesign.array import generator
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import FaultProfile, Split, frozen
 from hascodesign.engine.masked import masked
 from hascodesign.faults.voltage import at_voltage, draw_cells
-from hascodesign.steps import StepStore
-from hascodesign.types import FaultProfile, Split, frozen
+from hascodesign.flow import masking
+from hascodesign.flow import run as delivery
+from hascodesign.flow.store import StepStore
 from tests import rtl_cases
 from tests import verify_cases as cases
 

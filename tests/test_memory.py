@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from hascodesign import memory
+from hascodesign.common import process_memory
 
 HOLD = "x = bytearray({0} << 20); x[::4096] = b'1' * len(x[::4096]); "
 RUN = "import subprocess, sys; subprocess.run([sys.executable, '-c', {0!r}], check=True); "
-ASK = "from hascodesign.memory import peak; print(peak())"
+ASK = "from hascodesign.common.process_memory import peak; print(peak())"
 
 
 def told(program: str) -> int:
@@ -30,5 +30,5 @@ def test_own_memory_and_that_of_children_count() -> None:
 def test_a_process_that_is_gone_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    assert memory.high_water(process.pid) == 0
-    assert memory.high_water() > 1 << 20
+    assert process_memory.high_water(process.pid) == 0
+    assert process_memory.high_water() > 1 << 20

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hascodesign.errors import ModelError
+from hascodesign.contract.errors import ModelError
 from hascodesign.models.data import digits, heldout_indices, mnist, user_data
 
 

@@ -13,7 +13,7 @@ from brevitas.quant import (
 )
 from torch import nn
 
-from hascodesign.errors import ModelError
+from hascodesign.contract.errors import ModelError
 from hascodesign.models.graph import SUPPORTED, build
 from hascodesign.models.integer import integerise
 from tests.model_cases import IMAGE, conv, dense, last, pixels, relu, settle, settled

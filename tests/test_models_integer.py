@@ -16,9 +16,9 @@ from brevitas.quant import (
 )
 from torch import nn
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import IntegerNetwork, MaxPool, Shift, Thresholds
 from hascodesign.models.integer import accumulator_bits, compare, integerise
-from hascodesign.types import IntegerNetwork, MaxPool, Shift, Thresholds
 from tests.model_cases import (
     IMAGE,
     conv,
@@ -161,7 +161,7 @@ def test_thresholds_hold_for_every_value_of_the_accumulator(kind):
         twin[0].act_quant.scale() * twin[1].quant_weight().scale.reshape(-1)
     ).detach().numpy()  # fmt: skip
     v, codes = every_v([norm, act], unit, float(act.act_quant.scale()), 17)
-    assert (ops.output_codes(output, v) == codes).all()
+    assert (arithmetic.output_codes(output, v) == codes).all()
     # a constant channel: each threshold is always or never passed
     assert set(output.values[2].tolist()) <= {-(2**16), 2**16}
     assert set(output.values[4].tolist()) <= {2**16 - 1, -(2**16) - 1}
@@ -203,9 +203,9 @@ def test_power_of_two_scales_give_a_shift_that_rounds_half_to_even(signed, bias)
     act = model.double()[3]
     scale = float(act.act_quant.scale())
     v, codes = every_v([act], np.full(5, scale / 2**layer.output.shift), scale, 17)
-    assert (ops.output_codes(layer.output, v) == codes).all()
+    assert (arithmetic.output_codes(layer.output, v) == codes).all()
     ties = (np.array([1, 3, 5]) << layer.output.shift) >> 1
-    assert ops.output_codes(layer.output, ties).tolist() == [0, 2, 2]
+    assert arithmetic.output_codes(layer.output, ties).tolist() == [0, 2, 2]
 
 
 def test_power_of_two_scales_that_truncate_give_thresholds():

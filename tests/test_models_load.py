@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hascodesign.errors import ConfigError, ModelError
+from hascodesign.contract.errors import ConfigError, ModelError
 from hascodesign.models import load
 from hascodesign.models.integer import compare, integerise
 from tests.model_cases import settled

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hascodesign.errors import ConfigError, ModelError
+from hascodesign.contract.errors import ConfigError, ModelError
+from hascodesign.contract.types import Split, frozen
 from hascodesign.models import load, zoo
 from hascodesign.models.data import digits, mnist
 from hascodesign.models.integer import accumulator_bits, compare, integerise
-from hascodesign.types import Split, frozen
 
 DATA = os.environ.get("HASCODESIGN_DATA")
 needs_mnist = pytest.mark.skipif(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.mutant_suites import SUITES
-from hascodesign.resources import share
+from hascodesign.common.shipped import share
 
 
 @pytest.mark.parametrize("name", sorted(SUITES))

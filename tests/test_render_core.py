@@ -12,8 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.errors import ConfigError
-from hascodesign.plan import BuildPlan
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import (
+    ArraySpec,
+    FaultProfile,
+    IntegerNetwork,
+    MaxPool,
+    Schedule,
+    Shift,
+    frozen,
+)
 from hascodesign.render.core import (
     CoreOptions,
     buffer_sizes,
@@ -23,15 +32,6 @@ from hascodesign.render.core import (
     result_lanes,
 )
 from hascodesign.render.rtl import RtlOptions, render_rtl
-from hascodesign.types import (
-    ArraySpec,
-    FaultProfile,
-    IntegerNetwork,
-    MaxPool,
-    Schedule,
-    Shift,
-    frozen,
-)
 from tests import core_cases, rtl_cases
 
 SPEC = ArraySpec(4, 4, 4, 4, 20)

@@ -11,13 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.array import generator, identity_schedule, wmem_bases, wmem_words
-from hascodesign.engine import reference
-from hascodesign.errors import FaultProfileError, ModelError
-from hascodesign.ops import output_codes
-from hascodesign.render.hls import hls_vectors, render_hls
-from hascodesign.render.rom import build_roms, rom_files
-from hascodesign.types import (
+from hascodesign.contract.arithmetic import output_codes
+from hascodesign.contract.array import generator, identity_schedule, wmem_bases, wmem_words
+from hascodesign.contract.errors import FaultProfileError, ModelError
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -30,6 +27,9 @@ from hascodesign.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.engine import reference
+from hascodesign.render.hls import hls_vectors, render_hls
+from hascodesign.render.rom import build_roms, rom_files
 
 FLAGS = ("-std=c++14", "-O1", "-Wall", "-Wextra", "-Wshadow", "-pedantic", "-Werror")
 COLUMNS = frozen([3, 4, 5, 9, 7, 8, 0, 4294967])  # counters with gaps, a step back, a large one

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.boards import find
-from hascodesign.errors import ConfigError
-from hascodesign.files import write_tree
+from hascodesign.board.boards import find
+from hascodesign.common.files import write_tree
+from hascodesign.contract.errors import ConfigError
 from hascodesign.render.project import render_project
 
 FAKES = Path(__file__).parent / "fake_tools"

@@ -11,9 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.array import identity_schedule, k_order
-from hascodesign.errors import ConfigError, ModelError, ScheduleError
-from hascodesign.plan import Rom
+from hascodesign.contract.array import identity_schedule, k_order
+from hascodesign.contract.build import Rom
+from hascodesign.contract.errors import ConfigError, ModelError, ScheduleError
+from hascodesign.contract.types import (
+    ArraySpec,
+    InputQuant,
+    IntegerNetwork,
+    MultiplyLayer,
+    RowMap,
+    Schedule,
+    Shift,
+    Thresholds,
+    frozen,
+)
 from hascodesign.render.rom import (
     bias_bits,
     build_roms,
@@ -27,17 +38,6 @@ from hascodesign.render.rom import (
     weights_name,
 )
 from hascodesign.render.rom_format import coe_words, header_words
-from hascodesign.types import (
-    ArraySpec,
-    InputQuant,
-    IntegerNetwork,
-    MultiplyLayer,
-    RowMap,
-    Schedule,
-    Shift,
-    Thresholds,
-    frozen,
-)
 
 SPEC = ArraySpec(pe=3, simd=2, weight_bits=4, act_bits=4, acc_bits=16)
 

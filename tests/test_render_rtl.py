@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.errors import ConfigError
-from hascodesign.files import write_tree
+from hascodesign.common.files import write_tree
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntegerNetwork, Schedule
 from hascodesign.render.rtl import RtlOptions, render_rtl
-from hascodesign.types import ArraySpec, Fault, FaultProfile, IntegerNetwork, Schedule
 from tests import rtl_cases
 
 SPEC = ArraySpec(4, 3, 4, 8, 24)

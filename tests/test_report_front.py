@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from hascodesign import handover, stats
+from hascodesign.common import stats
+from hascodesign.contract.results import Front, FrontPoint
+from hascodesign.contract.types import FaultProfile
+from hascodesign.flow import proof
 from hascodesign.report import html
 from hascodesign.report import json as report_json
 from hascodesign.report.record import FlowResult
-from hascodesign.results import Front, FrontPoint
-from hascodesign.types import FaultProfile
 from tests import report_case
 from tests.test_flow import run
 
@@ -81,7 +82,7 @@ def test_the_power_is_that_of_the_profiles_voltage(
     conditions: dict[str, float | str], dynamic: float, static: float, volts: str
 ) -> None:
     profile = FaultProfile(report_case.ARRAY, conditions=conditions)
-    shares = handover.power_shares(profile)
+    shares = proof.power_shares(profile)
     assert shares.of(1.5) == pytest.approx(1.5 * dynamic + static)
     assert "not measured" in shares.label
     assert volts in shares.label

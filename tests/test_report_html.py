@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from hascodesign.array import identity_schedule
+from hascodesign.common.stats import accuracy
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, frozen
 from hascodesign.report import array_map, html, plots
-from hascodesign.stats import accuracy
-from hascodesign.types import ArraySpec, Fault, FaultProfile, frozen
 from tests import report_case
 
 RESULT = report_case.result()

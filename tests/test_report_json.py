@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from hascodesign.common.stats import accuracy, wilson
+from hascodesign.contract.types import Fault
 from hascodesign.report import json as report_json
 from hascodesign.report.record import describe
-from hascodesign.stats import accuracy, wilson
-from hascodesign.types import Fault
 from tests import report_case
 
 RESULT = report_case.result()

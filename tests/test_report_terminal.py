@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from hascodesign.common.stats import accuracy
 from hascodesign.report import html, json, terminal
-from hascodesign.stats import accuracy
 from tests import report_case
 
 RESULT = report_case.result()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hascodesign.array import site_masks
+from hascodesign.contract.array import site_masks
+from hascodesign.contract.types import Fault, FaultProfile
 from hascodesign.schedule.baselines import (
     fap_profile,
     genetic_alone,
@@ -17,7 +18,6 @@ from hascodesign.schedule.evolve import judge_given, search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.space import make_space
-from hascodesign.types import Fault, FaultProfile
 from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network
 
 NETWORK = dense_network([7, 5], 5, seed=2)

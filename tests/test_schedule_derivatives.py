@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import ArraySpec, FaultProfile, MaxPool
 from hascodesign.engine import reference
 from hascodesign.schedule.derivatives import Backward, _held, run
 from hascodesign.schedule.last_two import Pair, _moved
 from hascodesign.schedule.layer_maps import around
 from hascodesign.schedule.space import make_space
-from hascodesign.types import ArraySpec, FaultProfile, MaxPool
 from tests.engine_helpers import random_faults, random_inputs, random_network
 
 
@@ -37,7 +37,7 @@ def test_a_run_is_the_reference(seed: int) -> None:
         row_map = schedule.layers[layer.index]
         return reference.accumulate(profile, layer, row_map, x, wmem_base=bases[layer.index])
 
-    traces = list(ops.walk(network, codes, accumulate))
+    traces = list(arithmetic.walk(network, codes, accumulate))
     steps = run(network, profile, space, codes, chromosome)
     assert len(steps) == len(traces)
     for step, trace in zip(steps, traces, strict=True):
@@ -45,7 +45,7 @@ def test_a_run_is_the_reference(seed: int) -> None:
         assert np.array_equal(step.sums, trace.acc + trace.layer.bias[:, None])
         assert np.array_equal(step.codes, trace.codes)
     for step, after in zip(steps, traces[1:], strict=False):
-        fed = ops.columns(after.layer, step.pooled(step.codes))
+        fed = arithmetic.columns(after.layer, step.pooled(step.codes))
         assert np.array_equal(fed, after.activations)
     assert len(run(network, profile, space, codes, chromosome, last=1)) == 2
 
@@ -71,7 +71,7 @@ def test_every_maximum_hands_on_to_one_input(seed: int) -> None:
     pooling = [s for s in run(network, profile, space, codes, chromosome) if s.pools]
     assert len(pooling) == 2
     for step in pooling:
-        maps = ops.maps_of(step.layer, step.codes)
+        maps = arithmetic.maps_of(step.layer, step.codes)
         for held in _held(step):
             taken = sum(np.where(first, maps[place], 0) for place, first in held.places)
             maps = step.pooled(step.codes)
@@ -97,6 +97,6 @@ def test_moves_of_two_layers_are_judged_as_the_table_says() -> None:
 def test_the_maximum_of_every_window(kernel: tuple[int, int], stride: tuple[int, int]) -> None:
     maps = np.random.default_rng(1).integers(-99, 99, (3, 8, 9, 2)).astype(np.int16)
     windows = sliding_window_view(maps, kernel, axis=(1, 2))[:, :: stride[0], :: stride[1]]
-    found = ops.max_pool(MaxPool(kernel, stride, (8, 9, 2)), maps)
+    found = arithmetic.max_pool(MaxPool(kernel, stride, (8, 9, 2)), maps)
     assert found.dtype == np.int16
     assert np.array_equal(found, windows.max(axis=(-2, -1)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hascodesign.contract.types import FaultProfile, IntArray, Schedule
 from hascodesign.engine.loss import MOST, SHARPNESS
 from hascodesign.schedule.evolve import ALIKE, search
 from hascodesign.schedule.judging import win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.space import make_space
-from hascodesign.types import FaultProfile, IntArray, Schedule
 from tests.schedule_stand_in import (
     ARRAY,
     NETWORK,

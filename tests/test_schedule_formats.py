@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hascodesign.array import identity_map, identity_schedule
-from hascodesign.errors import ScheduleError
+from hascodesign.contract.array import identity_map, identity_schedule
+from hascodesign.contract.errors import ScheduleError
+from hascodesign.contract.types import RowMap, Schedule, frozen
 from hascodesign.schedule.formats import check, from_json, to_json
-from hascodesign.types import RowMap, Schedule, frozen
 from tests.schedule_stand_in import array, dense_network
 
 NETWORK = dense_network([6, 3], 5, seed=1)

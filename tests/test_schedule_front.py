@@ -8,9 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hascodesign.array import identity_schedule
-from hascodesign.errors import ConfigError
-from hascodesign.results import FrontPoint, SearchResult
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.results import FrontPoint, SearchResult
+from hascodesign.contract.types import Fault, FaultProfile
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
@@ -24,7 +25,6 @@ from hascodesign.schedule.individuals import Individuals, PowerShares, undominat
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.prepare import prepare
 from hascodesign.schedule.protocols import silent
-from hascodesign.types import Fault, FaultProfile
 from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network
 
 ARRAY = array()

@@ -8,9 +8,10 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import Fault, FaultProfile, IntArray
 from hascodesign.engine.loss import MOST, SHARPNESS, cross_entropy
-from hascodesign.errors import ConfigError
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.layer_maps import (
     AT_ONCE,
@@ -26,7 +27,6 @@ from hascodesign.schedule.rebuild import Clean, rebuilt
 from hascodesign.schedule.singles import Singles
 from hascodesign.schedule.space import HEALTHY, Space, make_space
 from hascodesign.schedule.spare import budget, spread_passes
-from hascodesign.types import Fault, FaultProfile, IntArray
 from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
 from tests.test_schedule_surrogate import PROFILE, conv_network
 
@@ -71,7 +71,7 @@ def test_the_cost_is_that_of_the_next_layers_sums(index: int, name: str) -> None
         kinds = kinds_of(space, index, drawn(space, seed))
         on_slots = [step.codes_on(place_of(space, index, kind)) for kind in range(errors.kinds)]
         codes = np.stack([on_slots[kind][row] for row, kind in enumerate(kinds)])
-        moved = above.weights @ ops.columns(above, step.pooled(codes) - wanted)
+        moved = above.weights @ arithmetic.columns(above, step.pooled(codes) - wanted)
         cost = errors.pull(kinds)[np.arange(kinds.size), kinds].sum()
         ratios.append(cost / np.square(moved).sum())
     assert np.allclose(ratios, ratios[0], rtol=1e-4)

@@ -9,9 +9,10 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from hascodesign.array import least_passes
+from hascodesign.contract.array import least_passes
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import Fault, FaultProfile, IntArray, Schedule
 from hascodesign.engine.network import Evaluator
-from hascodesign.errors import ConfigError
 from hascodesign.schedule import prepare as prepare_module
 from hascodesign.schedule.assign import assign, separable_cost
 from hascodesign.schedule.baselines import rule_costs
@@ -22,7 +23,6 @@ from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.prepare import prepare
 from hascodesign.schedule.protocols import silent
 from hascodesign.schedule.space import Space, make_space
-from hascodesign.types import Fault, FaultProfile, IntArray, Schedule
 from tests.schedule_stand_in import (
     ARRAY,
     NETWORK,

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hascodesign.array import identity_schedule
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.schedule.space import HEALTHY, make_space
-from hascodesign.types import ArraySpec, Fault, FaultProfile
 from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
 
 NETWORK = dense_network([6, 9, 3], 5, seed=3)

@@ -10,6 +10,19 @@ import pytest
 from scipy.special import log_softmax
 from scipy.stats import spearmanr
 
+from hascodesign.contract.types import (
+    Conv,
+    Fault,
+    FaultProfile,
+    InputQuant,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Shift,
+    Thresholds,
+    frozen,
+)
 from hascodesign.engine.loss import MOST, SHARPNESS
 from hascodesign.schedule import descend as descend_module
 from hascodesign.schedule import prepare as prepare_module
@@ -23,19 +36,6 @@ from hascodesign.schedule.prepare import split
 from hascodesign.schedule.protocols import Pictured, silent
 from hascodesign.schedule.space import HEALTHY, Space, make_space
 from hascodesign.schedule.surrogate import LogitModel, make_model
-from hascodesign.types import (
-    Conv,
-    Fault,
-    FaultProfile,
-    InputQuant,
-    IntArray,
-    IntegerNetwork,
-    MaxPool,
-    MultiplyLayer,
-    Shift,
-    Thresholds,
-    frozen,
-)
 from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
 
 PROFILE = FaultProfile(

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import array
-from hascodesign.plan import BuildPlan
-from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import (
+from hascodesign.contract import array
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import (
     ArraySpec,
     FaultProfile,
     IntegerNetwork,
@@ -21,6 +20,7 @@ from hascodesign.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.simulate import simulate
 from tests import rtl_cases
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import array, ops
+from hascodesign.common.shipped import share
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import ArraySpec, Dataflow, Fault, FaultProfile, IntArray, Schedule
 from hascodesign.engine.network import Evaluator
-from hascodesign.plan import BuildPlan
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rtl import MAX_PIPELINE
-from hascodesign.resources import share
-from hascodesign.types import ArraySpec, Dataflow, Fault, FaultProfile, IntArray, Schedule
 from hascodesign.verify import simulate
 from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, regress_core, rtl_cases, verify_cases
@@ -37,7 +37,7 @@ def test_a_network_with_faults(tmp_path: Path, faults: bool) -> None:
     assert run.outputs == 3 * (2 * (5 * 16 + 3) + 20 + 3)
     applied = profile if faults else FaultProfile(spec)
     logits = Evaluator(net, applied, codes, np.zeros(3, np.int64)).logits(schedule)
-    np.testing.assert_array_equal(run.classes, ops.classify(logits))
+    np.testing.assert_array_equal(run.classes, arithmetic.classify(logits))
 
 
 SAMPLE = [  # pe, simd, bits, shape, convolutions (rows, kernel, stride, padding), hidden

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.plan import BuildPlan
-from hascodesign.resources import share
-from hascodesign.types import Dataflow
+from hascodesign.common.shipped import share
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import Dataflow
 from tests import regress_faults
 from tests.fault_cases import Build, Small, shrunk, simulate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.resources import share
+from hascodesign.common.shipped import share
 
 SHAPES = [  # SIMD, WEIGHT_BITS, ACT_BITS, ACC_BITS, PIPELINE
     (8, 4, 8, 24, 2),

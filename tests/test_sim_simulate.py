@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
-from hascodesign.files import write_tree
-from hascodesign.plan import BuildPlan
+from hascodesign.common.files import write_tree
+from hascodesign.common.shipped import share
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError, StepFailed, ToolNotFound
+from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.render.rtl import RtlOptions
-from hascodesign.resources import share
-from hascodesign.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.verify.simulate import LayerResult, simulate
 from tests import rtl_cases
 

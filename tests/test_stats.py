@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hascodesign.stats import Z95, accuracy, mean_accuracy, wilson
+from hascodesign.common.stats import Z95, accuracy, mean_accuracy, wilson
 
 
 def test_published_example() -> None:

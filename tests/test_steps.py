@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from hascodesign import codec
-from hascodesign.plan import BuildPlan
-from hascodesign.steps import StepStore
-from hascodesign.types import ArraySpec, Fault, FaultProfile, RowMap, frozen
+from hascodesign.common import records
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, RowMap, frozen
+from hascodesign.flow.store import StepStore
 
 PROFILE = FaultProfile(
     ArraySpec(2, 2, 4, 4, 16), (Fault(0, "sa1", "psum", bit=3),), 7, "x", {"v": 0.6}
@@ -15,22 +15,22 @@ PROFILE = FaultProfile(
 
 def test_records_come_back_equal():
     record = (PROFILE, RowMap("a", 2, frozen([[1, 0]])), {"f": b"\x00\xff"}, None, 1.5, "s")
-    back = codec.decode(codec.encode(record))
+    back = records.decode(records.encode(record))
     assert back[0] == PROFILE
     assert np.array_equal(back[1].slots, [[1, 0]]) and not back[1].slots.flags.writeable
     assert back[2:] == record[2:]
-    assert codec.digest(record) == codec.digest(back)
+    assert records.digest(record) == records.digest(back)
 
 
 def test_digest_sees_one_changed_integer():
     one, two = RowMap("a", 2, frozen([[1, 0]])), RowMap("a", 2, frozen([[0, 1]]))
-    assert codec.digest(one) != codec.digest(two)
-    assert codec.digest(np.zeros(4, np.int64)) != codec.digest(np.zeros((2, 2), np.int64))
+    assert records.digest(one) != records.digest(two)
+    assert records.digest(np.zeros(4, np.int64)) != records.digest(np.zeros((2, 2), np.int64))
 
 
 def test_a_foreign_object_is_not_stored():
     with pytest.raises(TypeError, match="plain values, not object"):
-        codec.encode(object())
+        records.encode(object())
 
 
 def count_runs(store, inputs, result="r"):
@@ -48,7 +48,7 @@ def test_same_inputs_are_served_and_changed_ones_are_not(tmp_path):
 
 def test_changed_code_is_not_served(tmp_path, monkeypatch):
     count_runs(StepStore(tmp_path), (1,))
-    monkeypatch.setattr("hascodesign.steps.source_digest", lambda: "other")
+    monkeypatch.setattr("hascodesign.flow.store.source_digest", lambda: "other")
     assert count_runs(StepStore(tmp_path), (1,))[1] == 1
 
 
@@ -62,7 +62,7 @@ def test_damaged_results_are_computed_again(tmp_path, name):
 
 def test_a_result_swapped_for_another_is_not_served(tmp_path):
     count_runs(StepStore(tmp_path), (1,))
-    (tmp_path / "load.npz").write_bytes(codec.encode("other"))
+    (tmp_path / "load.npz").write_bytes(records.encode("other"))
     assert count_runs(StepStore(tmp_path), (1,)) == ("r", 1)
 
 

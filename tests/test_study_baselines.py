@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hascodesign import codec
-from hascodesign.cli_options import cache
-from hascodesign.pipeline import Flow
+from hascodesign.cli.options import cache
+from hascodesign.common import records
+from hascodesign.contract.types import Split
+from hascodesign.flow.flow import Flow
 from hascodesign.schedule.formats import to_json
 from hascodesign.study import baselines, baselines_report
 from hascodesign.study.baselines import (
@@ -25,7 +26,6 @@ from hascodesign.study.baselines import (
     Outcome,
     ProfileRow,
 )
-from hascodesign.types import Split
 
 FILES = ("baselines.json", "baselines.png")
 SMALL = {"evaluations": 10, "generations": 1, "random_maps": 1, "seconds": 3600.0}
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_bytes_with_two_workers(studied: Path, tmp_
     for name in FILES:
         assert (tmp_path / "two" / name).read_bytes() == (studied / name).read_bytes()
     path = Path("seed-1", "steps", "schedule.npz")
-    one, two = (codec.decode((out / path).read_bytes()) for out in (studied, tmp_path / "two"))
+    one, two = (records.decode((out / path).read_bytes()) for out in (studied, tmp_path / "two"))
     assert to_json(one.schedule) == to_json(two.schedule)
     assert (one.loss, one.bound, one.gap) == (two.loss, two.bound, two.gap)
 

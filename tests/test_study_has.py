@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hascodesign.array import generator
-from hascodesign.errors import ConfigError, ModelError
-from hascodesign.study import (
-    has,
-    has_forward,
-    has_integer,
-    has_layers,
-    has_model,
-    has_report,
-    has_search,
-)
-from hascodesign.study.has_faults import (
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError, ModelError
+from hascodesign.study.has import experiment as has
+from hascodesign.study.has import forward as has_forward
+from hascodesign.study.has import integer as has_integer
+from hascodesign.study.has import layers as has_layers
+from hascodesign.study.has import model as has_model
+from hascodesign.study.has import report as has_report
+from hascodesign.study.has import search as has_search
+from hascodesign.study.has.faults import (
     KINDS,
     PMAX,
     BlockProfile,
@@ -28,9 +26,9 @@ from hascodesign.study.has_faults import (
     plain_map,
     strike,
 )
-from hascodesign.study.has_forward import FirstLayer, Strike, walk
-from hascodesign.study.has_model import Images, StudyLayer, StudyNetwork
-from hascodesign.study.has_rescale import rescaled
+from hascodesign.study.has.forward import FirstLayer, Strike, walk
+from hascodesign.study.has.model import Images, StudyLayer, StudyNetwork
+from hascodesign.study.has.rescale import rescaled
 
 SMALL = has_model.Recipe(16, (64, 10), 3, 64, 5e-3)
 
@@ -376,7 +374,7 @@ def test_files_are_written(tmp_path):
 
 
 def test_a_quarter_of_the_pes_is_faulty():
-    from hascodesign.types import IntegerNetwork  # noqa: PLC0415
+    from hascodesign.contract.types import IntegerNetwork  # noqa: PLC0415
 
     net = IntegerNetwork("empty", None, (1, 1, 1), (), 1.0)
     sizes = has_integer.IntegerOptions("digits", "lim", (0.01,), 1, 1, 10, 10)

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hascodesign.array import generator
-from hascodesign.cli import app
-from hascodesign.config import board_config, load_config
+from hascodesign.cli.main import app
+from hascodesign.common.stats import accuracy
+from hascodesign.contract.array import generator
+from hascodesign.contract.results import Baseline, SearchResult, recovery
+from hascodesign.contract.types import ArraySpec, RowMap, Schedule, frozen
 from hascodesign.faults import generate
-from hascodesign.recovery import recovery
-from hascodesign.request import Request
-from hascodesign.results import Baseline, SearchResult
-from hascodesign.stats import accuracy
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.request import Request
 from hascodesign.study import seeds, seeds_report
 from hascodesign.study.seeds import Longer, SeedRow
-from hascodesign.types import ArraySpec, RowMap, Schedule, frozen
 
 ROW = SeedRow(
     seed=1, n=500, integer=99.0, faulty_identity=49.0, faulty_random_mean=40.0,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.config import board_config, load_config
-from hascodesign.errors import ConfigError
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec
 from hascodesign.faults.power import PowerModel
-from hascodesign.request import Request
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.request import Request
 from hascodesign.study import voltage, voltage_report
 from hascodesign.study.voltage import ChipPoint, Sweep, VoltageResult
-from hascodesign.types import ArraySpec
 
 VOLTS = (0.64, 0.6, 0.56, 0.53)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign import array, timing, tools
-from hascodesign.errors import ConfigError, StepFailed
+from hascodesign.board import post_route, tools
+from hascodesign.contract import array
+from hascodesign.contract.errors import ConfigError, StepFailed
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.render.rtl import RtlOptions
-from hascodesign.types import ArraySpec, FaultProfile
 from tests import rtl_cases
 
 
@@ -44,12 +45,12 @@ REPORT = {
 NEXTPNR = """#!/bin/sh
 if [ "$1" = --version ]; then echo "nextpnr 9.9"; exit 0; fi
 echo "$@" > ../../arguments
-cp ../../report.json timing.json
+cp ../../report.json post_route.json
 """
 
 
 def test_report_is_read() -> None:
-    mhz, path, cells = timing.read_report(json.dumps(REPORT).encode())
+    mhz, path, cells = post_route.read_report(json.dumps(REPORT).encode())
     assert mhz == 104.5
     assert [(h.ns, h.kind, h.cell, h.net) for h in path] == [
         (0.5, "clk-to-q", "product", ""),
@@ -57,7 +58,7 @@ def test_report_is_read() -> None:
         (0.0, "setup", "acc", ""),
     ]
     assert cells == {"TRELLIS_FF": 12}
-    assert timing.describe(path).splitlines() == [
+    assert post_route.describe(path).splitlines() == [
         "  0.50 ns clk-to-q  product",
         "  1.25 ns routing   sum[3]",
         "  0.00 ns setup     acc",
@@ -76,14 +77,14 @@ def test_report_is_read() -> None:
 )
 def test_report_without_a_clock_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(StepFailed, match="nextpnr's"):
-        timing.read_report(json.dumps(REPORT | broken).encode())
+        post_route.read_report(json.dumps(REPORT | broken).encode())
     with pytest.raises(StepFailed, match="must have fmax"):
-        timing.read_report(b"no json")
+        post_route.read_report(b"no json")
 
 
 def test_build_without_verilog_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must have rtl/\*\.v, not none"):
-        timing.post_route_mhz({"roms/a.mem": b""}, work=tmp_path, progress=lambda *_: None)
+        post_route.post_route_mhz({"roms/a.mem": b""}, work=tmp_path, progress=lambda *_: None)
 
 
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
@@ -107,7 +108,7 @@ def test_the_array_is_wrapped_in_registers(tmp_path: Path, monkeypatch: pytest.M
     (work / "report.json").write_text(json.dumps(REPORT), encoding="ascii")
 
     calls: list[tuple[str, int, int]] = []
-    got = timing.post_route_mhz(
+    got = post_route.post_route_mhz(
         plan.files, work=work, multipliers="lut", seed=5, progress=lambda *c: calls.append(c)
     )
     assert (got.mhz, got.tool, got.device) == (104.5, "nextpnr 9.9", "LFE5UM-85F-6")

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hascodesign import array, ops
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.types import Fault, FaultProfile, RowMap, Schedule, frozen
 from hascodesign.engine import reference
-from hascodesign.types import Fault, FaultProfile, RowMap, Schedule, frozen
 from hascodesign.verify import coverage, replay
 from hascodesign.verify.coverage import Excitation, excitation
 from tests import rtl_cases
@@ -103,7 +103,7 @@ def test_coverage_joins_layers():
 def test_no_faults_no_coverage():
     net = cases.network()
     plain = FaultProfile(cases.ARRAY)
-    activations = ops.columns(net.layers[0], cases.input_codes(1))
+    activations = arithmetic.columns(net.layers[0], cases.input_codes(1))
     found = excitation(plain, net.layers[0], cases.schedule(net).layers[0], activations)
     assert coverage.coverage([found]) == ()
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hascodesign import array, ops
+from hascodesign.common.files import read_arrays
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import StepFailed
+from hascodesign.contract.results import Mismatch
+from hascodesign.contract.types import Fault
 from hascodesign.engine import gemm, reference
-from hascodesign.errors import StepFailed
-from hascodesign.files import read_arrays
-from hascodesign.plan import BuildPlan
-from hascodesign.results import Mismatch
-from hascodesign.types import Fault
 from hascodesign.verify import coverage, expect, run, simulate
 from hascodesign.verify.vectors import check_vectors
 from tests import verify_cases as cases
@@ -51,7 +51,7 @@ class Player:
             )
             codes = acc + file["bias"][:, None]
             if layer.output is not None:
-                codes = ops.output_codes(layer.output, codes)
+                codes = arithmetic.output_codes(layer.output, codes)
             changed = self.change(run_name, layer.name, acc, codes)
             if changed is not None:
                 results[layer.name] = simulate.LayerResult(*changed, 1234, 0.5)
@@ -123,7 +123,7 @@ def test_activations_are_what_this_network_feeds(player, tmp_path):
             row_map = schedule.layers[layer.index]
             return reference.accumulate(profile, layer, row_map, activations, wmem_base=base)
 
-        for trace in ops.walk(net, cases.input_codes(40), accumulate):
+        for trace in arithmetic.walk(net, cases.input_codes(40), accumulate):
             path = tmp_path / name / "vectors" / f"{trace.layer.name}.npz"
             with np.load(path, allow_pickle=False) as file:
                 at = file["columns"]

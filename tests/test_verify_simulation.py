@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import StepFailed
 from hascodesign.engine import gemm
-from hascodesign.errors import StepFailed
-from hascodesign.plan import BuildPlan
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions, render_rtl
 from hascodesign.verify import run

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hascodesign import array, ops
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.types import Fault, FaultProfile
 from hascodesign.engine import reference
-from hascodesign.types import Fault, FaultProfile
 from hascodesign.verify.vectors import KEYS, Vectors, check_vectors, npz
 from tests import verify_cases as cases
 
@@ -25,7 +25,7 @@ def vectors(profile=cases.PROFILE, index=0, seed=0):
     acc = reference.accumulate(
         profile, layer, row_map, activations, wmem_base=base, columns=counters
     )
-    codes = acc if layer.output is None else ops.output_codes(layer.output, acc)
+    codes = acc if layer.output is None else arithmetic.output_codes(layer.output, acc)
     order = array.k_order(layer.depth, profile.array.simd)
     return Vectors(layer, row_map, order, base, counters, activations, acc, codes)
 

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CHECK = """
-from hascodesign.resources import share
-from hascodesign.config import board_config, load_config
+from hascodesign.common.shipped import share
+from hascodesign.flow.config import board_config, load_config
 from hascodesign.render import rtl
 assert "_share" in share("sim").parts, share("sim")
 assert load_config(board_config("pynq-z2"), {}).board == "pynq-z2"

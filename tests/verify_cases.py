@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hascodesign import array
-from hascodesign.types import (
+from hascodesign.contract import array
+from hascodesign.contract.types import (
     ArraySpec,
     Conv,
     Fault,

@@ -8,13 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from hascodesign.array import generator, identity_map
 from hascodesign.bench.result import Line, Point
 from hascodesign.bench.subject import ARRAY, SEED
 from hascodesign.bench.timing import repeated
-from hascodesign.engine.layer import LayerOnArray
-from hascodesign.engine.slots import pe_faults
-from hascodesign.types import (
+from hascodesign.contract.array import generator, identity_map
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -24,6 +22,8 @@ from hascodesign.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.slots import pe_faults
 
 LINEAR = 1.2  # greatest ratio of a time to the straight line that counts as linear
 

@@ -18,11 +18,11 @@ import platformdirs
 from hascodesign.bench.result import Line
 from hascodesign.bench.search import drawn_profile
 from hascodesign.bench.subject import make_subject
+from hascodesign.common.display import silent
+from hascodesign.common.process_memory import high_water
+from hascodesign.contract.errors import StepFailed
 from hascodesign.engine.network import Evaluator
-from hascodesign.errors import StepFailed
-from hascodesign.memory import high_water
 from hascodesign.schedule import evolve
-from hascodesign.ui import silent
 
 FLOW_TARGET = 2.0  # GB
 FLAT = 1.05  # peak of many generations to that of few

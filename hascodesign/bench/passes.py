@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from hascodesign.array import identity_schedule
 from hascodesign.bench.result import Line
 from hascodesign.bench.subject import ARRAY, Subject
 from hascodesign.bench.timing import compare
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.types import ArraySpec, Dataflow, Fault, FaultProfile, Schedule, Site
 from hascodesign.engine.matrix import float_only
 from hascodesign.engine.network import Evaluator
-from hascodesign.types import ArraySpec, Dataflow, Fault, FaultProfile, Schedule, Site
 
 SHARES = (25, 50, 100)  # percent of the PEs that are faulty
 #: Greatest ratio to the clean pass, by name and share, one faulty multiplier per PE.

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from hascodesign.array import generator
 from hascodesign.bench.result import Line
 from hascodesign.bench.subject import SEED, Subject
 from hascodesign.bench.timing import Compared, compare
+from hascodesign.contract.array import generator
 
 INSTALL = "pip install --no-deps pytorchfi"
 

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from hascodesign import handover
-from hascodesign.array import generator, identity_schedule
 from hascodesign.bench.growth import Sizes, array_of, layer_work, one_layer, random_layer
 from hascodesign.bench.result import Line
 from hascodesign.bench.subject import SEED
 from hascodesign.bench.timing import repeated
-from hascodesign.errors import ToolNotFound
-from hascodesign.plan import BuildPlan
+from hascodesign.contract.array import generator, identity_schedule
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ToolNotFound
+from hascodesign.contract.types import Fault, FaultProfile
+from hascodesign.flow import proof
 from hascodesign.render import rom, rtl
-from hascodesign.types import Fault, FaultProfile
 from hascodesign.verify import run
 
 PE, SIMD = 4, 4
@@ -46,7 +46,7 @@ def cycles_per_second(
     profile = FaultProfile(array_of(PE, SIMD), (Fault(0, "sa1", "psum", None, 9),))
     schedule = identity_schedule(network, profile.array)
     memories = rom.rom_files(rom.build_roms(network, schedule, (True,)))
-    verilog = handover.verilog(network, schedule, profile, rtl.RtlOptions(), core=False)
+    verilog = proof.verilog(network, schedule, profile, rtl.RtlOptions(), core=False)
     plan = BuildPlan({**verilog, **memories})
     codes = rng.integers(0, 16, (COLUMNS, 1, 1, depth))
     lines = []

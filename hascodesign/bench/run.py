@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hascodesign import files
 from hascodesign.bench import plot, result
 from hascodesign.bench.growth import QUICK, SWEEPS, growth
 from hascodesign.bench.machine import describe
@@ -21,9 +20,10 @@ from hascodesign.bench.rtl import SIMULATORS, cycles_per_second
 from hascodesign.bench.search import searches
 from hascodesign.bench.subject import Subject, make_subject
 from hascodesign.bench.timing import repeated
-from hascodesign.errors import ConfigError
+from hascodesign.common import files
+from hascodesign.common.display import Display
+from hascodesign.contract.errors import ConfigError
 from hascodesign.schedule.options import SearchOptions
-from hascodesign.ui import Display
 
 #: Network and batch that the goals were set for.
 GOALS_FOR = ("mnist-cnn", 1000)

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hascodesign.array import generator, wmem_words
 from hascodesign.bench.growth import one_layer, random_layer
 from hascodesign.bench.result import Line
 from hascodesign.bench.subject import ARRAY, SEED, Subject
 from hascodesign.bench.timing import Spread, Work, times_of
+from hascodesign.contract.array import generator, wmem_words
+from hascodesign.contract.results import SearchResult
+from hascodesign.contract.types import Fault, FaultProfile, FloatArray, IntArray, Schedule, Site
 from hascodesign.engine.loss import Judgement
 from hascodesign.engine.network import Evaluator
 from hascodesign.faults import generate
-from hascodesign.results import SearchResult
 from hascodesign.schedule import evolve, protocols
 from hascodesign.schedule.assign import assign
 from hascodesign.schedule.prepare import split
 from hascodesign.schedule.space import make_space
-from hascodesign.types import Fault, FaultProfile, FloatArray, IntArray, Schedule, Site
 
 FAULTY_PES = 4  # as a flow draws them, one fault each
 #: Share of faults by area, as in the flow files.

@@ -11,12 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hascodesign import ops
-from hascodesign.array import generator
+from hascodesign.contract import arithmetic
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import (
+    ArraySpec,
+    Conv,
+    Dataset,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    Split,
+)
 from hascodesign.models import integer, zoo
 from hascodesign.models.graph import quiet
 from hascodesign.models.load import load_bundled
-from hascodesign.types import ArraySpec, Conv, Dataset, IntArray, IntegerNetwork, MaxPool, Split
 
 ARRAY = ArraySpec(pe=16, simd=8, weight_bits=4, act_bits=8, acc_bits=24)
 SEED = 0
@@ -79,9 +87,9 @@ def make_subject(name: str, batch: int, cache: Path, progress: Progress) -> Subj
         network=network,
         pixels=torch.from_numpy(images.copy()),
         labels=labels,
-        codes=ops.quantise(images, network.input),
+        codes=arithmetic.quantise(images, network.input),
         calibration=(
-            ops.quantise(data.calibration.images, network.input),
+            arithmetic.quantise(data.calibration.images, network.input),
             data.calibration.labels,
         ),
         source=source,

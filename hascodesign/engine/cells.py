@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.types import ArraySpec, IntArray
 from hascodesign.engine.classes import SlotClass
 from hascodesign.engine.kernels import Cells, Draws
 from hascodesign.engine.slots import STAGES, Transient, hash_prefix
-from hascodesign.types import ArraySpec, IntArray
 
 
 def cells_of(spec: ArraySpec, slot: SlotClass, in_signed: bool) -> Cells:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign.contract.types import IntArray, frozen
 from hascodesign.engine.slots import STAGES, PeFaults, Transient
-from hascodesign.types import IntArray, frozen
 
 HEALTHY = 0  # number of the class whose slots change nothing
 

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import Conv, IntArray
 from hascodesign.engine.device_walk import walk, wrap
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.matrix import FLOAT32_EXACT, Weights
 from hascodesign.engine.planes import Block, Limits, Planes
-from hascodesign.errors import ConfigError
-from hascodesign.types import Conv, IntArray
 
 CHUNK_BYTES = 256 << 20  # columns or accumulators of the images worked on at once
 

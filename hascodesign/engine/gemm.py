@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.types import FaultProfile, IntArray, MultiplyLayer, RowMap
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.slots import pe_faults
-from hascodesign.types import FaultProfile, IntArray, MultiplyLayer, RowMap
 
 
 def accumulate(

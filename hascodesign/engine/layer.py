@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.array import k_order, wrap
+from hascodesign.contract.array import k_order, wrap
+from hascodesign.contract.types import (
+    ArraySpec,
+    BoolArray,
+    FaultProfile,
+    IntArray,
+    MultiplyLayer,
+    RowMap,
+)
 from hascodesign.engine.cells import cells_of, draws_of
 from hascodesign.engine.classes import HEALTHY, SlotClass, classify
 from hascodesign.engine.kernels import LANES, Cells, Draws, feed, store, walk
 from hascodesign.engine.matrix import Weights, products
 from hascodesign.engine.slots import PeFaults
-from hascodesign.types import ArraySpec, BoolArray, FaultProfile, IntArray, MultiplyLayer, RowMap
 
 Accumulators = NDArray[np.int32]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hascodesign.ops import classify
-from hascodesign.types import FloatArray, IntArray
+from hascodesign.contract.arithmetic import classify
+from hascodesign.contract.types import FloatArray, IntArray
 
 #: What one image can cost, nats: beyond, it is as wrong as can be. A faulty logit can be off by
 #: thousands, and an unbounded loss would trade many images for the size of that error.

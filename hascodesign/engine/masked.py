@@ -7,16 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from hascodesign import array, ops
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.types import (
+    Fault,
+    FaultProfile,
+    IntArray,
+    IntegerNetwork,
+    MultiplyLayer,
+    Schedule,
+)
 from hascodesign.engine import gemm
-from hascodesign.types import Fault, FaultProfile, IntArray, IntegerNetwork, MultiplyLayer, Schedule
 
 
 def masked(
     network: IntegerNetwork,
     profile: FaultProfile,
     schedule: Schedule,
-    codes: ops.Codes,
+    codes: arithmetic.Codes,
     entries: Sequence[int] | None = None,
 ) -> tuple[float, float]:
     """Share of the profile's faults that change no accumulator, and no class.
@@ -63,12 +70,12 @@ def _alone(profile: FaultProfile, entry: int) -> FaultProfile:
 
 
 def _run(
-    network: IntegerNetwork, profile: FaultProfile, schedule: Schedule, codes: ops.Codes
+    network: IntegerNetwork, profile: FaultProfile, schedule: Schedule, codes: arithmetic.Codes
 ) -> list[IntArray]:
     """Accumulators [R, N] of every layer; of the last one ACC + bias."""
     bases = array.wmem_bases(network, schedule)
 
-    def accumulate(layer: MultiplyLayer, activations: ops.Codes) -> IntArray:
+    def accumulate(layer: MultiplyLayer, activations: arithmetic.Codes) -> IntArray:
         return gemm.accumulate(
             profile,
             layer,
@@ -77,6 +84,6 @@ def _run(
             wmem_base=bases[layer.index],
         )
 
-    found = [trace.acc for trace in ops.walk(network, codes, accumulate)]
+    found = [trace.acc for trace in arithmetic.walk(network, codes, accumulate)]
     found[-1] = found[-1] + network.layers[-1].bias[:, None]
     return found

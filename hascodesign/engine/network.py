@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.array import identity_schedule, wmem_bases
+from hascodesign.contract.arithmetic import LayerTrace, max_pool, walk
+from hascodesign.contract.array import identity_schedule, wmem_bases
+from hascodesign.contract.types import (
+    FaultProfile,
+    FloatArray,
+    IntArray,
+    IntegerNetwork,
+    MultiplyLayer,
+    RowMap,
+    Schedule,
+)
 from hascodesign.engine import gemm
 from hascodesign.engine.cache import ByteLru
 from hascodesign.engine.classes import HEALTHY
@@ -25,16 +35,6 @@ from hascodesign.engine.planes import Block, Planes, blocks_of, input_pools, pla
 from hascodesign.engine.rows import compute
 from hascodesign.engine.sensitivity import Healthy, row_costs
 from hascodesign.engine.slots import pe_faults
-from hascodesign.ops import LayerTrace, max_pool, walk
-from hascodesign.types import (
-    FaultProfile,
-    FloatArray,
-    IntArray,
-    IntegerNetwork,
-    MultiplyLayer,
-    RowMap,
-    Schedule,
-)
 
 ENTRY_BYTES = 510  # what an entry takes besides its array, by tracemalloc
 

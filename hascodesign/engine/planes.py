@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.types import (
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Shift,
+    frozen,
+)
 from hascodesign.engine.kernels_planes import count_passed, gather_columns, pool_planes
-from hascodesign.types import IntArray, IntegerNetwork, MaxPool, MultiplyLayer, Shift, frozen
 
 Planes = NDArray[np.uint8]
 INT32 = np.iinfo(np.int32)

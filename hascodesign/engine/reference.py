@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.array import k_order, mix, wrap
-from hascodesign.types import Fault, FaultProfile, IntArray, MultiplyLayer, RowMap, Site
+from hascodesign.contract.array import k_order, mix, wrap
+from hascodesign.contract.types import Fault, FaultProfile, IntArray, MultiplyLayer, RowMap, Site
 
 GOLDEN = 0x9E3779B9  # added to every word of the transient draw
 WORD = 0xFFFFFFFF

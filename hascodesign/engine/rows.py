@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.types import IntArray
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.planes import Block, Planes
-from hascodesign.types import IntArray
 
 CHUNK_BYTES = 8 << 20  # columns or accumulators of the images worked on at once
 

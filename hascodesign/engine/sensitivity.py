@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.kernels_planes import exchange
 from hascodesign.engine.layer import Accumulators, LayerOnArray
@@ -18,7 +19,6 @@ from hascodesign.engine.loss import cross_entropy
 from hascodesign.engine.matrix import Weights, products
 from hascodesign.engine.planes import Block, Planes
 from hascodesign.engine.rows import compute
-from hascodesign.types import FloatArray, IntArray
 
 BATCH_BYTES = 16 << 20  # accumulators of the changed rows that are judged at once
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hascodesign.array import mix, site_masks
+from hascodesign.contract.array import mix, site_masks
+from hascodesign.contract.types import Dataflow, Fault, FaultProfile, IntArray, Site, frozen
 from hascodesign.engine.reference import GOLDEN, WORD, transient_bits
-from hascodesign.types import Dataflow, Fault, FaultProfile, IntArray, Site, frozen
 
 # Where a transient enters the cell, in the order of the arithmetic.
 STAGES = {"wmem": 0, "weight": 0, "act": 1, "product": 2, "psum": 3, "foot": 4}

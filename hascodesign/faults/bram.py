@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray, frozen
 from hascodesign.faults.formats import printable, read_bytes
 from hascodesign.faults.places import check_amount, in_order
 from hascodesign.faults.profile import check, check_array, shown
 from hascodesign.faults.voltage import NOMINAL_UV, Cells
-from hascodesign.types import ArraySpec, Fault, FaultProfile, IntArray, frozen
 
 WORDS = 1024  # of one block RAM of the list
 BITS = 16  # of one word

@@ -8,12 +8,12 @@ from typing import Literal
 
 from rich.text import Text
 
-from hascodesign.array import generator
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.faults import bram, formats, generate, masks, show, transient, voltage
 from hascodesign.faults.places import Half, check_amount
 from hascodesign.faults.profile import MAX_SEED, one_of, shown
-from hascodesign.types import ArraySpec, FaultProfile
 
 CELLS_SUFFIX = ".cells.json"
 Method = Literal["by-area", "uniform", "clustered", "dead", "lim", "inf", "threshold"]

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hascodesign.errors import FaultProfileError
+from hascodesign.contract.errors import FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.faults import table
 from hascodesign.faults.profile import (
     ARRAY_FIELDS,
@@ -20,7 +21,6 @@ from hascodesign.faults.profile import (
     one_of,
     shown,
 )
-from hascodesign.types import ArraySpec, Fault, FaultProfile
 
 VERSION = 1
 MAX_BYTES = 128 << 20

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hascodesign.errors import ConfigError
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, Kind, Scalar, Site
 from hascodesign.faults.places import (
     HALVES,
     Half,
@@ -19,7 +20,6 @@ from hascodesign.faults.places import (
     weighted_sites,
 )
 from hascodesign.faults.profile import MAX_ENTRIES, check, check_array, one_of, shown, takes_simd
-from hascodesign.types import ArraySpec, Fault, FaultProfile, Kind, Scalar, Site
 
 AREA_WEIGHTS: Mapping[Site, float] = {"product": 81, "psum": 11, "weight": 4, "act": 4}
 STUCK: tuple[Kind, ...] = ("sa0", "sa1")

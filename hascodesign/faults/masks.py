@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hascodesign.array import site_masks
+from hascodesign.contract.array import site_masks
+from hascodesign.contract.types import FaultProfile, Site
 from hascodesign.faults.profile import SITES, sites_of, takes_simd
-from hascodesign.types import FaultProfile, Site
 
 _WMEM_FIELDS = (("pe", 16), ("simd", 16), ("address", 32), ("xor", 8), ("or", 8), ("and", 8))
 _TRANSIENT_FIELDS = (

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from hascodesign.errors import ConfigError
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, Fault, Kind, Site
 from hascodesign.faults.profile import SITES, one_of, shown, sites_of, takes_simd
-from hascodesign.types import ArraySpec, Fault, Kind, Site
 
 PERMANENT: tuple[Kind, ...] = ("sa0", "sa1", "flip")
 Half = Literal["all", "upper"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hascodesign.errors import ConfigError
+from hascodesign.contract.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

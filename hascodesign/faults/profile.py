@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from hascodesign.errors import FaultProfileError
-from hascodesign.types import ArraySpec, Dataflow, Fault, FaultProfile, Kind, Site
+from hascodesign.contract.errors import FaultProfileError
+from hascodesign.contract.types import ArraySpec, Dataflow, Fault, FaultProfile, Kind, Site
 
 SITES: tuple[Site, ...] = get_args(Site)
 KINDS: tuple[Kind, ...] = get_args(Kind)

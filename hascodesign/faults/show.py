@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from rich.text import Text
 
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, Site
 from hascodesign.faults.profile import sites_of, takes_simd
-from hascodesign.types import ArraySpec, Fault, FaultProfile, Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hascodesign.errors import FaultProfileError
+from hascodesign.contract.errors import FaultProfileError
 from hascodesign.faults.profile import ARRAY_FIELDS, one_of, shown
 
 # two columns for the pair `bits`: spreadsheets read "6-14" as a date and "6:14" as a time

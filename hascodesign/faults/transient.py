@@ -29,10 +29,10 @@ from typing import Literal
 
 import numpy as np
 
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, FloatArray
 from hascodesign.faults.formats import printable
 from hascodesign.faults.profile import check, check_array, shown
-from hascodesign.types import ArraySpec, Fault, FaultProfile, FloatArray
 
 PMAX = tuple(n / 1000 for n in (1, 2, 5, 10, 20, 50, 99, 100, 200, 500, 999))  # of the study
 LIM_BLOCKS = 10

@@ -20,7 +20,17 @@ from pathlib import Path
 import numpy as np
 from scipy.special import log_ndtr
 
-from hascodesign.errors import ConfigError, FaultProfileError
+from hascodesign.contract.errors import ConfigError, FaultProfileError
+from hascodesign.contract.types import (
+    ArraySpec,
+    Fault,
+    FaultProfile,
+    FloatArray,
+    IntArray,
+    Scalar,
+    Site,
+    frozen,
+)
 from hascodesign.faults.formats import (
     from_document,
     json_document,
@@ -38,16 +48,6 @@ from hascodesign.faults.profile import (
     shown,
     sites_of,
     takes_simd,
-)
-from hascodesign.types import (
-    ArraySpec,
-    Fault,
-    FaultProfile,
-    FloatArray,
-    IntArray,
-    Scalar,
-    Site,
-    frozen,
 )
 
 NOMINAL_UV = 1_000_000

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from hascodesign.array import generator
-from hascodesign.errors import ModelError
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ModelError
+from hascodesign.contract.types import Dataset, IntArray, Split, frozen
 from hascodesign.models.idx import read_idx
-from hascodesign.types import Dataset, IntArray, Split, frozen
 
 SPLIT_SEED = 0  # fixed: what is held out never depends on the seed of a run
 DIGITS_HELDOUT = 0.3  # of 1,797 images, by class: 540

@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hascodesign import ops
-from hascodesign.array import wrap
-from hascodesign.models import quantisers
-from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, quiet, value_of
-from hascodesign.types import (
+from hascodesign.contract import arithmetic
+from hascodesign.contract.array import wrap
+from hascodesign.contract.types import (
     Equivalence,
     FloatArray,
     IntArray,
@@ -20,6 +18,8 @@ from hascodesign.types import (
     MultiplyLayer,
     Split,
 )
+from hascodesign.models import quantisers
+from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, quiet, value_of
 
 BATCH = 250  # images at a time: bounds the memory
 
@@ -55,7 +55,7 @@ def compare(
             compared[i] += right.size
         residual = max(residual, float(np.abs(logits - golden[-1]).max(initial=0.0)))
         labels = heldout.labels[start : start + BATCH]
-        correct += int((ops.classify(golden[-1]) == labels).sum())
+        correct += int((arithmetic.classify(golden[-1]) == labels).sum())
     differing, all_ = (tuple(int(n) for n in array) for array in (differences, compared))
     return Equivalence(names, differing, all_, residual, correct)
 
@@ -99,11 +99,11 @@ def _integers(
         acc = product.astype(np.int64)
         return acc if acc_bits is None else wrap(acc, acc_bits)
 
-    codes = ops.quantise(images, network.input)
+    codes = arithmetic.quantise(images, network.input)
     found = [codes]
-    traces = ops.walk(network, codes, accumulate)
+    traces = arithmetic.walk(network, codes, accumulate)
     for block, trace in zip(graph.blocks, traces, strict=True):
-        found.append(_as_caught(block, ops.maps_of(trace.layer, trace.codes)))
+        found.append(_as_caught(block, arithmetic.maps_of(trace.layer, trace.codes)))
     if len(graph.input.in_shape) == 1:
         found[0] = np.moveaxis(codes, -1, 1).reshape(len(codes), -1)
     return found
@@ -113,7 +113,7 @@ def _as_caught(block: Block, maps: IntArray) -> IntArray:
     """Codes as Brevitas holds them at the activation: behind the pools that stand before it."""
     for node in block.chain:
         if isinstance(node.module, nn.MaxPool2d):
-            maps = ops.max_pool(pool_stage(node), maps)
+            maps = arithmetic.max_pool(pool_stage(node), maps)
         elif isinstance(node.module, nn.Flatten) and maps.ndim == 4:
             maps = np.moveaxis(maps, -1, 1).reshape(len(maps), -1)
     return maps

@@ -17,8 +17,8 @@ with warnings.catch_warnings():
     import brevitas.nn as qnn
     from brevitas.quant_tensor import QuantTensor
 
-from hascodesign.errors import ModelError
-from hascodesign.types import MaxPool
+from hascodesign.contract.errors import ModelError
+from hascodesign.contract.types import MaxPool
 
 MULTIPLY = (qnn.QuantConv2d, qnn.QuantLinear)
 ACTIVATIONS = (qnn.QuantIdentity, qnn.QuantReLU)

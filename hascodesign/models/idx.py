@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.errors import ModelError
+from hascodesign.contract.errors import ModelError
 
 MOST_BYTES = 1 << 31
 UINT8 = 0x08  # the only element type that image and label files use

@@ -9,8 +9,17 @@ import torch
 from brevitas.nn import QuantConv2d
 from torch import nn
 
-from hascodesign import ops
-from hascodesign.errors import ModelError
+from hascodesign.contract import arithmetic
+from hascodesign.contract.errors import ModelError
+from hascodesign.contract.types import (
+    Conv,
+    InputQuant,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    frozen,
+)
 from hascodesign.models import quantisers
 from hascodesign.models.equivalence import compare
 from hascodesign.models.graph import (
@@ -26,15 +35,6 @@ from hascodesign.models.graph import (
 )
 from hascodesign.models.outputs import output_of
 from hascodesign.models.quantisers import Activation
-from hascodesign.types import (
-    Conv,
-    InputQuant,
-    IntArray,
-    IntegerNetwork,
-    MaxPool,
-    MultiplyLayer,
-    frozen,
-)
 
 __all__ = ["accumulator_bits", "compare", "integerise"]
 
@@ -188,7 +188,7 @@ def _check_rounding(node: Node, source: Activation) -> None:
     with quiet(), torch.no_grad():
         out: Any = node.module(torch.from_numpy(real))
     quant = InputQuant(source.scale, source.bits, source.signed, source.low, source.high)
-    expected = ops.quantise(real[:, None, None, None], quant).reshape(-1)
+    expected = arithmetic.quantise(real[:, None, None, None], quant).reshape(-1)
     value = out.value if hasattr(out, "value") else out
     if not np.array_equal(np.rint(value.numpy() / source.scale), expected):
         raise ModelError(f"{node} must round half to even, not otherwise")

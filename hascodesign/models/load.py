@@ -15,12 +15,12 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from hascodesign.errors import ModelError
+from hascodesign.contract.errors import ModelError
+from hascodesign.contract.types import Dataset
 from hascodesign.models import zoo
 from hascodesign.models.data import user_data
 from hascodesign.models.graph import build, quiet
 from hascodesign.models.zoo import Progress
-from hascodesign.types import Dataset
 
 # what the user's own code can raise, and what the unpickler does on bytes that are no checkpoint
 USER_ERRORS = (

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
 from hascodesign.models.graph import ACTIVATIONS, NORMS, Block, quiet, value_of
 from hascodesign.models.quantisers import Activation, Bias, bits_of
-from hascodesign.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
 
 CodeOf = Callable[[IntArray], IntArray]  # v [L, R] -> codes [L, R]
 
@@ -121,6 +121,6 @@ def _agree(shift: Shift, thresholds: Thresholds, bits: int) -> bool:
     """The shift steps exactly where the model does (it need not round half to even)."""
     inside = np.clip(thresholds.values, -(2 ** (bits - 1)) + 1, 2 ** (bits - 1) - 1)
     return all(
-        np.array_equal(ops.output_codes(shift, v), ops.output_codes(thresholds, v))
+        np.array_equal(arithmetic.output_codes(shift, v), arithmetic.output_codes(thresholds, v))
         for v in (inside - 1, inside)
     )

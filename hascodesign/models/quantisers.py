@@ -10,8 +10,8 @@ import torch
 from brevitas.quant_tensor import IntQuantTensor
 from torch import Tensor
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.models.graph import Node, quiet, value_of
-from hascodesign.types import FloatArray, IntArray
 
 MOST_BITS = 8  # of a weight and of an activation on the array
 LARGE = 1e30  # real number that every quantiser clamps

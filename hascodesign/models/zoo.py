@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hascodesign.errors import ConfigError, ModelError
-from hascodesign.files import write_atomic
+from hascodesign.common.files import write_atomic
+from hascodesign.contract.errors import ConfigError, ModelError
+from hascodesign.contract.types import Dataset, Split
 from hascodesign.models import networks
 from hascodesign.models.data import digits, mnist
 from hascodesign.models.graph import quiet
-from hascodesign.types import Dataset, Split
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 SEED = 0

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from hascodesign.errors import ConfigError
+from hascodesign.common.shipped import share
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import (
+    ArraySpec,
+    FaultProfile,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Schedule,
+)
 from hascodesign.render import rtl
 from hascodesign.render.core_stages import (
     Shape,
@@ -22,15 +31,6 @@ from hascodesign.render.core_stages import (
     table,
 )
 from hascodesign.render.rtl import RtlOptions, count_bits, steps_of
-from hascodesign.resources import share
-from hascodesign.types import (
-    ArraySpec,
-    FaultProfile,
-    IntegerNetwork,
-    MaxPool,
-    MultiplyLayer,
-    Schedule,
-)
 
 VERSION = 1  # of the register map
 MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride

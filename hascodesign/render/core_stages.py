@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hascodesign.errors import ConfigError
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import IntegerNetwork, MaxPool, MultiplyLayer, Schedule
 from hascodesign.render.rtl import comment_text, steps_of
-from hascodesign.types import IntegerNetwork, MaxPool, MultiplyLayer, Schedule
 
 Shape = tuple[int, int, int]
 

@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hascodesign.array import k_order, site_masks, step_activations, stored_weights, wmem_bases
-from hascodesign.errors import FaultProfileError, ModelError
-from hascodesign.plan import Rom
-from hascodesign.render.rom import pack_words, threshold_stages, value_bits
-from hascodesign.resources import share
-from hascodesign.types import (
+from hascodesign.common.shipped import share
+from hascodesign.contract.array import (
+    k_order,
+    site_masks,
+    step_activations,
+    stored_weights,
+    wmem_bases,
+)
+from hascodesign.contract.build import Rom
+from hascodesign.contract.errors import FaultProfileError, ModelError
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -33,6 +38,7 @@ from hascodesign.types import (
     Site,
     Thresholds,
 )
+from hascodesign.render.rom import pack_words, threshold_stages, value_bits
 
 PLAIN = ("has_types.h", "has_faults.h", "has_layer.h", "has_layer.cpp", "has_layer_tb.cpp")
 RENDERED = ("has_config.h", "faults.h")

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 import jinja2
 
-from hascodesign.errors import ConfigError
-from hascodesign.resources import share
-from hascodesign.types import Board, Multipliers
+from hascodesign.common.shipped import share
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import Board, Multipliers
 
 # one path component, and a whole identifier: nothing that Tcl, make or a shell reads as its own
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")

@@ -1,6 +1,6 @@
 """The memories of the build: weights in map order, row map, biases, thresholds.
 
-Every memory is one :class:`~hascodesign.plan.Rom`; ``rom_files`` writes each as ``.mem``,
+Every memory is one :class:`~hascodesign.contract.build.Rom`; ``rom_files`` writes each as ``.mem``,
 ``.coe`` and ``.h`` beside a manifest. The RTL and the HLS C++ take the widths from here.
 """
 
@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hascodesign.array import k_order, stored_weights
-from hascodesign.errors import ModelError, ScheduleError
-from hascodesign.plan import Rom
-from hascodesign.render.rom_format import check_rom_files, mem_words, rom_files
-from hascodesign.types import (
+from hascodesign.contract.array import k_order, stored_weights
+from hascodesign.contract.build import Rom
+from hascodesign.contract.errors import ModelError, ScheduleError
+from hascodesign.contract.types import (
     ArraySpec,
     IntArray,
     IntegerNetwork,
@@ -23,6 +22,7 @@ from hascodesign.types import (
     Schedule,
     Thresholds,
 )
+from hascodesign.render.rom_format import check_rom_files, mem_words, rom_files
 
 __all__ = [
     "bias_bits",

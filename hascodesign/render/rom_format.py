@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hascodesign.errors import ConfigError
-from hascodesign.plan import Rom
+from hascodesign.contract.build import Rom
+from hascodesign.contract.errors import ConfigError
 
 MANIFEST = "roms/manifest.json"
 SIGNED_CONTENT = frozenset({"bias", "thresholds"})

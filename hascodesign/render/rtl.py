@@ -9,11 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hascodesign.errors import ConfigError
-from hascodesign.render import rtl_faults
-from hascodesign.render.rom import bias_bits, row_bits, threshold_stages, value_bits
-from hascodesign.resources import share
-from hascodesign.types import (
+from hascodesign.common.shipped import share
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import (
     MULTIPLIERS,
     ArraySpec,
     FaultProfile,
@@ -24,6 +22,8 @@ from hascodesign.types import (
     Shift,
     Thresholds,
 )
+from hascodesign.render import rtl_faults
+from hascodesign.render.rom import bias_bits, row_bits, threshold_stages, value_bits
 
 COLUMN_BITS = 24  # of the column counter: 16.7 million columns a run
 MAX_PIPELINE = 5  # register stages in a PE

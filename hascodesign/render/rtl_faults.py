@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hascodesign import array
-from hascodesign.array import SiteMasks
-from hascodesign.types import ArraySpec, Fault, FaultProfile, IntArray, Site
+from hascodesign.contract import array
+from hascodesign.contract.array import SiteMasks
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray, Site
 
 
 def sites_of(spec: ArraySpec) -> tuple[Site, ...]:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, RowMap, Schedule
 from hascodesign.report.plots import GREEN, GREY, INK, ORANGE, PURPLE, RED, WIDE, style, to_svg
-from hascodesign.types import ArraySpec, Fault, FaultProfile, RowMap, Schedule
 
 MOST_PES = 64  # columns that can still be read
 MOST_PASSES = 8  # of one layer

@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from hascodesign.contract.results import Accuracy
 from hascodesign.report.record import FRONT, FlowResult, describe
-from hascodesign.results import Accuracy
 
 VERSION = 1
 

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from hascodesign.contract.results import Front, SearchResult
 from hascodesign.report.record import ACCURACIES, FRONT, FlowResult
-from hascodesign.results import Front, SearchResult
 
 # chosen to stand out on white and on near-black alike
 GREEN, BLUE, ORANGE, RED, PURPLE, GREY = (

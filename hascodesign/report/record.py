@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from hascodesign.recovery import recovery
-from hascodesign.results import (
+from hascodesign.contract.results import (
     Accuracy,
     Masking,
     Resources,
     SearchResult,
+    StepRecord,
     Verification,
     WholeImages,
+    recovery,
 )
-from hascodesign.steps import StepRecord
-from hascodesign.types import Board, Equivalence, Fault, FaultProfile, IntegerNetwork
+from hascodesign.contract.types import Board, Equivalence, Fault, FaultProfile, IntegerNetwork
 
 #: Accuracies in the order they are shown, with the words for people.
 ACCURACIES: Mapping[str, str] = MappingProxyType(

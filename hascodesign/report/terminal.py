@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hascodesign.contract.results import WholeImages
 from hascodesign.report.record import (
     ACCURACIES,
     FlowResult,
@@ -13,7 +14,6 @@ from hascodesign.report.record import (
     power_words,
     timing_words,
 )
-from hascodesign.results import WholeImages
 
 
 def show(console: Console, result: FlowResult) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.schedule.space import LayerSpace, Space
-from hascodesign.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

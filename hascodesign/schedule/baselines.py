@@ -14,12 +14,8 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.termination import NoTermination
 from pymoo.operators.crossover.ox import ox, random_sequence
 
-from hascodesign.array import generator
-from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
-from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
-from hascodesign.schedule.protocols import Evaluator, Progress, silent
-from hascodesign.schedule.space import HEALTHY, Space, make_space
-from hascodesign.types import (
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import (
     ArraySpec,
     Fault,
     FaultProfile,
@@ -29,6 +25,10 @@ from hascodesign.types import (
     MultiplyLayer,
     Schedule,
 )
+from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
+from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
+from hascodesign.schedule.protocols import Evaluator, Progress, silent
+from hascodesign.schedule.space import HEALTHY, Space, make_space
 
 STUDY_POPULATION = 20
 STUDY_GENERATIONS = 100

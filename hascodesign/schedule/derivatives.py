@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign import ops
-from hascodesign.engine.kernels_planes import count_passed
-from hascodesign.engine.layer import LayerOnArray
-from hascodesign.engine.planes import Limits, limits_of
-from hascodesign.engine.slots import pe_faults
-from hascodesign.schedule.space import HEALTHY, Space
-from hascodesign.types import (
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import (
     FaultProfile,
     FloatArray,
     IntArray,
@@ -24,6 +19,11 @@ from hascodesign.types import (
     MultiplyLayer,
     Shift,
 )
+from hascodesign.engine.kernels_planes import count_passed
+from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.planes import Limits, limits_of
+from hascodesign.engine.slots import pe_faults
+from hascodesign.schedule.space import HEALTHY, Space
 
 Real = NDArray[np.float32]  # derivatives: an estimate needs no more
 
@@ -55,9 +55,9 @@ class Step:
 
     def pooled(self, codes: NDArray[Any]) -> NDArray[Any]:
         """Map [n, height, width, R] that the next layer takes, of codes [R, N]."""
-        maps = ops.maps_of(self.layer, codes)
+        maps = arithmetic.maps_of(self.layer, codes)
         for pool in self.pools:
-            maps = ops.max_pool(pool, maps)
+            maps = arithmetic.max_pool(pool, maps)
         return maps
 
     def codes_of_class(self, kind: int) -> NDArray[Any]:
@@ -104,7 +104,7 @@ def run(
     maps: NDArray[Any] = codes.astype(np.int16)
     for place, stage in enumerate(stages):
         if isinstance(stage, MaxPool):
-            maps = ops.max_pool(stage, maps)
+            maps = arithmetic.max_pool(stage, maps)
             continue
         slots = space.layers[stage.index]
         on_array = LayerOnArray(
@@ -116,14 +116,16 @@ def run(
             genes = slots.genes(chromosome)
             used = np.flatnonzero(genes < stage.rows)
             kinds[genes[used]] = on_array.slot_classes.reshape(-1)[used]
-        x = ops.columns(stage, maps).astype(np.uint8)  # the low 8 bits of a negative code, too
+        x = arithmetic.columns(stage, maps).astype(
+            np.uint8
+        )  # the low 8 bits of a negative code, too
         acc = on_array.accumulate(np.arange(stage.rows), kinds, x, _counters(x))
         limits = limits_of(stage)
         out = codes_of(stage, limits, acc)
         steps.append(Step(stage, on_array, limits, x, acc, out, _pools_after(stages, place)))
         if stage.index == last:
             break
-        maps = ops.maps_of(stage, out)
+        maps = arithmetic.maps_of(stage, out)
     return steps
 
 
@@ -236,9 +238,9 @@ class Held:
 def _held(step: Step) -> list[Held]:
     """Of every pool of a step."""
     found = []
-    maps = ops.maps_of(step.layer, step.codes) if step.pools else step.codes
+    maps = arithmetic.maps_of(step.layer, step.codes) if step.pools else step.codes
     for pool in step.pools:
-        pooled = ops.max_pool(pool, maps)
+        pooled = arithmetic.max_pool(pool, maps)
         left = np.ones(pooled.shape, dtype=bool)
         places = []
         for y in range(pool.kernel[0]):

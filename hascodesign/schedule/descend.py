@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.schedule.assign import assign
 from hascodesign.schedule.fitness import Fitness, SearchStopped
 from hascodesign.schedule.genetic import evolve, first_population
@@ -14,7 +15,6 @@ from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import Moves, neighbours
 from hascodesign.schedule.space import Space
 from hascodesign.schedule.surrogate import LogitModel
-from hascodesign.types import FloatArray, IntArray
 
 MOVES = 1024  # swaps that one step looks at, the most promising where there are more
 DESCENTS = 6  # from the best of the genetic run on the model

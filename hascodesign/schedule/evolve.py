@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from hascodesign.array import generator, identity_schedule
-from hascodesign.results import Baseline, SearchResult
+from hascodesign.contract.array import generator, identity_schedule
+from hascodesign.contract.results import Baseline, SearchResult
+from hascodesign.contract.types import FaultProfile, FloatArray, IntArray, IntegerNetwork, Schedule
 from hascodesign.schedule.assign import separable_cost
 from hascodesign.schedule.descend import large, propose
 from hascodesign.schedule.fitness import Candidate, SearchStopped
@@ -20,7 +21,6 @@ from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
 from hascodesign.schedule.prepare import Run, prepare, split
 from hascodesign.schedule.protocols import Evaluator, Progress, silent
-from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork, Schedule
 
 __all__ = ["SearchOptions", "judge_given", "search"]
 

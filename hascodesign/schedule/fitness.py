@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hascodesign import interrupt
+from hascodesign.common import interrupt
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.schedule.protocols import Evaluator, Progress, silent
 from hascodesign.schedule.space import Space
-from hascodesign.types import FloatArray, IntArray
 
 CHUNK = 8  # candidates judged together: bounds how late a stop is noticed
 

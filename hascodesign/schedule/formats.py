@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from hascodesign.array import least_passes, wmem_words
-from hascodesign.errors import ScheduleError
-from hascodesign.types import (
+from hascodesign.contract.array import least_passes, wmem_words
+from hascodesign.contract.errors import ScheduleError
+from hascodesign.contract.types import (
     ArraySpec,
     IntArray,
     IntegerNetwork,

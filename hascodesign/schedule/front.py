@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from hascodesign.array import layer_passes, least_passes
-from hascodesign.results import Front, FrontPoint, Objective, SearchResult
+from hascodesign.contract.array import layer_passes, least_passes
+from hascodesign.contract.results import Front, FrontPoint, Objective, SearchResult
+from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule
 from hascodesign.schedule import evolve
 from hascodesign.schedule.individuals import (
     FrontJudge,
@@ -29,7 +30,6 @@ from hascodesign.schedule.protocols import Evaluator, Pictured, Progress, silent
 from hascodesign.schedule.rebuild import rebuilt
 from hascodesign.schedule.space import make_space
 from hascodesign.schedule.spare import divide_passes
-from hascodesign.types import FaultProfile, IntegerNetwork, Schedule
 
 SHARES = 4  # numbers of spare passes that maps are found layer by layer for
 ALGORITHM = "assignment + loss model + pymoo GA + swap polish, then pymoo NSGA-II with passes"

@@ -8,6 +8,7 @@ import numpy as np
 from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.core.termination import NoTermination
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.schedule.fitness import Fitness
 from hascodesign.schedule.operators import (
     Canonical,
@@ -20,7 +21,6 @@ from hascodesign.schedule.operators import (
 )
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.space import Space
-from hascodesign.types import FloatArray, IntArray
 
 
 def first_population(

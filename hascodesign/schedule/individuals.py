@@ -14,15 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from hascodesign import interrupt
-from hascodesign.array import layer_passes
-from hascodesign.results import Objective
+from hascodesign.common import interrupt
+from hascodesign.contract.array import layer_passes
+from hascodesign.contract.results import Objective
+from hascodesign.contract.types import (
+    FloatArray,
+    IntArray,
+    IntegerNetwork,
+    RowMap,
+    Schedule,
+    frozen,
+)
 from hascodesign.schedule.fitness import CHUNK, SearchStopped
 from hascodesign.schedule.options import ACCURACY
 from hascodesign.schedule.prepare import Run
 from hascodesign.schedule.protocols import Progress
 from hascodesign.schedule.space import LayerSpace
-from hascodesign.types import FloatArray, IntArray, IntegerNetwork, RowMap, Schedule, frozen
 
 
 @dataclass(frozen=True, slots=True)

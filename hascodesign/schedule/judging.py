@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign.contract.types import FloatArray, IntegerNetwork, Schedule
 from hascodesign.engine.loss import cross_entropy
 from hascodesign.schedule.protocols import Evaluator, Judgement, JudgesOnce, Labelled
-from hascodesign.types import FloatArray, IntegerNetwork, Schedule
 
 NORMAL_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.schedule.derivatives import Real, Step
 from hascodesign.schedule.layer_maps import around, assigned, losses_of
-from hascodesign.types import FloatArray, IntArray
 
 BYTES = 192 << 20  # of the table; more rows and kinds leave room for fewer images
 FEWEST_IMAGES, MOST_IMAGES = 64, 256
@@ -78,7 +78,7 @@ def pair_of(
     nothing = sums(np.zeros((inputs, 1), dtype=np.int64))[:, :, 0]
     terms = np.empty((rows, len(codes), classes, kinds, kept), dtype=np.float32)
     for kind, maps in enumerate(codes):
-        columns = ops.columns(last.layer, maps[:kept]).astype(np.int64)
+        columns = arithmetic.columns(last.layer, maps[:kept]).astype(np.int64)
         for row in range(rows):
             alone = np.zeros_like(columns)
             alone[row::rows] = columns[row::rows]

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.engine.loss import MOST
 from hascodesign.schedule.derivatives import Real
 from hascodesign.schedule.space import LayerSpace
-from hascodesign.types import FloatArray, IntArray
 
 SWEEPS = 200  # at most
 AT_ONCE = 64  # moves of one sweep

@@ -11,12 +11,12 @@ from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
 from pymoo.core.termination import NoTermination
 
-from hascodesign.array import generator
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import IntArray, Schedule
 from hascodesign.schedule.fitness import SearchStopped
 from hascodesign.schedule.individuals import FrontJudge, Individuals
 from hascodesign.schedule.operators import MapCrossover, SameResult, SwapMutation
 from hascodesign.schedule.options import SearchOptions
-from hascodesign.types import IntArray, Schedule
 
 GENERATIONS = 200  # at most; the evaluations end it sooner
 PLATEAU = 15  # generations without a new point that end it

@@ -13,9 +13,9 @@ from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 
+from hascodesign.contract.types import BoolArray, FloatArray, IntArray
 from hascodesign.schedule.fitness import Fitness
 from hascodesign.schedule.space import LayerSpace, Space
-from hascodesign.types import BoolArray, FloatArray, IntArray
 
 
 class ScheduleProblem(Problem):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hascodesign.errors import ConfigError
-from hascodesign.results import OBJECTIVES, Objective
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.results import OBJECTIVES, Objective
 
 ACCURACY: Objective = "accuracy"
 

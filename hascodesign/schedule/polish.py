@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.schedule.fitness import CHUNK, Candidate, Fitness
 from hascodesign.schedule.space import LayerSpace, Space
-from hascodesign.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

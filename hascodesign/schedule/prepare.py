@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hascodesign.array import generator
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.schedule.assign import Assignment, assign
 from hascodesign.schedule.baselines import rule_costs
@@ -19,7 +20,6 @@ from hascodesign.schedule.rebuild import rebuilt
 from hascodesign.schedule.space import Space, make_space
 from hascodesign.schedule.spare import budget, spread_passes
 from hascodesign.schedule.surrogate import LogitModel, make_model, pairs_of
-from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
 
 EXACT_PAIRS = 512  # rows times classes up to which every cost is evaluated exactly
 MOST_PAIRS = 100_000  # rows times kinds of slots up to which each is costed at all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from hascodesign.types import FloatArray, IntArray, Schedule
+from hascodesign.contract.types import FloatArray, IntArray, Schedule
 
 Progress = Callable[[str, int, int], None]  # what, done, total
 

@@ -23,14 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hascodesign import ops
+from hascodesign.contract import arithmetic
+from hascodesign.contract.types import (
+    FaultProfile,
+    FloatArray,
+    IntArray,
+    IntegerNetwork,
+    MultiplyLayer,
+)
 from hascodesign.engine.loss import SHARPNESS
 from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.last_two import Pair, descend_pair, pair_of
 from hascodesign.schedule.layer_maps import Quadratic, least_loss, least_square, room, spread
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
 from hascodesign.schedule.threads import in_order
-from hascodesign.types import FaultProfile, FloatArray, IntArray, IntegerNetwork, MultiplyLayer
 
 IMAGES = 768  # looked at, at most
 BYTES = 256 << 20  # of one layer's errors; more rows and kinds leave room for fewer images
@@ -193,7 +199,9 @@ def _errors(space: Space, step: Step, clean: Step, above: MultiplyLayer, root: R
     kept = max(1, min(len(wanted), BYTES // (4 * layer.rows * kinds * length)))
     vectors = np.empty((kinds, layer.rows, kept * length), dtype=np.float32)
     for kind, codes in enumerate(_on_kinds(layer, space, step)):
-        error = ops.columns(above, step.pooled(codes)[:kept] - wanted[:kept]).astype(np.float32)
+        error = arithmetic.columns(above, step.pooled(codes)[:kept] - wanted[:kept]).astype(
+            np.float32
+        )
         for row in range(layer.rows):
             mine = slice(row, None, layer.rows)  # its channel, at every place of the kernel
             vectors[kind, row] = (weights[:, mine] @ error[mine]).reshape(-1)

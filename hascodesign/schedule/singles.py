@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork
 from hascodesign.engine.network import Assignment
 from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.engine.rows import compute
 from hascodesign.schedule.derivatives import Real
 from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
-from hascodesign.types import FaultProfile, IntArray, IntegerNetwork
 
 RUNS = 800  # of a layer, at most
 WORK = 3e10  # multiply-accumulates of all its runs, at most

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hascodesign.array import least_passes, site_masks
-from hascodesign.types import (
+from hascodesign.contract.array import least_passes, site_masks
+from hascodesign.contract.types import (
     ArraySpec,
     FaultProfile,
     IntArray,

@@ -13,13 +13,13 @@ from itertools import product
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hascodesign.array import layer_passes
+from hascodesign.contract.array import layer_passes
+from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork
 from hascodesign.engine.loss import judge
 from hascodesign.schedule.layer_maps import room
 from hascodesign.schedule.rebuild import DAMPINGS, GRAM_BYTES, IMAGES, Clean, gram_bytes
 from hascodesign.schedule.singles import Singles
 from hascodesign.schedule.space import Space, make_space
-from hascodesign.types import FaultProfile, IntArray, IntegerNetwork
 
 POINTS = 4  # numbers of passes at which a layer is tried, at most
 SURE = 1e-4  # nats; a spare pass that wins less is not taken

@@ -14,19 +14,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from hascodesign import files, interrupt
-from hascodesign.array import identity_schedule
-from hascodesign.config import board_config, load_config
+from hascodesign.common import files, interrupt
+from hascodesign.common.display import Display
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.types import FaultProfile, Schedule
 from hascodesign.engine.network import Evaluator
-from hascodesign.pipeline import Flow
-from hascodesign.request import Request
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request
+from hascodesign.flow.store import StepStore
 from hascodesign.schedule import baselines, evolve, prepare
 from hascodesign.schedule.descend import large
 from hascodesign.schedule.protocols import silent
 from hascodesign.schedule.space import make_space
-from hascodesign.steps import StepStore
-from hascodesign.types import FaultProfile, Schedule
-from hascodesign.ui import Display
 
 SEARCH = "search"
 GENETIC = "genetic"

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from scipy.stats import wilcoxon
 
-from hascodesign.files import usable_folder, write_atomic
-from hascodesign.recovery import LEAST_POINTS
-from hascodesign.stats import mean_interval
+from hascodesign.common.files import usable_folder, write_atomic
+from hascodesign.common.stats import mean_interval
+from hascodesign.contract.results import LEAST_POINTS
+from hascodesign.contract.types import FloatArray
 from hascodesign.study.baselines import (
     EXTRA_HARDWARE,
     METHODS,
@@ -26,7 +27,6 @@ from hascodesign.study.baselines import (
     BaselinesResult,
     Outcome,
 )
-from hascodesign.types import FloatArray
 
 TEST = "Wilcoxon signed-rank test, two-sided, paired by profile, ties dropped"
 _COLOURS = {"plain": "#d64550", SEARCH: "#2a9d6f"}

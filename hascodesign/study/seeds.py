@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hascodesign import codec, files
-from hascodesign.pipeline import Flow
-from hascodesign.recovery import LEAST_POINTS, recovery
-from hascodesign.request import Request, content
-from hascodesign.results import SearchResult
-from hascodesign.steps import StepStore, source_digest
-from hascodesign.ui import Display
+from hascodesign.common import files, records
+from hascodesign.common.display import Display
+from hascodesign.contract.results import LEAST_POINTS, SearchResult, recovery
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request, content
+from hascodesign.flow.store import StepStore, source_digest
 
 TIMES = 10  # how much longer the long search is
 
@@ -170,7 +169,7 @@ def _line(row: SeedRow) -> str:
 
 def _key(request: Request) -> str:
     inputs = (request.config.model_dump(), content(request.data))
-    return codec.digest("seed row", source_digest(), *inputs)
+    return records.digest("seed row", source_digest(), *inputs)
 
 
 def _stored(request: Request, *, ten_times: bool) -> SeedRow | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from hascodesign.files import write_atomic
-from hascodesign.stats import mean_interval
+from hascodesign.common.files import write_atomic
+from hascodesign.common.stats import mean_interval
 from hascodesign.study.seeds import SeedRow
 
 #: Recovery is averaged over profiles that cost the plain order at least this, in points.

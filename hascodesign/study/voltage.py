@@ -11,17 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hascodesign import array, files, stats
-from hascodesign.errors import ConfigError
+from hascodesign.common import files, stats
+from hascodesign.common.display import Display
+from hascodesign.common.interrupt import whole
+from hascodesign.contract import array
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.results import Accuracy
+from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel
-from hascodesign.interrupt import whole
-from hascodesign.pipeline import Flow
-from hascodesign.request import Request
-from hascodesign.results import Accuracy
-from hascodesign.steps import StepStore
-from hascodesign.types import ArraySpec, FaultProfile, Schedule
-from hascodesign.ui import Display
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request
+from hascodesign.flow.store import StepStore
 
 #: Volts, from above the first modelled fault to the lowest at which the measured board answered.
 VOLTAGES = (0.64, 0.62, 0.60, 0.59, 0.58, 0.57, 0.56, 0.55, 0.54, 0.53)

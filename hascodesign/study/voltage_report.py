@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from hascodesign import files
+from hascodesign.common import files
+from hascodesign.contract.results import Accuracy
 from hascodesign.faults.power import PowerModel
 from hascodesign.faults.voltage import BRAM_CURVE, LOGIC_CURVE
-from hascodesign.results import Accuracy
 from hascodesign.study.voltage import ALLOWED, GOAL, MEASURED, MODELLED, Sweep, VoltageResult
 
 _ORDERS = {"plain": ("plain order", "#d64550"), "scheduled": ("schedule", "#2a9d6f")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hascodesign.types import BoolArray, IntArray, IntegerNetwork, MultiplyLayer
+from hascodesign.contract.types import BoolArray, IntArray, IntegerNetwork, MultiplyLayer
 from hascodesign.verify.coverage import Excitation
 
 TARGET = 32  # columns of a layer that fits the cycle budget

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import array, ops
-from hascodesign.engine import gemm
-from hascodesign.errors import ConfigError, StepFailed
-from hascodesign.files import read_arrays
-from hascodesign.plan import BuildPlan
-from hascodesign.resources import share
-from hascodesign.types import (
+from hascodesign.common.files import read_arrays
+from hascodesign.common.shipped import share
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError, StepFailed
+from hascodesign.contract.types import (
     FaultProfile,
     IntArray,
     IntegerNetwork,
@@ -27,6 +26,7 @@ from hascodesign.types import (
     Schedule,
     frozen,
 )
+from hascodesign.engine import gemm
 from hascodesign.verify import simulate
 
 FIRST = 5  # mismatches that are shown
@@ -75,7 +75,7 @@ def expected(
     network: IntegerNetwork,
     schedule: Schedule,
     profile: FaultProfile,
-    codes: ops.Codes,
+    codes: arithmetic.Codes,
     on_chip: Sequence[bool],
 ) -> dict[str, IntArray]:
     """The job of a core bench: images, what the engine gives at every layer, streamed weights.
@@ -92,21 +92,21 @@ def expected(
     """
     bases = array.wmem_bases(network, schedule)
 
-    def accumulate(layer: MultiplyLayer, activations: ops.Codes) -> IntArray:
+    def accumulate(layer: MultiplyLayer, activations: arithmetic.Codes) -> IntArray:
         row_map, base = schedule.layers[layer.index], bases[layer.index]
         return gemm.accumulate(profile, layer, row_map, activations, wmem_base=base)
 
     job: dict[str, IntArray] = {"codes": np.asarray(codes, np.int64).reshape(len(codes), -1)}
-    traces = {trace.layer.index: trace for trace in ops.walk(network, codes, accumulate)}
+    traces = {trace.layer.index: trace for trace in arithmetic.walk(network, codes, accumulate)}
     maps, signed = codes, network.input.signed
     for place, stage in enumerate(network.stages):
         if isinstance(stage, MaxPool):
-            maps = ops.max_pool(stage, maps)
+            maps = arithmetic.max_pool(stage, maps)
             job[f"pool_{place}"] = np.asarray(maps, np.int64).reshape(len(codes), -1)
             job[f"signed_pool{place}"] = np.array(signed)
             continue
         trace, signed = traces[stage.index], stage.out_signed
-        maps = ops.maps_of(stage, trace.codes)
+        maps = arithmetic.maps_of(stage, trace.codes)
         job[f"acc_{stage.index}"] = trace.acc.astype(np.int64)
         job[f"out_{stage.index}"] = trace.codes.astype(np.int64)
         job[f"signed_layer{stage.index}"] = np.array(signed)
@@ -122,7 +122,7 @@ def verify_core(
     schedule: Schedule,
     profile: FaultProfile,
     plan: BuildPlan,
-    codes: ops.Codes,
+    codes: arithmetic.Codes,
     *,
     work: Path,
     faults: bool,
@@ -241,7 +241,7 @@ def _compare(
         image_cycles=int(got["image_cycles"]),
         cycles=int(got["cycles"]),
         seconds=seconds,
-        classes=frozen(ops.classify(got["logits"])),
+        classes=frozen(arithmetic.classify(got["logits"])),
     )
 
 

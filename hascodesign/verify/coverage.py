@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from hascodesign import array
-from hascodesign.array import SiteMasks
-from hascodesign.results import FaultCoverage
-from hascodesign.types import BoolArray, Fault, FaultProfile, IntArray, MultiplyLayer, RowMap
+from hascodesign.contract import array
+from hascodesign.contract.array import SiteMasks
+from hascodesign.contract.results import FaultCoverage
+from hascodesign.contract.types import (
+    BoolArray,
+    Fault,
+    FaultProfile,
+    IntArray,
+    MultiplyLayer,
+    RowMap,
+)
 from hascodesign.verify.replay import Replay
 
 BLOCK = 4_000_000  # partial sums held at once

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hascodesign import array, ops
-from hascodesign.engine import gemm
-from hascodesign.types import (
+from hascodesign.contract import arithmetic, array
+from hascodesign.contract.types import (
     FaultProfile,
     IntArray,
     IntegerNetwork,
@@ -17,6 +16,7 @@ from hascodesign.types import (
     RowMap,
     Schedule,
 )
+from hascodesign.engine import gemm
 from hascodesign.verify import columns
 from hascodesign.verify.coverage import Excitation, excitation
 from hascodesign.verify.vectors import Vectors
@@ -38,7 +38,7 @@ def expectations(
     network: IntegerNetwork,
     schedule: Schedule,
     profile: FaultProfile,
-    codes: ops.Codes,
+    codes: arithmetic.Codes,
     cycle_budget: int,
     on_chip: Sequence[bool] | None,
 ) -> tuple[dict[str, list[Vectors]], list[Excitation]]:
@@ -99,11 +99,14 @@ def _layers(
 
 
 def _trace(
-    network: IntegerNetwork, profile: FaultProfile, codes: ops.Codes, layers: Sequence[_Layer]
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    codes: arithmetic.Codes,
+    layers: Sequence[_Layer],
 ) -> Iterator[Vectors]:
     """The engine's run of the network, kept at the candidate columns."""
 
-    def accumulate(layer: MultiplyLayer, activations: ops.Codes) -> IntArray:
+    def accumulate(layer: MultiplyLayer, activations: arithmetic.Codes) -> IntArray:
         item = layers[layer.index]
         return gemm.accumulate(
             profile,
@@ -114,7 +117,7 @@ def _trace(
             wmem_base=item.base,
         )
 
-    for item, trace in zip(layers, ops.walk(network, codes, accumulate), strict=True):
+    for item, trace in zip(layers, arithmetic.walk(network, codes, accumulate), strict=True):
         yield Vectors(
             item.layer,
             item.row_map,

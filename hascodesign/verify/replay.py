@@ -11,11 +11,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign import array
+from hascodesign.contract import array
+from hascodesign.contract.types import (
+    BoolArray,
+    Fault,
+    FaultProfile,
+    IntArray,
+    MultiplyLayer,
+    RowMap,
+    Site,
+)
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.reference import GOLDEN, WORD, transient_bits
 from hascodesign.engine.slots import pe_faults
-from hascodesign.types import BoolArray, Fault, FaultProfile, IntArray, MultiplyLayer, RowMap, Site
 
 Entries = Sequence[tuple[int, Fault]]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hascodesign import ops
-from hascodesign.errors import StepFailed
-from hascodesign.plan import BuildPlan
-from hascodesign.results import LayerVerification, Mismatch, Verification
-from hascodesign.types import FaultProfile, IntArray, IntegerNetwork, RowMap, Schedule
+from hascodesign.contract import arithmetic
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import StepFailed
+from hascodesign.contract.results import LayerVerification, Mismatch, Verification
+from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork, RowMap, Schedule
 from hascodesign.verify import simulate
 from hascodesign.verify.coverage import coverage
 from hascodesign.verify.expect import expectations
@@ -33,7 +33,7 @@ def verify(
     schedule: Schedule,
     profile: FaultProfile,
     plan: BuildPlan,
-    codes: ops.Codes,
+    codes: arithmetic.Codes,
     *,
     work: Path,
     simulator: str = "icarus",

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from hascodesign.errors import ConfigError, StepFailed, ToolNotFound
-from hascodesign.files import read_arrays
-from hascodesign.plan import BuildPlan
-from hascodesign.resources import share
-from hascodesign.types import IntArray, frozen
+from hascodesign.common.files import read_arrays
+from hascodesign.common.shipped import share
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError, StepFailed, ToolNotFound
+from hascodesign.contract.types import IntArray, frozen
 
 SIMULATORS = ("icarus", "verilator")
 # Icarus and Verilator go on after a memory file that is missing, short, long or malformed

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.types import FaultProfile, IntArray, MultiplyLayer, RowMap
 from hascodesign.engine import reference
-from hascodesign.types import FaultProfile, IntArray, MultiplyLayer, RowMap
 
 KEYS = (
     "weights",

@@ -1,0 +1,1 @@
+"""Boards, their capacity, and the tools that synthesise for them."""

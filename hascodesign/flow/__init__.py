@@ -1,0 +1,1 @@
+"""The flow: its steps, their store, and what is delivered."""

@@ -1,0 +1,387 @@
+"""The flow: the one place that knows the order of the steps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hascodesign.board.boards import find
+from hascodesign.board.capacity import check_array, weights_on_chip, words_allowed
+from hascodesign.common import files, records
+from hascodesign.common.display import Display
+from hascodesign.common.interrupt import whole
+from hascodesign.contract import arithmetic
+from hascodesign.contract import array as arrays
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError, HascodesignError
+from hascodesign.contract.results import (
+    Accuracy,
+    Resources,
+    SearchResult,
+    Verification,
+    WholeImages,
+)
+from hascodesign.contract.types import (
+    ArraySpec,
+    Board,
+    Dataset,
+    Equivalence,
+    FaultProfile,
+    IntegerNetwork,
+    Schedule,
+    Split,
+)
+from hascodesign.faults import commands, generate, voltage
+from hascodesign.faults import formats as fault_formats
+from hascodesign.faults.profile import check
+from hascodesign.flow import judging
+from hascodesign.flow.request import Request, content, is_user_model, size
+from hascodesign.flow.store import StepStore
+
+if TYPE_CHECKING:
+    from hascodesign.models.load import Loaded
+
+#: Largest distance of a float64 logit from its integer, in steps of one.
+LOGIT_RESIDUAL = 1e-6
+NOMINAL_VOLTS = 1.0
+#: Folders that a flow renders.
+OUTPUTS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
+
+
+class Flow:
+    """load -> integerise -> faults -> schedule -> judge -> render -> verify -> estimate.
+
+    Each step is a property: asking for one runs, or reads back, all that it needs.
+    """
+
+    def __init__(self, request: Request, store: StepStore, display: Display) -> None:
+        self.request = request
+        self.config = request.config
+        self.store = store
+        self.display = display
+
+    def share_model(self, other: Flow) -> None:
+        """Take model, data and integer graph from a flow that differs in its seed only."""
+        self.dataset, self.integers = other.dataset, other.integers
+
+    # ------------------------------------------------------------------------------- set-up
+
+    @cached_property
+    def board(self) -> Board:
+        """The board's record."""
+        return find(self.config.board)
+
+    @cached_property
+    def given_profile(self) -> FaultProfile | None:
+        """The user's own profile, checked; None where one has to be drawn or derived."""
+        path = self.request.faults
+        if path is None or self.derived:
+            return None
+        return fault_formats.read(path)
+
+    @property
+    def derived(self) -> bool:
+        """Whether the profile follows from cells, probabilities or a measured list."""
+        path = self.request.faults
+        if self.request.voltage is not None:
+            return True
+        return path is not None and (path.is_dir() or path.suffix == ".npy")
+
+    @cached_property
+    def array(self) -> ArraySpec:
+        """The array: the profile's where one is given, else the configured one."""
+        spec = self.config.array.spec()
+        if self.given_profile is not None:
+            given = self.given_profile.array
+            if replace(given, wmem_depth=0) != spec:
+                raise ConfigError(
+                    f"{self.request.faults}: the profile's array must be the flow's, {size(spec)},"
+                    f" not {size(given)}; name it with --pe, --simd and the --*-bits options"
+                )
+            spec = given
+        check_array(spec, self.board, self.config.render.multipliers)
+        return spec
+
+    # -------------------------------------------------------------------------------- steps
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The Brevitas model itself; only the steps that need it import torch."""
+        from hascodesign.models import load  # noqa: PLC0415  (torch takes seconds to import)
+
+        model, request = self.config.model, self.request
+        if is_user_model(model):
+            if request.data is None:
+                raise ConfigError(f"--model {model} needs --data: an .npz or a folder of IDX files")
+            return load.load_user(model, request.checkpoint, request.data)
+        if request.checkpoint is not None:
+            raise ConfigError(f"--checkpoint goes with --model file.py:factory, not with {model}")
+        return load.load_bundled(model, request.data, request.cache, self.display.progress)
+
+    @cached_property
+    def model_inputs(self) -> tuple[Any, ...]:
+        """All that the model and its data depend on."""
+        model = self.config.model
+        source: tuple[Path | None, ...] = (self.request.checkpoint, self.request.data)
+        if is_user_model(model):
+            source = (Path(model.rpartition(":")[0]), *source)
+        return (model, *(content(path) for path in source))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Step load."""
+        return self.store.run("load", self.model_inputs, lambda: self.loaded.dataset)
+
+    @cached_property
+    def integers(self) -> tuple[IntegerNetwork, Equivalence]:
+        """Step integerise."""
+        spec = self.array
+        record = self.store.run("integerise", (*self.model_inputs, spec), self._integerise)
+        return record[0], record[1]
+
+    def _integerise(self) -> tuple[IntegerNetwork, Equivalence]:
+        from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)
+
+        shape = self.dataset.heldout.images.shape[1:]
+        loaded = self.loaded
+        network = integer.integerise(
+            loaded.model, loaded.name, (shape[0], shape[1], shape[2]), self.array.acc_bits
+        )
+        arrays.check_widths(network, self.array)
+        equivalence = integer.compare(
+            loaded.model, network, self.dataset.heldout, self.array.acc_bits
+        )
+        if equivalence.total or equivalence.logit_residual >= LOGIT_RESIDUAL:
+            raise HascodesignError(
+                f"integer graph must equal Brevitas code for code: {equivalence.total} differ,"
+                f" logits by {equivalence.logit_residual:.1e} of a step"
+            )
+        return network, equivalence
+
+    @property
+    def network(self) -> IntegerNetwork:
+        """The integer graph."""
+        return self.integers[0]
+
+    @cached_property
+    def profile(self) -> FaultProfile:
+        """Step faults."""
+        inputs = (self.array, self.config.seed, self.config.faults.model_dump(), self.network_words)
+        source = (self.request.voltage, content(self.request.faults))
+        return self.store.run("faults", (*inputs, self.given_profile, source), self._faults)
+
+    def _derived(self) -> FaultProfile:
+        spec, path = replace(self.array, wmem_depth=self.network_words), self.request.faults
+        volts, seed = self.request.voltage, self.config.seed
+        if path is not None:
+            options = commands.LoadOptions(spec, volts, seed=seed)
+            return check(commands.load(path, options), words=self.network_words)
+        cells = voltage.draw_cells(spec, arrays.generator(seed, "cells"), seed=seed)
+        return voltage.at_voltage(cells, NOMINAL_VOLTS if volts is None else volts)
+
+    def _faults(self) -> FaultProfile:
+        if self.derived:
+            return self._derived()
+        if self.given_profile is not None:
+            return check(self.given_profile, words=self.network_words)
+        drawn, spec = self.config.faults, replace(self.array, wmem_depth=self.network_words)
+        rng = arrays.generator(self.config.seed, "faults")
+        return generate.by_area(
+            spec,
+            rng,
+            faulty_pes=drawn.faulty_pes,
+            faults_per_pe=drawn.faults_per_pe,
+            weights=drawn.site_area or None,
+            bits=drawn.bits,
+            seed=self.config.seed,
+        )
+
+    @cached_property
+    def network_words(self) -> int:
+        """Words of each weight bank that the network may take, spare passes included."""
+        words, chosen = arrays.wmem_words(self.network, self.array), self.config.schedule
+        spare = (chosen.extra_passes, chosen.spare_passes)
+        allowed = words_allowed(self.network, self.array, *spare)
+        front = len(chosen.objectives) > 1
+        return max(allowed, words * (1 + max(1, chosen.extra_passes))) if front else allowed
+
+    @cached_property
+    def search(self) -> SearchResult:
+        """Step schedule."""
+        given = None
+        if self.request.schedule is not None:
+            given = files.read_input(self.request.schedule, "schedule")
+        options = self.config.schedule.model_dump()
+        inputs = (self.network, self.profile, self.config.seed, options, given)
+        data = records.digest(self.dataset.calibration)
+        return self.store.run(
+            "schedule", (*inputs, data), lambda: whole(lambda: self._search(given))
+        )
+
+    def search_longer(self, times: int) -> SearchResult:
+        """A search of so many times the size, started anew and not stored."""
+        return whole(lambda: self._search(None, times))
+
+    def _search(self, given: bytes | None, times: int = 1) -> SearchResult:
+        from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
+        from hascodesign.schedule import evolve, front  # noqa: PLC0415
+        from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+
+        evaluator = self.evaluator(self.dataset.calibration, Evaluator)
+        chosen = self.config.schedule
+        options = evolve.SearchOptions(**chosen.model_dump()).longer(times)
+        arguments = (self.network, self.profile, evaluator, options, self.config.seed)
+        if given is not None:
+            schedule = schedule_formats.from_json(given, self.network, self.profile.array)
+            return evolve.judge_given(*arguments, schedule, self.display.progress)
+        if len(options.objectives) > 1:
+            from hascodesign.flow import proof  # noqa: PLC0415
+
+            power = proof.power_shares(self.profile)
+            return front.search_front(*arguments, power, self.display.progress)
+        return evolve.search(*arguments, self.display.progress)
+
+    def evaluator(self, split: Split, kind: Any, profile: FaultProfile | None = None) -> Any:
+        """The engine's evaluator of a split under the flow's profile, or another."""
+        codes = arithmetic.quantise(split.images, self.network.input)
+        given = (self.network, profile or self.profile, codes, split.labels)
+        return kind(*given, device=self.request.device)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that is rendered."""
+        return self.search.schedule
+
+    @cached_property
+    def accuracy(self) -> Mapping[str, Accuracy]:
+        """Step judge: every figure on held-out data."""
+        heldout = records.digest(self.dataset.heldout)
+        candidates = {b.name: (b.schedule, b.loss) for b in self.search.baselines}
+        inputs = (self.network, self.profile, self.schedule, candidates, heldout, self.search.front)
+        brevitas = self.integers[1].brevitas_correct
+        return self.store.run("judge", (*inputs, brevitas), self._judge)
+
+    def _judge(self) -> dict[str, Accuracy]:
+        from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
+
+        heldout, brevitas = self.dataset.heldout, self.integers[1].brevitas_correct
+        evaluator = self.evaluator(heldout, Evaluator)
+        judge = (self.network, self.profile.array, self.search, brevitas, len(heldout.labels))
+        return judging.accuracies(evaluator, *judge)
+
+    @cached_property
+    def on_chip(self) -> tuple[bool, ...]:
+        """Per layer: whether its weights are kept in the banks."""
+        from hascodesign.flow import proof  # noqa: PLC0415
+
+        taken = 0 if self.core_refusal else proof.core_ramb18(self.network, self.schedule)
+        return weights_on_chip(self.network, self.schedule, self.array, self.board, taken)
+
+    @cached_property
+    def plan(self) -> BuildPlan:
+        """Step render: every file of the build, in memory."""
+        options = (self.config.render.model_dump(), self.core_refusal)
+        inputs = (self.network, self.schedule, self.profile, self.board, self.on_chip, options)
+        return self.store.run("render", inputs, self._render)
+
+    def _render(self) -> BuildPlan:
+        from hascodesign.flow import proof  # noqa: PLC0415
+        from hascodesign.render import hls, project, rom, rtl  # noqa: PLC0415
+
+        chosen = self.config.render
+        roms = rom.build_roms(self.network, self.schedule, self.on_chip)
+        options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
+        build = (self.network, self.schedule, self.profile)
+        parts = [
+            BuildPlan(proof.verilog(*build, options, core=self.core_refusal is None)),
+            BuildPlan(rom.rom_files(roms)),
+            BuildPlan(
+                hls.render_hls(self.network, self.schedule, roms, self.on_chip, self.profile)
+            ),
+        ]
+        clock = chosen.clock_mhz or self.board.clock_mhz
+        merged = BuildPlan.merge(parts)
+        scripts = project.render_project(
+            self.board,
+            merged.files,
+            clock_mhz=clock,
+            multipliers=chosen.multipliers,
+            top="has_array" if self.core_refusal else "has_core",
+        )
+        parts.append(BuildPlan(scripts))
+        return BuildPlan.merge([*parts, BuildPlan(self.records(self.schedule))])
+
+    @cached_property
+    def core_refusal(self) -> str | None:
+        """Why the accelerator around the array is not built; None where it is."""
+        from hascodesign.flow import proof  # noqa: PLC0415
+
+        chosen = self.config.verify.core_images
+        if chosen == 0:
+            return "--core-images 0"
+        refused = proof.core_refusal(self.network, self.schedule, self.profile)
+        if refused is not None and chosen:
+            raise ConfigError(f"--core-images {chosen}: {refused}")
+        return refused
+
+    def records(self, schedule: Schedule | None) -> dict[str, bytes]:
+        """faults.json and, where there is a schedule, schedule.json."""
+        from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+
+        made = {"faults.json": fault_formats.write_json(self.profile)}
+        if schedule is not None:
+            made["schedule.json"] = schedule_formats.to_json(schedule)
+        return made
+
+    @cached_property
+    def verified(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
+        """Step verify: the plan's own bytes in the simulator, the vectors, whole images."""
+        inputs = (
+            self.plan,
+            self.network,
+            self.schedule,
+            self.profile,
+            records.digest(self.dataset.heldout),
+            self.request.simulator,
+            self.config.verify.model_dump(),
+            self.core_refusal,
+        )
+        record = self.store.run("verify", inputs, self._verify)
+        return record[0], record[1], record[2]
+
+    def _verify(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
+        from hascodesign.flow import proof  # noqa: PLC0415
+
+        work = self.request.out / "sim"
+        shutil.rmtree(work, ignore_errors=True)
+        job = proof.VerifyJob(
+            (self.network, self.schedule, self.profile, self.plan),
+            arithmetic.quantise(self.dataset.heldout.images, self.network.input),
+            self.on_chip,
+            self.config.verify,
+            self.request.simulator,
+            self.core_refusal,
+        )
+        return proof.verify(job, work, self.display)
+
+    @cached_property
+    def resources(self) -> Resources:
+        """Step estimate: yosys on the plan's own bytes."""
+        inputs = (self.plan, self.board, self.on_chip)
+        return self.store.run("estimate", inputs, self._estimate)
+
+    def _estimate(self) -> Resources:
+        from hascodesign.board import synthesis  # noqa: PLC0415
+
+        return synthesis.estimate(
+            self.plan,
+            self.board,
+            self.network,
+            self.on_chip,
+            work=self.request.out / "synth",
+            progress=self.display.progress,
+        )

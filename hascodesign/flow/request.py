@@ -1,0 +1,58 @@
+"""What one call of the flow asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hascodesign.common import files
+from hascodesign.contract.types import ArraySpec
+from hascodesign.flow.config import FlowConfig, Simulator
+from hascodesign.flow.store import STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the flow."""
+
+    config: FlowConfig
+    out: Path
+    cache: Path  # trained models
+    command: str = ""
+    checkpoint: Path | None = None
+    data: Path | None = None
+    faults: Path | None = None
+    voltage: float | None = None  # V; picks from cells with thresholds, drawn where none are given
+    schedule: Path | None = None
+    simulator: Simulator = "icarus"
+    device: str | None = None  # torch device that schedules are judged on; None = the kernels here
+    post_route: bool = False  # time the array on an ECP5 too
+    fresh: bool = False
+    from_step: str | None = None
+    to_step: str = STEPS[-1]
+
+
+def size(spec: ArraySpec) -> str:
+    """The array in words, for a message."""
+    return (
+        f"{spec.pe} PEs x {spec.simd} SIMD, {spec.weight_bits}/{spec.act_bits}/{spec.acc_bits} bit"
+        f" weights/activations/accumulators, {spec.dataflow}"
+    )
+
+
+def is_user_model(model: str) -> bool:
+    """Whether a model's name is file.py:factory."""
+    return ":" in model
+
+
+def content(path: Path | None) -> str | None:
+    """Hash of a file, or of all files in a folder."""
+    if path is None:
+        return None
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file() or file == path:
+            total.update(file.name.encode())
+            total.update(files.read_input(file, "input"))
+    return total.hexdigest()

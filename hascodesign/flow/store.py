@@ -1,0 +1,96 @@
+"""Results of the flow's steps, kept under a hash of all that went in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hascodesign.common import records
+from hascodesign.common.files import write_atomic
+from hascodesign.common.shipped import share
+from hascodesign.contract.results import StepRecord
+
+STEPS = ("load", "integerise", "faults", "schedule", "judge", "render", "verify", "estimate")
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """Hash of the program itself: a step made by other code is never served."""
+    total = hashlib.sha256()
+    package = Path(__file__).resolve().parent.parent
+    folders = (package, share("rtl_templates"), share("sim"), share("flows"))
+    suffixes = {".py", ".v", ".j2", ".toml", ".pt", ""}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            inner = path.relative_to(folder)
+            made = any(part.startswith((".", "__pycache__", "sim_build")) for part in inner.parts)
+            if path.is_file() and not made and path.suffix in suffixes:
+                total.update(inner.as_posix().encode())
+                total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+@dataclass(slots=True)
+class StepStore:
+    """The steps/ folder of one output folder."""
+
+    folder: Path
+    redo: frozenset[str] = frozenset()  # steps that are computed again whatever is stored
+    announce: Callable[[StepRecord], None] | None = None
+    records: list[StepRecord] = field(default_factory=list)
+
+    def run(self, name: str, inputs: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """The step's record: the stored one where code and inputs are the same, else computed.
+
+        Parameters
+        ----------
+        name : one of STEPS.
+        inputs : all that the result depends on; records or plain values.
+        compute : called where nothing fitting is stored.
+        """
+        key = records.digest(name, source_digest(), *inputs)
+        path = self.folder / f"{name}.npz"
+        meta = self.folder / f"{name}.json"
+        stored = None if name in self.redo else _stored(path, meta, key)
+        if stored is not None:
+            record, seconds = stored
+            self._note(name, seconds, cached=True)
+            return record
+        start = time.perf_counter()
+        record = compute()
+        seconds = time.perf_counter() - start
+        content = records.encode(record)
+        # the key goes last: a run killed in between leaves a key that does not fit its content
+        meta.unlink(missing_ok=True)
+        write_atomic(path, content)
+        summary = {
+            "key": key,
+            "seconds": seconds,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        write_atomic(meta, json.dumps(summary, indent=2).encode() + b"\n")
+        self._note(name, seconds, cached=False)
+        return record
+
+    def _note(self, name: str, seconds: float, *, cached: bool) -> None:
+        self.records.append(StepRecord(name, seconds, cached))
+        if self.announce is not None:
+            self.announce(self.records[-1])
+
+
+def _stored(path: Path, meta: Path, key: str) -> tuple[Any, float] | None:
+    try:
+        summary = json.loads(meta.read_bytes())
+        content = path.read_bytes()
+        if summary["key"] != key or summary["sha256"] != hashlib.sha256(content).hexdigest():
+            return None
+        return records.decode(content), float(summary["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None  # absent or damaged: computed again
