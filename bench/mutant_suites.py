@@ -108,7 +108,7 @@ def later_words(profile: FaultProfile, net: IntegerNetwork, schedule: Schedule) 
     taken = {(fault.pe, fault.address) for fault in profile.faults}
     bases, found = array.wmem_bases(net, schedule), list[Fault]()
     for item, base in zip(net.layers[:3], bases[:3], strict=True):
-        steps = -(-item.depth // profile.array.simd)
+        steps = profile.array.steps(item.depth)
         for pe in range(profile.array.pe):
             word = base + steps + pe % steps
             if (pe, word) not in taken:

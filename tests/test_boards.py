@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hascodesign.board import boards, capacity
-from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.array import identity_schedule, layer_words
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import (
     ArraySpec,
@@ -114,13 +114,13 @@ def test_memories_beside_the_weights() -> None:
     net = network(dense(0, 20, 16), dense(1, 10, 20, last=True, bias=-300))
     schedule = identity_schedule(net, ARRAY)
     # one block each: map, bias, direction; four stages of thresholds of 26 bits x 30..240 words
-    assert capacity.control_ramb18(net, schedule, ARRAY) == 3 + 4
+    assert capacity.control_ramb18(net, schedule) == 3 + 4
 
 
 def test_small_network_is_on_chip() -> None:
     net = network(dense(0, 20, 16), dense(1, 10, 20, last=True))
     schedule = identity_schedule(net, ARRAY)
-    assert capacity.bank_words(net, schedule) == (2 * 2, 1 * 3)
+    assert layer_words(net, schedule) == (2 * 2, 1 * 3)
     assert capacity.weights_on_chip(net, schedule, ARRAY, boards.find("pynq-z2")) == (True, True)
 
 
@@ -128,7 +128,7 @@ def test_layers_stay_on_chip_up_to_the_last_block() -> None:
     # one pass each; layer words = depth / 8, so one 18 kbit block per bank holds 512 of them
     net = network(dense(0, 16, 8 * 400), dense(1, 16, 8 * 113), dense(2, 10, 8 * 112, last=True))
     schedule = identity_schedule(net, ARRAY)
-    control = capacity.control_ramb18(net, schedule, ARRAY)
+    control = capacity.control_ramb18(net, schedule)
     one_block_per_bank = dataclasses.replace(
         boards.find("pynq-z2"), bram36=-(-(16 + control) * 100 // 160)
     )

@@ -38,7 +38,7 @@ def test_random_cases_equal_the_reference(case, dataflow):
     row_map = random_map(rng, layer, spec.pe, spare=int(rng.integers(0, 2)))
     order = random_order(rng, layer.depth, spec.simd) if rng.integers(2) else None
     base = int(rng.integers(0, 3))
-    steps = -(-layer.depth // spec.simd) if order is None else len(order)
+    steps = spec.steps(layer.depth) if order is None else len(order)
     faults = random_faults(rng, spec, int(rng.integers(0, 9)), words=base + row_map.passes * steps)
     profile = FaultProfile(spec, faults, seed=int(rng.integers(2**32)))
     x = random_codes(rng, (layer.depth, 5), layer.in_bits, layer.in_signed)

@@ -21,7 +21,6 @@ from hascodesign.faults.formats import (
     write_csv,
     write_json,
 )
-from hascodesign.faults.profile import sites_of, takes_simd
 
 ARRAY = ArraySpec(4, 2, 4, 8, 24, "os", 100)
 PROFILE = FaultProfile(
@@ -118,8 +117,8 @@ def profiles(draw: st.DrawFn) -> FaultProfile:
             faults[(pe,)] = Fault(pe, "dead")
             continue
         for _ in range(draw(integers(0, 3))):
-            site = draw(st.sampled_from(sites_of(array)))
-            simd = draw(integers(0, array.simd - 1)) if takes_simd(array, site) else None
+            site = draw(st.sampled_from(array.sites))
+            simd = draw(integers(0, array.simd - 1)) if array.has_lane(site) else None
             address = draw(integers(0, (array.wmem_depth or 50) - 1)) if site == "wmem" else None
             bit = draw(integers(0, array.site_bits(site) - 1))
             kind = draw(st.sampled_from(["sa0", "sa1", "flip", "transient"]))

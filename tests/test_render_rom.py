@@ -14,6 +14,13 @@ import pytest
 from hascodesign.contract.array import identity_schedule, k_order
 from hascodesign.contract.build import Rom
 from hascodesign.contract.errors import ConfigError, ModelError, ScheduleError
+from hascodesign.contract.memories import (
+    bias_bits,
+    row_bits,
+    threshold_stages,
+    value_bits,
+    weights_name,
+)
 from hascodesign.contract.types import (
     ArraySpec,
     InputQuant,
@@ -26,16 +33,11 @@ from hascodesign.contract.types import (
     frozen,
 )
 from hascodesign.render.rom import (
-    bias_bits,
     build_roms,
     check_rom_files,
     mem_words,
     rom_files,
-    row_bits,
     threshold_node,
-    threshold_stages,
-    value_bits,
-    weights_name,
 )
 from hascodesign.render.rom_format import coe_words, header_words
 

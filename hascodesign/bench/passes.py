@@ -70,7 +70,7 @@ class Case:
     @property
     def at_foot(self) -> bool:
         """Whether the site is the accumulator's register, of which a PE has one."""
-        return self.site == "acc" or (self.site == "psum" and self.dataflow == "os")
+        return not replace(ARRAY, dataflow=self.dataflow).has_lane(self.site)
 
 
 def cases(shares: tuple[int, ...] = SHARES) -> list[Case]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hascodesign.board.boards import GUIDELINE
-from hascodesign.contract.array import k_order, layer_passes, wmem_words
+from hascodesign.contract.array import layer_passes, layer_words, wmem_words
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.memories import bank_depths, control_memories, weight_bits
 from hascodesign.contract.types import (
     ArraySpec,
     Board,
     IntegerNetwork,
     Multipliers,
     Schedule,
-    Thresholds,
 )
 
 # aspect ratios of one 18 kbit block of 7-series and UltraScale+, (bits, words); UG473 table 1-3
@@ -43,15 +41,6 @@ def ramb18(width: int, depth: int) -> int:
     return min(-(-width // bits) * -(-depth // words) for bits, words in _RAMB18)
 
 
-def bank_words(network: IntegerNetwork, schedule: Schedule) -> tuple[int, ...]:
-    """Words that each layer takes in every weight bank: passes * T."""
-    simd = schedule.array.simd
-    return tuple(
-        row_map.passes * len(k_order(layer.depth, simd))
-        for layer, row_map in zip(network.layers, schedule.layers, strict=True)
-    )
-
-
 def words_allowed(
     network: IntegerNetwork, array: ArraySpec, extra_passes: int = 0, spare_passes: float = 0.0
 ) -> int:
@@ -62,28 +51,15 @@ def words_allowed(
     extra_passes : spare passes of every layer.
     spare_passes : spare passes in all, as a share of the least number; any layer may take them.
     """
-    steps = [-(-layer.depth // array.simd) for layer in network.layers]
+    steps = [array.steps(layer.depth) for layer in network.layers]
     least = sum(layer_passes(network, array.pe))
     anywhere = int(spare_passes * least) * max(steps)
     return wmem_words(network, array) + extra_passes * sum(steps) + anywhere
 
 
-def control_ramb18(network: IntegerNetwork, schedule: Schedule, array: ArraySpec) -> int:
+def control_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
     """Blocks of 18 kbit for row map, biases, directions and thresholds of all layers."""
-    rows = sum(layer.rows for layer in network.layers)
-    slots = sum(row_map.passes for row_map in schedule.layers) * array.pe
-    bias_bits = max(2, *(_signed_bits(int(b)) for m in network.layers for b in m.bias))
-    # v = ACC + bias, and one bit more so that "always" and "never" are thresholds too
-    threshold_bits = max(array.acc_bits, bias_bits) + 2
-    stages = max(
-        (m.out_bits for m in network.layers if isinstance(m.output, Thresholds)), default=0
-    )
-    return (
-        ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)
-        + ramb18(bias_bits, rows)
-        + ramb18(1, rows)
-        + sum(ramb18(threshold_bits, rows << stage) for stage in range(stages))
-    )
+    return sum(ramb18(m.width, m.depth) for m in control_memories(network, schedule))
 
 
 def weights_on_chip(
@@ -109,27 +85,13 @@ def weights_on_chip(
     -------
     [layers] True where on chip.
     """
-    words = bank_words(network, schedule)
+    words = layer_words(network, schedule)
     budget = int(2 * board.bram36 * GUIDELINE["BRAM36"] / 100)
-    budget -= control_ramb18(network, schedule, array) + taken
+    budget -= control_ramb18(network, schedule) + taken
     kept = [False] * len(words)
     for index in sorted(range(len(words)), key=lambda i: (words[i], i)):
         trial = [*kept[:index], True, *kept[index + 1 :]]
-        depth = _bank_depth(network, words, trial, array)
-        if array.pe * ramb18(array.simd * array.weight_bits, depth) <= budget:
+        depth = sum(bank_depths(network, schedule, trial))
+        if array.pe * ramb18(weight_bits(array), depth) <= budget:
             kept = trial
     return tuple(kept)
-
-
-def _bank_depth(
-    network: IntegerNetwork, words: Sequence[int], kept: Sequence[bool], array: ArraySpec
-) -> int:
-    """Words of a bank: those of the kept layers, and one pass of the longest external layer."""
-    steps = [len(k_order(layer.depth, array.simd)) for layer in network.layers]
-    inside = sum(count for count, keep in zip(words, kept, strict=True) if keep)
-    return inside + max((t for t, keep in zip(steps, kept, strict=True) if not keep), default=0)
-
-
-def _signed_bits(value: int) -> int:
-    """Least bits of a two's complement word that holds ``value``."""
-    return (value if value >= 0 else ~value).bit_length() + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -38,9 +39,8 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 def k_order(depth: int, simd: int) -> IntArray:
     """Default order of the K indices, [T, S]: k = t*S + s, -1 for padding."""
-    steps = -(-depth // simd)
-    order = np.arange(steps * simd)
-    return frozen(np.where(order < depth, order, -1).reshape(steps, simd))
+    order = np.arange(depth + -depth % simd)
+    return frozen(np.where(order < depth, order, -1).reshape(-1, simd))
 
 
 def least_passes(rows: int, pe: int) -> int:
@@ -68,18 +68,21 @@ def identity_schedule(network: IntegerNetwork, array: ArraySpec) -> Schedule:
 
 def wmem_bases(network: IntegerNetwork, schedule: Schedule) -> tuple[int, ...]:
     """First word of each layer in every weight bank: the sum of passes*T over earlier layers."""
-    bases, total = [], 0
-    for layer, row_map in zip(network.layers, schedule.layers, strict=True):
-        bases.append(total)
-        total += row_map.passes * -(-layer.depth // schedule.array.simd)
-    return tuple(bases)
+    return tuple(accumulate((0, *layer_words(network, schedule)[:-1])))
 
 
 def wmem_words(network: IntegerNetwork, array: ArraySpec, schedule: Schedule | None = None) -> int:
     """Words that the network takes in each weight bank."""
     schedule = identity_schedule(network, array) if schedule is None else schedule
-    layers = zip(network.layers, schedule.layers, strict=True)
-    return sum(row_map.passes * -(-layer.depth // array.simd) for layer, row_map in layers)
+    return sum(layer_words(network, schedule))
+
+
+def layer_words(network: IntegerNetwork, schedule: Schedule) -> tuple[int, ...]:
+    """Words that each layer takes in every weight bank: passes * T."""
+    return tuple(
+        row_map.passes * schedule.array.steps(layer.depth)
+        for layer, row_map in zip(network.layers, schedule.layers, strict=True)
+    )
 
 
 def stored_weights(weights: IntArray, order: IntArray, slots: IntArray) -> IntArray:
@@ -150,8 +153,7 @@ def site_masks(profile: FaultProfile, site: Site, words: int = 0) -> SiteMasks:
     """
     spec = profile.array
     bits = spec.site_bits(site)
-    one_per_pe = site == "acc" or (site == "psum" and spec.dataflow == "os")
-    shape: tuple[int, ...] = (spec.pe,) if one_per_pe else (spec.pe, spec.simd)
+    shape: tuple[int, ...] = (spec.pe, spec.simd) if spec.has_lane(site) else (spec.pe,)
     if site == "wmem":
         shape = (spec.pe, spec.simd, words)
     and_ = np.full(shape, (1 << bits) - 1, dtype=np.int64)
@@ -165,7 +167,7 @@ def site_masks(profile: FaultProfile, site: Site, words: int = 0) -> SiteMasks:
         if fault.site != site or fault.bit is None:
             continue
         place: tuple[int, ...] = (fault.pe,)
-        if not one_per_pe:
+        if spec.has_lane(site):
             place += (_given(fault.simd),)
         if site == "wmem":
             place += (_given(fault.address),)

@@ -1,7 +1,7 @@
 """The frozen records of what the flow is about: array, faults, network, row maps, board.
 
 Shapes and units stand on each field. What the steps find is in results.py, the files of the build
-in plan.py.
+in build.py.
 """
 
 from __future__ import annotations
@@ -48,6 +48,20 @@ class ArraySpec:
     def product_bits(self) -> int:
         """PB, bits of one product: WB + AB + 1, two's complement."""
         return self.weight_bits + self.act_bits + 1
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites of one PE, in the order of the mask module's ports; ``acc`` only in `ws`."""
+        every: tuple[Site, ...] = ("wmem", "weight", "act", "product", "psum", "acc")
+        return every if self.dataflow == "ws" else every[:-1]
+
+    def has_lane(self, site: Site) -> bool:
+        """Whether a site stands at each multiplier; else it is the PE's one register."""
+        return not (site == "acc" or (site == "psum" and self.dataflow == "os"))
+
+    def steps(self, depth: int) -> int:
+        """T = ceil(K / S), steps of one column of ``depth`` products."""
+        return -(-depth // self.simd)
 
     def site_bits(self, site: Site) -> int:
         """Bits that a fault at ``site`` can sit on."""

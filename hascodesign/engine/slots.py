@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hascodesign.contract.array import mix, site_masks
-from hascodesign.contract.types import Dataflow, Fault, FaultProfile, IntArray, Site, frozen
+from hascodesign.contract.types import ArraySpec, FaultProfile, IntArray, Site, frozen
 from hascodesign.engine.reference import GOLDEN, WORD, transient_bits
 
 # Where a transient enters the cell, in the order of the arithmetic.
@@ -145,11 +145,11 @@ def _carried(act: Wires) -> Wires:
 
 def _transients(profile: FaultProfile, pe: int, weight: Wires, act: Wires) -> Iterator[Transient]:
     """Transients that reach PE ``pe``; in `ws` those on activations of every PE before it."""
-    dataflow = profile.array.dataflow
+    array = profile.array
     for entry, fault in enumerate(profile.faults):
         if fault.kind != "transient" or fault.site is None or fault.p is None:
             continue
-        carried = dataflow == "ws" and fault.site == "act" and fault.pe < pe
+        carried = array.dataflow == "ws" and fault.site == "act" and fault.pe < pe
         if fault.pe != pe and not carried:
             continue
         simd = fault.simd or 0
@@ -161,7 +161,7 @@ def _transients(profile: FaultProfile, pe: int, weight: Wires, act: Wires) -> It
         low, high = transient_bits(fault)
         yield Transient(
             entry=entry,
-            stage=STAGES["foot"] if _at_foot(fault, dataflow) else STAGES[fault.site],
+            stage=_stage(array, fault.site),
             simd=simd,
             address=fault.address if fault.site == "wmem" else None,
             limit=int(fault.p * 2**32),
@@ -171,5 +171,7 @@ def _transients(profile: FaultProfile, pe: int, weight: Wires, act: Wires) -> It
         )
 
 
-def _at_foot(fault: Fault, dataflow: Dataflow) -> bool:
-    return fault.site == "acc" or (fault.site == "psum" and dataflow == "os")
+def _stage(array: ArraySpec, site: Site) -> int:
+    """Stage at which a site acts; the register of a PE's sums is its foot, whatever its name."""
+    at_foot = site in ("psum", "acc") and not array.has_lane(site)
+    return STAGES["foot" if at_foot else site]

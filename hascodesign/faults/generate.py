@@ -19,7 +19,7 @@ from hascodesign.faults.places import (
     sample,
     weighted_sites,
 )
-from hascodesign.faults.profile import MAX_ENTRIES, check, check_array, one_of, shown, takes_simd
+from hascodesign.faults.profile import MAX_ENTRIES, check, check_array, one_of, shown
 
 AREA_WEIGHTS: Mapping[Site, float] = {"product": 81, "psum": 11, "weight": 4, "act": 4}
 STUCK: tuple[Kind, ...] = ("sa0", "sa1")
@@ -211,7 +211,7 @@ def _near(
         if not (0 <= pe < array.pe and 0 <= lane < array.simd):
             continue
         site = pick(rng, sites)
-        lanes = array.simd if takes_simd(array, site) else 1
+        lanes = array.simd if array.has_lane(site) else 1
         per_lane = places.count(site) // lanes
         place = (lane if lanes > 1 else 0) * per_lane + int(rng.integers(per_lane))
         if places.take(pe, site, place):

@@ -9,7 +9,7 @@ from typing import Any
 
 from hascodesign.contract.array import site_masks
 from hascodesign.contract.types import FaultProfile, Site
-from hascodesign.faults.profile import SITES, sites_of, takes_simd
+from hascodesign.faults.profile import SITES
 
 _WMEM_FIELDS = (("pe", 16), ("simd", 16), ("address", 32), ("xor", 8), ("or", 8), ("and", 8))
 _TRANSIENT_FIELDS = (
@@ -59,7 +59,7 @@ def mask_files(profile: FaultProfile) -> dict[str, bytes]:
             entry = {"file": name, "depth": len(lines), "width": sum(widths)}
             listed.append({**entry, "fields": [list(field) for field in fields]})
 
-    for site in sites_of(profile.array):
+    for site in profile.array.sites:
         if site != "wmem":
             bits = profile.array.site_bits(site)
             add(
@@ -115,6 +115,6 @@ def _transients(profile: FaultProfile) -> Iterable[Sequence[int]]:
         lo, hi = fault.bits if fault.bits is not None else (fault.bit or 0, fault.bit or 0)
         # a power of two scales a float without rounding, so the floor is exact
         threshold = math.floor(fault.p * 2**32)
-        simd = (fault.simd or 0) if takes_simd(profile.array, fault.site) else 0
+        simd = (fault.simd or 0) if profile.array.has_lane(fault.site) else 0
         site = SITES.index(fault.site)
         yield entry, fault.pe, simd, site, lo, hi, fault.address or 0, threshold

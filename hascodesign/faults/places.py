@@ -15,7 +15,7 @@ import numpy as np
 
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, Fault, Kind, Site
-from hascodesign.faults.profile import SITES, one_of, shown, sites_of, takes_simd
+from hascodesign.faults.profile import SITES, one_of, shown
 
 PERMANENT: tuple[Kind, ...] = ("sa0", "sa1", "flip")
 Half = Literal["all", "upper"]
@@ -71,7 +71,7 @@ class Places:
 
     def count(self, site: Site) -> int:
         """Places of a site in one PE."""
-        lanes = self.array.simd if takes_simd(self.array, site) else 1
+        lanes = self.array.simd if self.array.has_lane(site) else 1
         return lanes * (self.array.wmem_depth if site == "wmem" else 1) * len(self.bits(site))
 
     def free(self, pe: int, site: Site) -> bool:
@@ -96,14 +96,14 @@ class Places:
         bits = self.bits(site)
         word, bit = divmod(place, len(bits))
         lane, address = divmod(word, self.array.wmem_depth) if site == "wmem" else (word, None)
-        simd = lane if takes_simd(self.array, site) else None
+        simd = lane if self.array.has_lane(site) else None
         return Fault(pe, kind, site, simd, bits[bit], address)
 
 
 def weighted_sites(array: ArraySpec, weights: Mapping[Site, float] | None) -> dict[Site, float]:
     """The sites with a weight above 0, refusing what is no share of an area; None = all."""
     known: tuple[Site, ...] = tuple(
-        site for site in sites_of(array) if site != "wmem" or array.wmem_depth
+        site for site in array.sites if site != "wmem" or array.wmem_depth
     )
     weights = dict.fromkeys(known, 1.0) if weights is None else weights
     for site, weight in weights.items():

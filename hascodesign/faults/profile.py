@@ -84,16 +84,6 @@ def check_array(array: ArraySpec) -> ArraySpec:
     return array
 
 
-def takes_simd(array: ArraySpec, site: Site) -> bool:
-    """Whether a position at ``site`` names a multiplier besides the PE."""
-    return not (site == "acc" or (site == "psum" and array.dataflow == "os"))
-
-
-def sites_of(array: ArraySpec) -> tuple[Site, ...]:
-    """The sites that the array's dataflow has."""
-    return SITES if array.dataflow == "ws" else tuple(s for s in SITES if s != "acc")
-
-
 def entry_problem(fault: Fault, array: ArraySpec, depth: int) -> str | None:
     """What is wrong with one entry by itself, or None.
 
@@ -118,7 +108,7 @@ def _site_problem(fault: Fault, array: ArraySpec) -> str | None:
         return f"site must be given for kind {fault.kind}"
     if fault.site not in SITES:
         return f"site must be {one_of(SITES)}, not {shown(fault.site)}"
-    if fault.site not in sites_of(array):
+    if fault.site not in array.sites:
         return f"site {fault.site} must be in an array of dataflow ws, not {array.dataflow}"
     return None
 
@@ -127,7 +117,7 @@ def _place_problem(fault: Fault, array: ArraySpec, depth: int) -> str | None:
     site = fault.site
     if site is None:
         return None
-    if takes_simd(array, site):
+    if array.has_lane(site):
         problem = _required(fault, "simd", f"site {site}", array.simd - 1)
     else:
         problem = _extra(fault, ("simd",), f"site {site} of dataflow {array.dataflow}")

@@ -14,7 +14,6 @@ from matplotlib.patches import Patch, Rectangle
 from rich.text import Text
 
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, Site
-from hascodesign.faults.profile import sites_of, takes_simd
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +187,13 @@ def _label(fault: Fault) -> str:
 
 def _rows(profile: FaultProfile, lanes: int) -> list[tuple[Site, int]]:
     """Sites from the top of the picture with the number of rows that each takes."""
-    return [(site, lanes if takes_simd(profile.array, site) else 1) for site in _sites(profile)]
+    return [(site, lanes if profile.array.has_lane(site) else 1) for site in _sites(profile)]
 
 
 def _sites(profile: FaultProfile) -> list[Site]:
     """Sites of the dataflow; weight memory only where it has a fault."""
     present = {fault.site for fault in profile.faults}
-    return [site for site in sites_of(profile.array) if site != "wmem" or site in present]
+    return [site for site in profile.array.sites if site != "wmem" or site in present]
 
 
 def _by_site(profile: FaultProfile) -> dict[tuple[int, Site | None], list[Fault]]:

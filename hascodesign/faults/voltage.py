@@ -46,8 +46,6 @@ from hascodesign.faults.profile import (
     check_array,
     range_problem,
     shown,
-    sites_of,
-    takes_simd,
 )
 
 NOMINAL_UV = 1_000_000
@@ -156,7 +154,7 @@ def draw_cells(
     check_array(array)
     if not (0 <= shared <= 1 and length > 0):
         raise ConfigError("shared must be in [0, 1] and length above 0")
-    present = [s for s in sites_of(array) if s in curves and (s != "wmem" or array.wmem_depth)]
+    present = [s for s in array.sites if s in curves and (s != "wmem" or array.wmem_depth)]
     chosen = weighted_sites(array, dict.fromkeys(present, 1.0))
     floor = max(curves[site].floor for site in chosen)
     field = _field(rng, array.pe, array.simd, length)
@@ -164,7 +162,7 @@ def draw_cells(
     found: list[tuple[Fault, int]] = []
     for pe in range(array.pe):
         for site in chosen:
-            lanes = field[pe] if takes_simd(array, site) else field[pe, :1]
+            lanes = field[pe] if array.has_lane(site) else field[pe, :1]
             found += _cells_of(places, pe, site, curves[site], (lanes, shared, floor))
             if len(found) > MAX_ENTRIES:
                 raise ConfigError(f"the curves must leave at most {MAX_ENTRIES} cells to fail")

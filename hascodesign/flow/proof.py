@@ -21,7 +21,6 @@ from hascodesign.faults.power import PowerModel
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render import core as render
 from hascodesign.render import hls, rom, rtl
-from hascodesign.render.rtl import steps_of
 
 if TYPE_CHECKING:
     from hascodesign.schedule.individuals import PowerShares
@@ -116,7 +115,7 @@ def core_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
     buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
     slots = sum(row_map.passes for row_map in schedule.layers) * spec.pe
     checked = ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)
-    return buffers + checked + (lanes - 1) * control_ramb18(network, schedule, spec)
+    return buffers + checked + (lanes - 1) * control_ramb18(network, schedule)
 
 
 def verify(
@@ -237,7 +236,7 @@ def _slow(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
     stages = {stage.name: stage for stage in run.stages}
     notes = []
     for layer in render.wide_convolutions(network, schedule.array):
-        stage, steps = stages[layer.name], steps_of(layer, schedule.array)
+        stage, steps = stages[layer.name], schedule.array.steps(layer.depth)
         beyond = stage.cycles - stage.load_cycles - stage.ideal_cycles
         if beyond > OVERHEAD * stage.ideal_cycles:
             why = (

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hascodesign.contract import arithmetic
+from hascodesign.contract.memories import sum_bits
 from hascodesign.contract.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
 from hascodesign.models.graph import ACTIVATIONS, NORMS, Block, quiet, value_of
-from hascodesign.models.quantisers import Activation, Bias, bits_of
+from hascodesign.models.quantisers import Activation, Bias
 
 CodeOf = Callable[[IntArray], IntArray]  # v [L, R] -> codes [L, R]
 
@@ -41,11 +42,6 @@ def output_of(
     if shift is not None and _agree(shift, thresholds, bits):
         return shift
     return thresholds
-
-
-def sum_bits(bias: IntArray, acc_bits: int) -> int:
-    """Bits of v = ACC + bias: one more than the wider of the two."""
-    return max(acc_bits, bits_of(int(bias.min(initial=0)), int(bias.max(initial=0)))) + 1
 
 
 def _descending(block: Block, rows: int) -> BoolArray:

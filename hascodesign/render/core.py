@@ -10,6 +10,7 @@ import numpy as np
 
 from hascodesign.common.shipped import share
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.memories import control_memories
 from hascodesign.contract.types import (
     ArraySpec,
     FaultProfile,
@@ -30,7 +31,7 @@ from hascodesign.render.core_stages import (
     stage_name,
     table,
 )
-from hascodesign.render.rtl import RtlOptions, count_bits, steps_of
+from hascodesign.render.rtl import RtlOptions, count_bits
 
 VERSION = 1  # of the register map
 MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
@@ -102,7 +103,7 @@ def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions)
             raise ConfigError(f"lanes must be a power of two up to {most}, not {options.lanes}")
         return options.lanes
     least = min(
-        (steps_of(layer, spec) for layer in wide_convolutions(network, spec)), default=2 * spec.pe
+        (spec.steps(layer.depth) for layer in wide_convolutions(network, spec)), default=2 * spec.pe
     )
     lanes = 1
     while drain_cycles(spec, lanes) > least and lanes < min(most, MOST_LANES):
@@ -140,7 +141,7 @@ def buffer_banks(network: IntegerNetwork, schedule: Schedule, lanes: int) -> int
     spec = schedule.array
     banks = max(spec.simd, lanes)
     while banks < MOST_BANKS and any(
-        _bank_cycles(schedule, layer, banks) > steps_of(layer, spec)
+        _bank_cycles(schedule, layer, banks) > spec.steps(layer.depth)
         for layer in wide_convolutions(network, spec)
     ):
         banks *= 2
@@ -177,7 +178,7 @@ def image_cycles(
             reads = stage.kernel[0] * stage.kernel[1] * -(-channels // spec.simd)
             cycles += height * width * reads
             continue
-        steps, passes = steps_of(stage, spec), schedule.layers[stage.index].passes
+        steps, passes = spec.steps(stage.depth), schedule.layers[stage.index].passes
         load = 0 if on_chip[stage.index] else steps
         cycles += passes * (load + stage.positions * max(steps, drain))
     return cycles
@@ -286,7 +287,7 @@ def _core_context(
         "word_bits": word_bits,
         "buffer_words": words,
         "value_words": _value_words(array["memory_width"]),
-        "depths": _depths(array, options.writable),
+        "depths": _depths(network, schedule, array["rom_depth"], options.writable),
         "runs": runs_read(network, spec),
         "lanes": lanes,
         "banks": banks,
@@ -304,9 +305,9 @@ def _value_words(width: int) -> int:
     return words
 
 
-def _depths(array: dict[str, Any], writable: bool) -> list[int]:
+def _depths(
+    network: IntegerNetwork, schedule: Schedule, weight_words: int, writable: bool
+) -> list[int]:
     """Words that can be written: highest threshold stage first, weights last."""
-    rows = array["all_rows"]
-    depths = [array["rom_depth"], array["map_depth"], rows, rows]
-    depths += [rows << stage for stage in range(array["stages"])]
+    depths = [weight_words, *(memory.depth for memory in control_memories(network, schedule))]
     return [depth if writable else 0 for depth in reversed(depths)]

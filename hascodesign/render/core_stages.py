@@ -7,7 +7,7 @@ from typing import Any
 
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import IntegerNetwork, MaxPool, MultiplyLayer, Schedule
-from hascodesign.render.rtl import comment_text, steps_of
+from hascodesign.render.rtl import comment_text
 
 Shape = tuple[int, int, int]
 
@@ -113,7 +113,7 @@ def _layer_row(layer: MultiplyLayer, schedule: Schedule, shape: Shape) -> dict[s
         "layer": layer.index,
         "columns": layer.positions,
         "passes_less_1": schedule.layers[layer.index].passes - 1,
-        "steps_less_1": steps_of(layer, schedule.array) - 1,
+        "steps_less_1": schedule.array.steps(layer.depth) - 1,
         "out_channels": layer.rows,
     }
     if layer.conv is None:  # a kernel of one row over the whole map

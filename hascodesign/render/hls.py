@@ -25,6 +25,7 @@ from hascodesign.contract.array import (
 )
 from hascodesign.contract.build import Rom
 from hascodesign.contract.errors import FaultProfileError, ModelError
+from hascodesign.contract.memories import threshold_stages, value_bits
 from hascodesign.contract.types import (
     ArraySpec,
     Fault,
@@ -38,7 +39,7 @@ from hascodesign.contract.types import (
     Site,
     Thresholds,
 )
-from hascodesign.render.rom import pack_words, threshold_stages, value_bits
+from hascodesign.render.rom import pack_words
 
 PLAIN = ("has_types.h", "has_faults.h", "has_layer.h", "has_layer.cpp", "has_layer_tb.cpp")
 RENDERED = ("has_config.h", "faults.h")
@@ -133,7 +134,7 @@ def _config(
         "systolic": int(spec.dataflow == "ws"),
         "stages": threshold_stages(network),
         "chunks": weight_chunks(spec),
-        "max_steps": max(-(-layer.depth // spec.simd) for layer in network.layers),
+        "max_steps": max(spec.steps(layer.depth) for layer in network.layers),
         "max_passes": max(row_map.passes for row_map in schedule.layers),
         "result_type": "int32_t" if value_bits(network, spec) <= 32 else "int64_t",
         "layers": list(_layer_rows(network, schedule, on_chip)),
@@ -152,7 +153,7 @@ def _layer_rows(
         strict=True,
     )
     for layer, row_map, inside, bank_base in layers:
-        steps = -(-layer.depth // schedule.array.simd)
+        steps = schedule.array.steps(layer.depth)
         size = (layer.rows, steps, row_map.passes, int(layer.in_signed), int(inside))
         bases = (weights_base, bank_base, map_base, row_base)
         yield _LayerRow(layer.name, (*size, *bases, *_output(layer)))

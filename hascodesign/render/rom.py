@@ -7,13 +7,21 @@ Every memory is one :class:`~hascodesign.contract.build.Rom`; ``rom_files`` writ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from hascodesign.contract.array import k_order, stored_weights
 from hascodesign.contract.build import Rom
 from hascodesign.contract.errors import ModelError, ScheduleError
+from hascodesign.contract.memories import (
+    Memory,
+    control_memories,
+    signed_bits,
+    threshold_stages,
+    weight_bits,
+    weights_name,
+)
 from hascodesign.contract.types import (
     ArraySpec,
     IntArray,
@@ -25,46 +33,16 @@ from hascodesign.contract.types import (
 from hascodesign.render.rom_format import check_rom_files, mem_words, rom_files
 
 __all__ = [
-    "bias_bits",
     "build_roms",
     "check_rom_files",
     "mem_words",
     "pack_words",
     "rom_files",
-    "row_bits",
     "threshold_node",
-    "threshold_stages",
-    "value_bits",
-    "weights_name",
 ]
 
 _WIDEST_BIAS = 60  # bits; thresholds take two bits more and are held in int64
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-
-def weights_name(pe: int, pes: int) -> str:
-    """File stem of one PE's weights; two digits, more where the array has more than 100 PEs."""
-    return f"weights_pe{pe:0{max(2, len(str(pes - 1)))}d}"
-
-
-def row_bits(network: IntegerNetwork) -> int:
-    """Bits of a row-map word: all ones (idle) is never a row."""
-    return max(layer.rows for layer in network.layers).bit_length()
-
-
-def bias_bits(network: IntegerNetwork) -> int:
-    """BB, bits of a bias word: enough for every bias, two's complement, at least 2."""
-    return max(2, *(_signed_bits(layer.bias) for layer in network.layers))
-
-
-def value_bits(network: IntegerNetwork, array: ArraySpec) -> int:
-    """VB, bits of v = ACC + bias: one more than the wider of the two."""
-    return max(array.acc_bits, bias_bits(network)) + 1
-
-
-def threshold_stages(network: IntegerNetwork) -> int:
-    """n, stages of the binary search: most output bits of a threshold layer, 0 without one."""
-    return max((layer.out_bits for layer in _threshold_layers(network)), default=0)
 
 
 def threshold_node(stage: int, node: int, stages: int) -> int:
@@ -111,10 +89,7 @@ def build_roms(
     _check(network, schedule, on_chip, orders)
     return (
         *_weights(network, schedule, on_chip, orders),
-        _row_map(network, schedule),
-        _bias(network),
-        _descending(network),
-        *_thresholds(network, spec),
+        *(_control(memory, network, schedule) for memory in control_memories(network, schedule)),
     )
 
 
@@ -138,7 +113,7 @@ def _weights(
         Rom(
             name=weights_name(pe, spec.pe),
             content="weights",
-            width=spec.simd * spec.weight_bits,
+            width=weight_bits(spec),
             words=pack_words(np.concatenate([bank[pe] for bank in banks]), spec.weight_bits),
             order="layer, pass, step",
             layer=None if all(on_chip) else " ".join(names),
@@ -147,47 +122,46 @@ def _weights(
     ]
 
 
-def _row_map(network: IntegerNetwork, schedule: Schedule) -> Rom:
-    width = row_bits(network)
-    idle = (1 << width) - 1
+def _control(memory: Memory, network: IntegerNetwork, schedule: Schedule) -> Rom:
+    """A memory beside the weights, filled."""
+    idle, order = None, "layer, row"
+    if memory.content == "row_map":
+        idle, order = (1 << memory.width) - 1, "layer, pass, PE"
+        words = _row_map(schedule, idle)
+    elif memory.content == "bias":
+        words = np.concatenate([layer.bias for layer in network.layers])
+    elif memory.content == "descending":
+        words = _descending(network)
+    else:
+        order = "layer, row, node"
+        words = _thresholds(network, int(memory.name.rpartition("_")[2]), memory.width)
+    if len(words) != memory.depth:
+        raise ScheduleError(f"{memory.name} must have {memory.depth} words, not {len(words)}")
+    return Rom(memory.name, memory.content, memory.width, tuple(words.tolist()), order, idle=idle)
+
+
+def _row_map(schedule: Schedule, idle: int) -> IntArray:
     slots = np.concatenate([row_map.slots.ravel() for row_map in schedule.layers])
-    words = tuple(np.where(slots < 0, idle, slots).tolist())
-    return Rom("row_map", "row_map", width, words, "layer, pass, PE", idle=idle)
+    return np.where(slots < 0, idle, slots)
 
 
-def _bias(network: IntegerNetwork) -> Rom:
-    words = tuple(np.concatenate([layer.bias for layer in network.layers]).tolist())
-    return Rom("bias", "bias", bias_bits(network), words, "layer, row")
+def _descending(network: IntegerNetwork) -> IntArray:
+    down = [
+        layer.output.descending
+        if isinstance(layer.output, Thresholds)
+        else np.zeros(layer.rows, dtype=np.bool_)
+        for layer in network.layers
+    ]
+    return np.concatenate(down).astype(np.int64)
 
 
-def _descending(network: IntegerNetwork) -> Rom:
-    words: list[int] = []
-    for layer in network.layers:
-        if isinstance(layer.output, Thresholds):
-            words += [int(d) for d in layer.output.descending]
-        else:
-            words += [0] * layer.rows
-    return Rom("descending", "descending", 1, tuple(words), "layer, row")
-
-
-def _thresholds(network: IntegerNetwork, spec: ArraySpec) -> list[Rom]:
+def _thresholds(network: IntegerNetwork, stage: int, width: int) -> IntArray:
+    """Words of one stage of the binary search."""
     stages = threshold_stages(network)
-    limit = 1 << value_bits(network, spec)
-    full = [_full_table(layer, (1 << stages) - 1, limit) for layer in network.layers]
-    roms = []
-    for stage in range(stages):
-        nodes = [threshold_node(stage, node, stages) for node in range(1 << stage)]
-        words = np.concatenate([table[:, nodes].ravel() for table in full])
-        roms.append(
-            Rom(
-                f"thresholds_{stage}",
-                "thresholds",
-                value_bits(network, spec) + 1,
-                tuple(words.tolist()),
-                "layer, row, node",
-            )
-        )
-    return roms
+    nodes = [threshold_node(stage, node, stages) for node in range(1 << stage)]
+    limit = 1 << (width - 1)
+    full = (_full_table(layer, (1 << stages) - 1, limit) for layer in network.layers)
+    return np.concatenate([table[:, nodes].ravel() for table in full])
 
 
 def _full_table(layer: MultiplyLayer, levels: int, limit: int) -> IntArray:
@@ -203,16 +177,6 @@ def _full_table(layer: MultiplyLayer, levels: int, limit: int) -> IntArray:
 
 
 # ------------------------------------------------------------------------------------- helpers
-
-
-def _threshold_layers(network: IntegerNetwork) -> Iterable[MultiplyLayer]:
-    return (layer for layer in network.layers if isinstance(layer.output, Thresholds))
-
-
-def _signed_bits(values: IntArray) -> int:
-    """Bits that hold every value in two's complement."""
-    ends = (int(values.min()), int(values.max()))
-    return max((v if v >= 0 else ~v).bit_length() for v in ends) + 1
 
 
 def _check(
@@ -238,7 +202,7 @@ def _check(
                 f"{spec.pe} PEs, not {len(placed)} entries in slots of shape {row_map.slots.shape}"
             )
         taken = np.sort(order[order >= 0])
-        shape = (-(-layer.depth // spec.simd), spec.simd)
+        shape = (spec.steps(layer.depth), spec.simd)
         if order.shape != shape or not np.array_equal(taken, np.arange(layer.depth)):
             raise ScheduleError(
                 f"the K order of layer {layer.name} must hold each of {layer.depth} indices once "
@@ -249,12 +213,12 @@ def _check(
 def _check_layer(layer: MultiplyLayer, spec: ArraySpec) -> None:
     if not _IDENTIFIER.fullmatch(layer.name):
         raise ModelError(f"a layer name must be letters, digits and _, not {layer.name!r}")
-    if _signed_bits(layer.weights) > spec.weight_bits:
+    if signed_bits(layer.weights) > spec.weight_bits:
         raise ModelError(
             f"weights of layer {layer.name} must fit {spec.weight_bits} bits, "
-            f"not {_signed_bits(layer.weights)}"
+            f"not {signed_bits(layer.weights)}"
         )
-    if _signed_bits(layer.bias) > _WIDEST_BIAS:
+    if signed_bits(layer.bias) > _WIDEST_BIAS:
         raise ModelError(f"biases of layer {layer.name} must fit {_WIDEST_BIAS} bits")
     if isinstance(layer.output, Thresholds):
         count, most = layer.output.values.shape[1], (1 << layer.out_bits) - 1

@@ -11,6 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hascodesign.common.shipped import share
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.memories import (
+    bank_depths,
+    bias_bits,
+    row_bits,
+    threshold_stages,
+    value_bits,
+    weight_bits,
+)
 from hascodesign.contract.types import (
     MULTIPLIERS,
     ArraySpec,
@@ -23,7 +31,6 @@ from hascodesign.contract.types import (
     Thresholds,
 )
 from hascodesign.render import rtl_faults
-from hascodesign.render.rom import bias_bits, row_bits, threshold_stages, value_bits
 
 COLUMN_BITS = 24  # of the column counter: 16.7 million columns a run
 MAX_PIPELINE = 5  # register stages in a PE
@@ -138,7 +145,7 @@ def array_context(
 ) -> dict[str, Any]:
     """Sizes of the array and of its counters and memories, all integers."""
     spec, layers, maps = schedule.array, network.layers, schedule.layers
-    rom_depth, ext_depth = _bank_depths(schedule, network, on_chip)
+    rom_depth, ext_depth = bank_depths(network, schedule, on_chip)
     table = _layer_table(network, schedule, on_chip, rom_depth)
     stages = threshold_stages(network)
     all_rows = sum(layer.rows for layer in layers)
@@ -159,7 +166,7 @@ def array_context(
         "v_bits": value_bits(network, spec),
         "column_bits": COLUMN_BITS,
         "layer_bits": count_bits(len(layers)),
-        "step_bits": count_bits(max(steps_of(layer, spec) for layer in layers)),
+        "step_bits": count_bits(max(spec.steps(layer.depth) for layer in layers)),
         "pass_bits": count_bits(max(row_map.passes for row_map in maps)),
         "pe_bits": count_bits(spec.pe),
         "wmem_bits": count_bits(rom_depth + ext_depth),
@@ -173,9 +180,7 @@ def array_context(
             count_bits(spec.pe),
             all_layers + max(stages - 1, 0),
         ),
-        "memory_width": max(
-            spec.pe * spec.simd * spec.weight_bits, value_bits(network, spec) + 1, one_layer
-        ),
+        "memory_width": max(spec.pe * weight_bits(spec), value_bits(network, spec) + 1, one_layer),
         "wide_passed": widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
         "ext_depth": ext_depth,
@@ -187,20 +192,6 @@ def array_context(
     }
 
 
-def _bank_depths(
-    schedule: Schedule, network: IntegerNetwork, on_chip: Sequence[bool]
-) -> tuple[int, int]:
-    """Words of each weight bank: of fixed contents, and filled by the weight stream."""
-    rom = ext = 0
-    for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
-        steps = steps_of(layer, schedule.array)
-        if inside:
-            rom += row_map.passes * steps
-        else:
-            ext = max(ext, steps)
-    return rom, ext
-
-
 def _layer_table(
     network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], rom_depth: int
 ) -> list[dict[str, Any]]:
@@ -209,7 +200,7 @@ def _layer_table(
     table: list[dict[str, Any]] = []
     wmem = words = slot = row = 0
     for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True):
-        steps = steps_of(layer, spec)
+        steps = spec.steps(layer.depth)
         table.append(
             {
                 "index": layer.index,
@@ -250,11 +241,6 @@ def _output(layer: MultiplyLayer, spec: ArraySpec, v_bits: int) -> dict[str, int
     if layer.output is not None:
         out["code_signed"] = int(layer.out_signed)
     return out
-
-
-def steps_of(layer: MultiplyLayer, spec: ArraySpec) -> int:
-    """T, steps of one column."""
-    return -(-layer.depth // spec.simd)
 
 
 def count_bits(count: int) -> int:

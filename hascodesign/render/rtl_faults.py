@@ -10,12 +10,6 @@ from hascodesign.contract.array import SiteMasks
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray, Site
 
 
-def sites_of(spec: ArraySpec) -> tuple[Site, ...]:
-    """Sites of one PE in the order of the mask module's ports."""
-    first: tuple[Site, ...] = ("wmem", "weight", "act", "product", "psum")
-    return (*first, "acc") if spec.dataflow == "ws" else first
-
-
 def depends_on_place(profile: FaultProfile) -> bool:
     """Whether a fault acts by the bank address, or by pass, column and step."""
     return any(fault.kind == "transient" or fault.site == "wmem" for fault in profile.faults)
@@ -29,9 +23,9 @@ def mask_context(profile: FaultProfile) -> dict[str, Any]:
     profile : a checked profile.
     """
     spec = profile.array
-    sites = [{"name": site, "bits": _word_bits(spec, site)} for site in sites_of(spec)]
+    sites = [{"name": site, "bits": _word_bits(spec, site)} for site in spec.sites]
     masks: dict[Site, SiteMasks] = {
-        site: array.site_masks(profile, site) for site in sites_of(spec) if site != "wmem"
+        site: array.site_masks(profile, site) for site in spec.sites if site != "wmem"
     }
     faulty = sorted({fault.pe for fault in profile.faults})
     return {
@@ -53,7 +47,7 @@ def _pe(profile: FaultProfile, pe: int, masks: dict[Site, SiteMasks]) -> dict[st
     ]
     words = _words(profile, pe)
     sites = []
-    for site in sites_of(spec):
+    for site in spec.sites:
         bits = _word_bits(spec, site)
         if site == "wmem":
             neutral = f"{{{bits}{{1'b1}}}}", f"{{{bits}{{1'b0}}}}", f"{{{bits}{{1'b0}}}}"
@@ -129,8 +123,7 @@ def _flip(spec: ArraySpec, entry: int, fault: Fault) -> str:
 
 def _word_bits(spec: ArraySpec, site: Site) -> int:
     """Bits of a PE's word at a site: one field, or one for each multiplier."""
-    alone = site == "acc" or (site == "psum" and spec.dataflow == "os")
-    return spec.site_bits(site) * (1 if alone else spec.simd)
+    return spec.site_bits(site) * (spec.simd if spec.has_lane(site) else 1)
 
 
 def _given(fault: Fault) -> tuple[Site, float]:

@@ -174,7 +174,7 @@ def greedy(network: IntegerNetwork, profile: FaultProfile) -> Schedule:
     space = make_space(network, profile)
     chromosome = np.empty(space.genes, dtype=np.int64)
     for layer, slots in zip(network.layers, space.layers, strict=True):
-        steps = -(-layer.depth // profile.array.simd)
+        steps = profile.array.steps(layer.depth)
         severe = np.tile(severity(profile, steps), slots.passes)
         order = np.argsort(-severe, kind="stable")
         genes = slots.genes(chromosome)

@@ -143,7 +143,7 @@ def make_space(
     layers: list[LayerSpace] = []
     start = base = 0
     for layer, count in zip(network.layers, passes, strict=True):
-        steps = -(-layer.depth // spec.simd)
+        steps = spec.steps(layer.depth)
         met: list[Hashable] = []  # faults of each slot
         drawn: list[Hashable] = []  # and the pass, where they are drawn anew in each
         for number in range(count):

@@ -253,7 +253,7 @@ def _stage_cycles(
         if isinstance(stage, MaxPool):
             out.append(StageCycles(f"pool{place}", int(cycles[place]), 0, 0))
             continue
-        beats = schedule.layers[stage.index].passes * -(-stage.depth // schedule.array.simd)
+        beats = schedule.layers[stage.index].passes * schedule.array.steps(stage.depth)
         load = 0 if on_chip[stage.index] else beats
         out.append(StageCycles(stage.name, int(cycles[place]), beats * stage.positions, load))
     return tuple(out)

@@ -137,7 +137,7 @@ def _replayed(
     wmem_base: int,
     columns: IntArray,
 ) -> Excitation:
-    steps = -(-layer.depth // profile.array.simd)
+    steps = profile.array.steps(layer.depth)
     values = row_map.passes * steps * profile.array.simd
     parts = [
         Replay(profile, layer, row_map, activations[:, part], wmem_base, columns[part])
