@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.contract.types import FaultProfile, IntArray, MultiplyLayer, RowMap
+from hascodesign.contract.arithmetic import Codes, LayerTrace, walk
+from hascodesign.contract.array import wmem_bases
+from hascodesign.contract.types import (
+    FaultProfile,
+    IntArray,
+    IntegerNetwork,
+    MultiplyLayer,
+    RowMap,
+    Schedule,
+)
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.slots import pe_faults
 
@@ -50,3 +60,23 @@ def accumulate(
     codes = np.ascontiguousarray(np.asarray(activations).astype(np.int64) & 0xFF, dtype=np.uint8)
     rows = np.arange(layer.rows)
     return on_array.accumulate(rows, classes, codes, counters).astype(np.int64)
+
+
+def trace(
+    network: IntegerNetwork, schedule: Schedule, profile: FaultProfile, codes: Codes
+) -> Iterator[LayerTrace]:
+    """Every multiply layer of a run on the faulty array, in turn: what it took and gave.
+
+    Parameters
+    ----------
+    network, schedule : what runs, and where its rows stand.
+    profile : a checked profile of the schedule's array; without faults, the healthy run.
+    codes : [n, height, width, channels] input codes; their columns count from 0.
+    """
+    bases = wmem_bases(network, schedule)
+
+    def on_array(layer: MultiplyLayer, activations: Codes) -> IntArray:
+        row_map, base = schedule.layers[layer.index], bases[layer.index]
+        return accumulate(profile, layer, row_map, activations, wmem_base=base)
+
+    return walk(network, codes, on_array)

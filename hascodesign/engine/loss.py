@@ -32,7 +32,9 @@ class Judgement:
         return self.correct / self.n
 
 
-def cross_entropy(logits: IntArray, labels: IntArray, scale: float) -> FloatArray:
+def cross_entropy(
+    logits: IntArray, labels: IntArray, scale: float, sharpness: float = SHARPNESS
+) -> FloatArray:
     """Cross-entropy of each image, nats; what every loss of the search is the mean of.
 
     Parameters
@@ -40,12 +42,13 @@ def cross_entropy(logits: IntArray, labels: IntArray, scale: float) -> FloatArra
     logits : [n, classes] integers.
     labels : [n] classes.
     scale : of a logit, real units.
+    sharpness : what the logits are multiplied by.
 
     Returns
     -------
-    [n], of SHARPNESS times the logits; at most MOST.
+    [n], each at most MOST.
     """
-    real = logits * (SHARPNESS * scale)
+    real = logits * (sharpness * scale)
     real -= real.max(axis=1, keepdims=True)
     total = np.log(np.exp(real).sum(axis=1))
     return np.minimum(total - real[np.arange(len(labels)), labels], MOST)

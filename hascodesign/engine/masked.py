@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from hascodesign.contract import arithmetic, array
+from hascodesign.contract import arithmetic
 from hascodesign.contract.types import (
     Fault,
     FaultProfile,
     IntArray,
     IntegerNetwork,
-    MultiplyLayer,
     Schedule,
 )
 from hascodesign.engine import gemm
@@ -73,17 +72,6 @@ def _run(
     network: IntegerNetwork, profile: FaultProfile, schedule: Schedule, codes: arithmetic.Codes
 ) -> list[IntArray]:
     """Accumulators [R, N] of every layer; of the last one ACC + bias."""
-    bases = array.wmem_bases(network, schedule)
-
-    def accumulate(layer: MultiplyLayer, activations: arithmetic.Codes) -> IntArray:
-        return gemm.accumulate(
-            profile,
-            layer,
-            schedule.layers[layer.index],
-            activations,
-            wmem_base=bases[layer.index],
-        )
-
-    found = [trace.acc for trace in arithmetic.walk(network, codes, accumulate)]
+    found = [trace.acc for trace in gemm.trace(network, schedule, profile, codes)]
     found[-1] = found[-1] + network.layers[-1].bias[:, None]
     return found

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.contract.arithmetic import LayerTrace, max_pool, walk
+from hascodesign.contract.arithmetic import LayerTrace, max_pool
 from hascodesign.contract.array import identity_schedule, wmem_bases
 from hascodesign.contract.types import (
     FaultProfile,
     FloatArray,
     IntArray,
     IntegerNetwork,
-    MultiplyLayer,
     RowMap,
     Schedule,
 )
@@ -140,13 +139,7 @@ class Evaluator:
 
     def trace(self, schedule: Schedule) -> Iterator[LayerTrace]:
         """Every multiply layer in turn: what it took and gave."""
-        bases = wmem_bases(self.network, schedule)
-
-        def accumulate(layer: MultiplyLayer, activations: NDArray[Any]) -> IntArray:
-            row_map, base = schedule.layers[layer.index], bases[layer.index]
-            return gemm.accumulate(self.profile, layer, row_map, activations, wmem_base=base)
-
-        return walk(self.network, self.codes, accumulate)
+        return gemm.trace(self.network, schedule, self.profile, self.codes)
 
     def row_costs(
         self, layer_index: int, images: int | None = None, sharpness: float = SHARPNESS
@@ -180,7 +173,7 @@ class Evaluator:
             planes.append(compute(block, one.on_array, rows, one.classes, planes[-1]))
         healthy = Healthy(
             self.blocks, on_arrays, tuple(planes[:-1]), planes[-1].T, self.labels[:n],
-            self.network.logit_scale * sharpness / SHARPNESS,
+            self.network.logit_scale, sharpness,
         )  # fmt: skip
         on_array = on_arrays[layer_index]
         return row_costs(healthy, layer_index, on_array), on_array.slot_classes

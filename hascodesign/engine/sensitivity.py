@@ -33,11 +33,12 @@ class Healthy:
     logits: IntArray  # [n, classes]
     labels: IntArray  # [n]
     scale: float  # logit as a real number = scale * logit
+    sharpness: float  # what the logits are multiplied by in the loss
 
     def losses(self, logits: IntArray, variants: int) -> FloatArray:
         """Mean loss of each variant, from logits [variants * n, classes]."""
         labels = np.tile(self.labels, variants)
-        losses = cross_entropy(logits, labels, self.scale)
+        losses = cross_entropy(logits, labels, self.scale, self.sharpness)
         return np.asarray(losses.reshape(variants, -1).mean(axis=1))
 
 

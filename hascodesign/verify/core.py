@@ -22,7 +22,6 @@ from hascodesign.contract.types import (
     IntArray,
     IntegerNetwork,
     MaxPool,
-    MultiplyLayer,
     Schedule,
     frozen,
 )
@@ -90,14 +89,9 @@ def expected(
     -------
     Arrays by the names under which the bench reads them.
     """
-    bases = array.wmem_bases(network, schedule)
-
-    def accumulate(layer: MultiplyLayer, activations: arithmetic.Codes) -> IntArray:
-        row_map, base = schedule.layers[layer.index], bases[layer.index]
-        return gemm.accumulate(profile, layer, row_map, activations, wmem_base=base)
-
     job: dict[str, IntArray] = {"codes": np.asarray(codes, np.int64).reshape(len(codes), -1)}
-    traces = {trace.layer.index: trace for trace in arithmetic.walk(network, codes, accumulate)}
+    run = gemm.trace(network, schedule, profile, codes)
+    traces = {trace.layer.index: trace for trace in run}
     maps, signed = codes, network.input.signed
     for place, stage in enumerate(network.stages):
         if isinstance(stage, MaxPool):

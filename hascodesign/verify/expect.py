@@ -55,8 +55,12 @@ def expectations(
     """
     shown = codes[: columns.image_count(network, len(codes))]
     layers = list(_layers(network, schedule, profile, len(shown), cycle_budget, on_chip))
-    healthy = list(_trace(network, replace(profile, faults=()), shown, layers))
-    faulty = list(_trace(network, profile, shown, layers))
+
+    def run(met: FaultProfile) -> list[Vectors]:
+        traces = gemm.trace(network, schedule, met, shown)
+        return [_vectors(item, trace) for item, trace in zip(layers, traces, strict=True)]
+
+    healthy, faulty = run(replace(profile, faults=())), run(profile)
     runs: dict[str, list[Vectors]] = {"healthy": [], "faulty": []}
     excited = []
     for item, plain, struck in zip(layers, healthy, faulty, strict=True):
@@ -98,36 +102,18 @@ def _layers(
         yield _Layer(layer, row_map, order, base, count, pool)
 
 
-def _trace(
-    network: IntegerNetwork,
-    profile: FaultProfile,
-    codes: arithmetic.Codes,
-    layers: Sequence[_Layer],
-) -> Iterator[Vectors]:
-    """The engine's run of the network, kept at the candidate columns."""
-
-    def accumulate(layer: MultiplyLayer, activations: arithmetic.Codes) -> IntArray:
-        item = layers[layer.index]
-        return gemm.accumulate(
-            profile,
-            layer,
-            item.row_map,
-            activations,
-            layer_index=layer.index,
-            wmem_base=item.base,
-        )
-
-    for item, trace in zip(layers, arithmetic.walk(network, codes, accumulate), strict=True):
-        yield Vectors(
-            item.layer,
-            item.row_map,
-            item.order,
-            item.base,
-            item.pool,
-            trace.activations[:, item.pool].astype(np.int64),
-            trace.acc[:, item.pool].astype(np.int64),
-            trace.codes[:, item.pool].astype(np.int64),
-        )
+def _vectors(item: _Layer, trace: arithmetic.LayerTrace) -> Vectors:
+    """A layer's part of the engine's run, kept at the candidate columns."""
+    return Vectors(
+        item.layer,
+        item.row_map,
+        item.order,
+        item.base,
+        item.pool,
+        trace.activations[:, item.pool].astype(np.int64),
+        trace.acc[:, item.pool].astype(np.int64),
+        trace.codes[:, item.pool].astype(np.int64),
+    )
 
 
 def _at(vectors: Vectors, places: IntArray) -> Vectors:
