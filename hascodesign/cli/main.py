@@ -28,7 +28,7 @@ from hascodesign.cli.study import study_app
 from hascodesign.common import interrupt
 from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.flow.config import board_config, load_config
-from hascodesign.flow.store import STEPS
+from hascodesign.flow.steps import NAMES, STEPS
 
 #: What typer raises on a wrong command line; of this class it exports only a part.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -44,9 +44,7 @@ app.add_typer(faults_app, name="faults")
 app.add_typer(study_app, name="study")
 
 
-def _flow_command(last: str, help_text: str) -> None:
-    name = {"estimate": "flow"}.get(last, last)
-
+def _flow_command(last: str, name: str, help_text: str) -> None:
     @app.command(name, help=help_text)
     def command(
         board: Board = "pynq-z2",
@@ -111,7 +109,7 @@ def _flow_command(last: str, help_text: str) -> None:
         ] = False,
         fresh: Annotated[bool, typer.Option("--fresh", help="Compute every step again.")] = False,
         from_step: Annotated[
-            str | None, typer.Option("--from", help=f"Compute again from: {', '.join(STEPS)}.")
+            str | None, typer.Option("--from", help=f"Compute again from: {', '.join(NAMES)}.")
         ] = None,
         to_step: Annotated[str, typer.Option("--to", help="Stop after this step.")] = last,
     ) -> None:
@@ -140,7 +138,7 @@ def _flow_command(last: str, help_text: str) -> None:
         }
         for step in filter(None, (from_step, to_step)):
             if step not in STEPS:
-                raise typer.BadParameter(f"a step must be one of {', '.join(STEPS)}, not {step}")
+                raise typer.BadParameter(f"a step must be one of {', '.join(NAMES)}, not {step}")
         run_flow(
             Request(
                 config=load_config(config or board_config(record.name), changes),
@@ -162,10 +160,9 @@ def _flow_command(last: str, help_text: str) -> None:
         )
 
 
-_flow_command("estimate", "The whole flow: from a Brevitas model to verified ROMs and a report.")
-_flow_command("schedule", "The flow up to the schedule.")
-_flow_command("render", "The flow up to the rendered files, not verified yet.")
-_flow_command("verify", "The flow up to the verified files.")
+for _step in map(STEPS.__getitem__, reversed(NAMES)):
+    if _step.command:
+        _flow_command(_step.name, _step.command, _step.help)
 
 
 def _torch_device(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The flow: the one place that knows the order of the steps."""
+"""The flow: what each step of the table does, and all that the steps ask of one another."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from hascodesign.board.boards import find
 from hascodesign.board.capacity import check_array, weights_on_chip, words_allowed
-from hascodesign.common import files, records
+from hascodesign.common import files
 from hascodesign.common.display import Display
 from hascodesign.common.interrupt import whole
 from hascodesign.contract import arithmetic
@@ -20,6 +23,7 @@ from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.contract.results import (
     Accuracy,
+    Masking,
     Resources,
     SearchResult,
     Verification,
@@ -40,6 +44,7 @@ from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.flow import judging
 from hascodesign.flow.request import Request, content, is_user_model, size
+from hascodesign.flow.steps import STEPS
 from hascodesign.flow.store import StepStore
 
 if TYPE_CHECKING:
@@ -48,14 +53,15 @@ if TYPE_CHECKING:
 #: Largest distance of a float64 logit from its integer, in steps of one.
 LOGIT_RESIDUAL = 1e-6
 NOMINAL_VOLTS = 1.0
+PLACER_SEED = 1
 #: Folders that a flow renders.
 OUTPUTS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
 
 
 class Flow:
-    """load -> integerise -> faults -> schedule -> judge -> render -> verify -> estimate.
+    """The steps of one request.
 
-    Each step is a property: asking for one runs, or reads back, all that it needs.
+    Each step's record is a property: asking for one runs, or reads back, all that it needs.
     """
 
     def __init__(self, request: Request, store: StepStore, display: Display) -> None:
@@ -63,10 +69,24 @@ class Flow:
         self.config = request.config
         self.store = store
         self.display = display
+        self._records: dict[str, Any] = {}
+
+    def result(self, name: str) -> Any:
+        """A step's record: that of this run, the stored one where its inputs are the same, or new.
+
+        Parameters
+        ----------
+        name : of the table of steps, which says what goes in and which method computes it.
+        """
+        if name not in self._records:
+            step = STEPS[name]
+            inputs = tuple(_plain(attrgetter(key)(self)) for key in step.inputs)
+            self._records[name] = self.store.run(name, inputs, getattr(self, step.method))
+        return self._records[name]
 
     def share_model(self, other: Flow) -> None:
         """Take model, data and integer graph from a flow that differs in its seed only."""
-        self.dataset, self.integers = other.dataset, other.integers
+        self._records |= {name: other.result(name) for name in ("load", "integerise")}
 
     # ------------------------------------------------------------------------------- set-up
 
@@ -106,7 +126,7 @@ class Flow:
         check_array(spec, self.board, self.config.render.multipliers)
         return spec
 
-    # -------------------------------------------------------------------------------- steps
+    # ------------------------------------------------------------------------- load, integerise
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -131,17 +151,13 @@ class Flow:
             source = (Path(model.rpartition(":")[0]), *source)
         return (model, *(content(path) for path in source))
 
-    @cached_property
-    def dataset(self) -> Dataset:
-        """Step load."""
-        return self.store.run("load", self.model_inputs, lambda: self.loaded.dataset)
+    def _load(self) -> Dataset:
+        return self.loaded.dataset
 
-    @cached_property
-    def integers(self) -> tuple[IntegerNetwork, Equivalence]:
-        """Step integerise."""
-        spec = self.array
-        record = self.store.run("integerise", (*self.model_inputs, spec), self._integerise)
-        return record[0], record[1]
+    @property
+    def dataset(self) -> Dataset:
+        """Images and labels of both splits."""
+        return self.result("load")
 
     def _integerise(self) -> tuple[IntegerNetwork, Equivalence]:
         from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)
@@ -163,16 +179,31 @@ class Flow:
         return network, equivalence
 
     @property
+    def integers(self) -> tuple[IntegerNetwork, Equivalence]:
+        """The integer graph, and how it was held against the model."""
+        return self.result("integerise")
+
+    @property
     def network(self) -> IntegerNetwork:
         """The integer graph."""
         return self.integers[0]
 
-    @cached_property
+    @property
+    def brevitas_correct(self) -> int:
+        """Held-out images that the model itself classifies correctly."""
+        return self.integers[1].brevitas_correct
+
+    # ------------------------------------------------------------------------------------ faults
+
+    @property
     def profile(self) -> FaultProfile:
-        """Step faults."""
-        inputs = (self.array, self.config.seed, self.config.faults.model_dump(), self.network_words)
-        source = (self.request.voltage, content(self.request.faults))
-        return self.store.run("faults", (*inputs, self.given_profile, source), self._faults)
+        """The array's faults, checked."""
+        return self.result("faults")
+
+    @cached_property
+    def source(self) -> tuple[float | None, str | None]:
+        """What the user gave to draw or to derive the profile from."""
+        return self.request.voltage, content(self.request.faults)
 
     def _derived(self) -> FaultProfile:
         spec, path = replace(self.array, wmem_depth=self.network_words), self.request.faults
@@ -209,18 +240,26 @@ class Flow:
         front = len(chosen.objectives) > 1
         return max(allowed, words * (1 + max(1, chosen.extra_passes))) if front else allowed
 
-    @cached_property
+    # ----------------------------------------------------------------------------------- schedule
+
+    @property
     def search(self) -> SearchResult:
-        """Step schedule."""
-        given = None
-        if self.request.schedule is not None:
-            given = files.read_input(self.request.schedule, "schedule")
-        options = self.config.schedule.model_dump()
-        inputs = (self.network, self.profile, self.config.seed, options, given)
-        data = records.digest(self.dataset.calibration)
-        return self.store.run(
-            "schedule", (*inputs, data), lambda: whole(lambda: self._search(given))
-        )
+        """What the search found, or what a given schedule is worth."""
+        return self.result("schedule")
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that is rendered."""
+        return self.search.schedule
+
+    @cached_property
+    def given_schedule(self) -> bytes | None:
+        """The user's own schedule file; None where one is searched for."""
+        path = self.request.schedule
+        return None if path is None else files.read_input(path, "schedule")
+
+    def _schedule(self) -> SearchResult:
+        return whole(lambda: self._search(self.given_schedule))
 
     def search_longer(self, times: int) -> SearchResult:
         """A search of so many times the size, started anew and not stored."""
@@ -251,27 +290,41 @@ class Flow:
         given = (self.network, profile or self.profile, codes, split.labels)
         return kind(*given, device=self.request.device)
 
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule that is rendered."""
-        return self.search.schedule
+    # -------------------------------------------------------------------------------------- judge
 
-    @cached_property
+    @property
     def accuracy(self) -> Mapping[str, Accuracy]:
-        """Step judge: every figure on held-out data."""
-        heldout = records.digest(self.dataset.heldout)
-        candidates = {b.name: (b.schedule, b.loss) for b in self.search.baselines}
-        inputs = (self.network, self.profile, self.schedule, candidates, heldout, self.search.front)
-        brevitas = self.integers[1].brevitas_correct
-        return self.store.run("judge", (*inputs, brevitas), self._judge)
+        """Every figure on held-out data."""
+        return self.result("judge")
+
+    @property
+    def candidates(self) -> dict[str, tuple[Schedule, float]]:
+        """Schedule and loss of each baseline of the search."""
+        return {b.name: (b.schedule, b.loss) for b in self.search.baselines}
 
     def _judge(self) -> dict[str, Accuracy]:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
 
-        heldout, brevitas = self.dataset.heldout, self.integers[1].brevitas_correct
+        heldout = self.dataset.heldout
         evaluator = self.evaluator(heldout, Evaluator)
-        judge = (self.network, self.profile.array, self.search, brevitas, len(heldout.labels))
-        return judging.accuracies(evaluator, *judge)
+        counts = (self.brevitas_correct, len(heldout.labels))
+        return judging.accuracies(evaluator, self.network, self.profile.array, self.search, *counts)
+
+    @property
+    def masking(self) -> Masking:
+        """Faults of the profile that stay without effect."""
+        return self.result("masked")
+
+    def _masked(self) -> Masking:
+        return judging.masking(
+            self.network,
+            self.profile,
+            self.schedule,
+            self.dataset.calibration.images,
+            self.config.seed,
+        )
+
+    # ------------------------------------------------------------------------------------- render
 
     @cached_property
     def on_chip(self) -> tuple[bool, ...]:
@@ -281,12 +334,10 @@ class Flow:
         taken = 0 if self.core_refusal else proof.core_ramb18(self.network, self.schedule)
         return weights_on_chip(self.network, self.schedule, self.array, self.board, taken)
 
-    @cached_property
+    @property
     def plan(self) -> BuildPlan:
-        """Step render: every file of the build, in memory."""
-        options = (self.config.render.model_dump(), self.core_refusal)
-        inputs = (self.network, self.schedule, self.profile, self.board, self.on_chip, options)
-        return self.store.run("render", inputs, self._render)
+        """Every file of the build, in memory."""
+        return self.result("render")
 
     def _render(self) -> BuildPlan:
         from hascodesign.flow import proof  # noqa: PLC0415
@@ -337,21 +388,12 @@ class Flow:
             made["schedule.json"] = schedule_formats.to_json(schedule)
         return made
 
-    @cached_property
+    # --------------------------------------------------------------------------- verify, estimate
+
+    @property
     def verified(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
-        """Step verify: the plan's own bytes in the simulator, the vectors, whole images."""
-        inputs = (
-            self.plan,
-            self.network,
-            self.schedule,
-            self.profile,
-            records.digest(self.dataset.heldout),
-            self.request.simulator,
-            self.config.verify.model_dump(),
-            self.core_refusal,
-        )
-        record = self.store.run("verify", inputs, self._verify)
-        return record[0], record[1], record[2]
+        """The plan's own bytes in the simulator, the vectors, whole images."""
+        return self.result("verify")
 
     def _verify(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
         from hascodesign.flow import proof  # noqa: PLC0415
@@ -368,11 +410,37 @@ class Flow:
         )
         return proof.verify(job, work, self.display)
 
-    @cached_property
+    @property
+    def timing(self) -> Mapping[str, Any] | None:
+        """Clock of the plan's array between registers; None where it was not asked for."""
+        return self.result("timing") if self.request.post_route else None
+
+    def _timing(self) -> dict[str, Any]:
+        from hascodesign.board import post_route  # noqa: PLC0415
+
+        got = post_route.post_route_mhz(
+            self.plan.files,
+            work=self.request.out / "timing",
+            multipliers=self.config.render.multipliers,
+            seed=PLACER_SEED,
+            progress=self.display.progress,
+        )
+        return {
+            "top": "has_array",
+            "mhz": got.mhz,
+            "device": got.device,
+            "tool": got.tool,
+            "seed": PLACER_SEED,
+            "note": got.note,
+            "from": got.path[0].cell if got.path else "",
+            "to": got.path[-1].cell if got.path else "",
+            "cells": dict(got.cells),
+        }
+
+    @property
     def resources(self) -> Resources:
-        """Step estimate: yosys on the plan's own bytes."""
-        inputs = (self.plan, self.board, self.on_chip)
-        return self.store.run("estimate", inputs, self._estimate)
+        """What yosys makes of the plan's own bytes."""
+        return self.result("estimate")
 
     def _estimate(self) -> Resources:
         from hascodesign.board import synthesis  # noqa: PLC0415
@@ -385,3 +453,8 @@ class Flow:
             work=self.request.out / "synth",
             progress=self.display.progress,
         )
+
+
+def _plain(value: Any) -> Any:
+    """An input of a step as something that can be hashed."""
+    return value.model_dump() if isinstance(value, BaseModel) else value

@@ -1,16 +1,28 @@
-"""Every accuracy that the flow reports, from one evaluator of held-out images."""
+"""Every accuracy that the flow reports, and the share of faults that stay without effect."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hascodesign.common import stats
+from hascodesign.contract import arithmetic
 from hascodesign.contract import array as arrays
-from hascodesign.contract.results import Accuracy, SearchResult
-from hascodesign.contract.types import ArraySpec, IntegerNetwork
+from hascodesign.contract.results import Accuracy, Masking, SearchResult
+from hascodesign.contract.types import (
+    ArraySpec,
+    FaultProfile,
+    IntegerNetwork,
+    Schedule,
+)
 
 if TYPE_CHECKING:
     from hascodesign.engine.network import Evaluator
+
+MOST_FAULTS = 200  # whose effect is looked at
+MOST_IMAGES = 256  # that it is looked at on
 
 
 def accuracies(
@@ -51,3 +63,30 @@ def accuracies(
     result |= {name: stats.accuracy(count, n) for name, count in zip(chosen, correct, strict=False)}
     result["faulty_random_mean"] = stats.mean_accuracy(correct[len(chosen) :], n)
     return result
+
+
+def masking(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    schedule: Schedule,
+    images: NDArray[np.float32],
+    seed: int,
+) -> Masking:
+    """Faults of a profile that are without effect on a schedule, on calibration images.
+
+    Parameters
+    ----------
+    images : [n, channels, height, width]; the first ``MOST_IMAGES`` judge.
+    seed : of more than ``MOST_FAULTS`` faults so many are drawn evenly.
+    """
+    from hascodesign.engine.masked import masked  # noqa: PLC0415  (numba compiles)
+
+    total = len(profile.faults)
+    entries = np.arange(total)
+    if total > MOST_FAULTS:
+        rng = arrays.generator(seed, "masked")
+        entries = np.sort(rng.permutation(total)[:MOST_FAULTS])
+    judged = images[:MOST_IMAGES]
+    codes = arithmetic.quantise(judged, network.input)
+    silent, kept = masked(network, profile, schedule, codes, entries.tolist())
+    return Masking(total, len(entries), len(judged), silent, kept)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hascodesign.common import files
 from hascodesign.contract.types import ArraySpec
 from hascodesign.flow.config import FlowConfig, Simulator
-from hascodesign.flow.store import STEPS
+from hascodesign.flow.steps import LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Request:
     post_route: bool = False  # time the array on an ECP5 too
     fresh: bool = False
     from_step: str | None = None
-    to_step: str = STEPS[-1]
+    to_step: str = LAST
 
 
 def size(spec: ArraySpec) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hascodesign.board import tools
 from hascodesign.common import files, process_memory
 from hascodesign.common.display import Display
 from hascodesign.contract.build import BuildPlan
@@ -24,22 +25,10 @@ from hascodesign.contract.errors import (
 from hascodesign.contract.results import StepRecord
 from hascodesign.contract.types import FaultProfile
 from hascodesign.faults import power
-from hascodesign.flow import masking, routing
 from hascodesign.flow.flow import OUTPUTS, Flow
 from hascodesign.flow.request import Request
-from hascodesign.flow.store import STEPS, StepStore
-
-#: What the flow asks for, in order: the property that each step answers with.
-PROPERTIES = {
-    "load": "dataset",
-    "integerise": "integers",
-    "faults": "profile",
-    "schedule": "search",
-    "judge": "accuracy",
-    "render": "plan",
-    "verify": "verified",
-    "estimate": "resources",
-}
+from hascodesign.flow.steps import NAMES, STEPS, since, up_to
+from hascodesign.flow.store import StepStore
 
 
 def run_flow(request: Request) -> None:
@@ -51,7 +40,9 @@ def run_flow(request: Request) -> None:
         Anything the user can act on. On bad input nothing is left of a new output folder; on a
         mismatch no rendered file is left in an old one.
     """
-    routing.check(request)
+    if request.post_route:  # refused now rather than after minutes
+        for name in ("yosys", "nextpnr-ecp5"):
+            tools.require(name)
     new = not request.out.exists()
     out = files.usable_folder(request.out)
     try:
@@ -76,10 +67,10 @@ def _run(request: Request, display: Display) -> None:
 
     store = StepStore(request.out / "steps", _redo(request), announce)
     flow = Flow(request, store, display)
-    wanted = STEPS[: STEPS.index(request.to_step) + 1]
+    wanted = wanted_steps(request)
     try:
         for step in wanted:
-            getattr(flow, PROPERTIES[step])
+            flow.result(step)
     except (VerificationMismatch, StepFailed):
         _withdraw(request.out)
         raise
@@ -98,12 +89,16 @@ def _run(request: Request, display: Display) -> None:
     display.line(f"done in {time.perf_counter() - start:.1f} s: {request.out}")
 
 
+def wanted_steps(request: Request) -> tuple[str, ...]:
+    """Names of the steps that a request asks for, in order."""
+    switches = {name: STEPS[name].asked for name in up_to(request.to_step)}
+    return tuple(n for n, switch in switches.items() if not switch or getattr(request, switch))
+
+
 def _redo(request: Request) -> frozenset[str]:
     if request.fresh:
-        return frozenset((*STEPS, masking.STEP, routing.STEP))
-    if request.from_step is None:
-        return frozenset()
-    return frozenset((*STEPS[STEPS.index(request.from_step) :], masking.STEP, routing.STEP))
+        return frozenset(NAMES)
+    return frozenset() if request.from_step is None else frozenset(since(request.from_step))
 
 
 def _time(step: StepRecord) -> str:
@@ -164,9 +159,9 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         verification=flow.verified[0],
         resources=flow.resources,
         whole=flow.verified[2],
-        masking=masking.shares(flow),
+        masking=flow.masking,
         power=_power(flow.profile),
-        timing=routing.clock(flow),
+        timing=flow.timing,
         files=content,
         steps=flow.store.records,
         peak_rss_bytes=process_memory.peak(),

@@ -17,8 +17,6 @@ from hascodesign.common.files import write_atomic
 from hascodesign.common.shipped import share
 from hascodesign.contract.results import StepRecord
 
-STEPS = ("load", "integerise", "faults", "schedule", "judge", "render", "verify", "estimate")
-
 
 @lru_cache(maxsize=1)
 def source_digest() -> str:
@@ -51,7 +49,7 @@ class StepStore:
 
         Parameters
         ----------
-        name : one of STEPS.
+        name : of the step; of its files.
         inputs : all that the result depends on; records or plain values.
         compute : called where nothing fitting is stored.
         """

@@ -1,0 +1,116 @@
+"""The steps of the flow, in one table: order, hashing, resuming, commands and options follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the flow."""
+
+    name: str  # for --from and --to, in the report, and of its files in steps/
+    method: str  # of Flow: computes the step's record
+    inputs: tuple[str, ...]  # attributes of Flow: all that the record depends on, hashed
+    options: tuple[str, ...] = ()  # of the command line, that the step uses
+    asked: str | None = None  # the request's switch without which the step is left out
+    command: str | None = None  # of the command line, that ends with this step
+    help: str = ""  # of that command
+
+
+_TABLE = (
+    Step("load", "_load", ("model_inputs",), ("model", "checkpoint", "data")),
+    Step(
+        "integerise",
+        "_integerise",
+        ("model_inputs", "array"),
+        ("pe", "simd", "weight_bits", "act_bits", "acc_bits", "dataflow", "multipliers"),
+    ),
+    Step(
+        "faults",
+        "_faults",
+        ("array", "config.seed", "config.faults", "network_words", "given_profile", "source"),
+        # spare passes and a front make the weight banks deeper, in which faults are drawn
+        ("faults", "voltage", "seed", "objectives", "extra_passes", "spare_passes"),
+    ),
+    Step(
+        "schedule",
+        "_schedule",
+        (
+            *("network", "profile", "config.seed", "config.schedule", "given_schedule"),
+            "dataset.calibration",
+        ),
+        (
+            *("schedule", "seed", "device", "search_seconds", "objectives", "allowed_points"),
+            *("extra_passes", "spare_passes"),
+        ),
+        command="schedule",
+        help="The flow up to the schedule.",
+    ),
+    Step(
+        "judge",
+        "_judge",
+        (
+            *("network", "profile", "schedule", "candidates", "search.front", "brevitas_correct"),
+            "dataset.heldout",
+        ),
+        ("device",),
+    ),
+    Step(
+        "render",
+        "_render",
+        ("network", "schedule", "profile", "board", "on_chip", "config.render", "core_refusal"),
+        ("multipliers", "core_images"),
+        command="render",
+        help="The flow up to the rendered files, not verified yet.",
+    ),
+    Step(
+        "verify",
+        "_verify",
+        (
+            *("plan", "network", "schedule", "profile", "dataset.heldout", "request.simulator"),
+            *("config.verify", "core_refusal"),
+        ),
+        ("simulator", "core_images"),
+        command="verify",
+        help="The flow up to the verified files.",
+    ),
+    Step(
+        "masked",
+        "_masked",
+        ("network", "profile", "schedule", "config.seed", "dataset.calibration"),
+        ("seed",),
+    ),
+    Step(
+        "timing",
+        "_timing",
+        ("plan", "config.render.multipliers"),
+        ("post_route", "multipliers"),
+        asked="post_route",
+    ),
+    Step(
+        "estimate",
+        "_estimate",
+        ("plan", "board", "on_chip"),
+        command="flow",
+        help="The whole flow: from a Brevitas model to verified ROMs and a report.",
+    ),
+)
+
+#: Every step by its name, in the order in which they run.
+STEPS: Mapping[str, Step] = MappingProxyType({step.name: step for step in _TABLE})
+#: Their names, in the same order.
+NAMES = tuple(STEPS)
+LAST = NAMES[-1]
+
+
+def up_to(last: str) -> tuple[str, ...]:
+    """Names of the steps up to one, that one included."""
+    return NAMES[: NAMES.index(last) + 1]
+
+
+def since(first: str) -> tuple[str, ...]:
+    """Names of the steps from one on."""
+    return NAMES[NAMES.index(first) :]
