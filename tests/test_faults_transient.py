@@ -91,7 +91,7 @@ def test_a_file_of_probabilities(tmp_path: Path) -> None:
     for values, words in (
         (TABLE[0], "must hold numbers [blocks, threads], not float64 (4,)"),
         (np.empty((0, 4)), "not float64 (0, 4)"),
-        ([["a"]], "must hold numbers [blocks, threads]"),
+        ([["a"]], "must be a .npy file of numbers, not dtype '<U1'"),
         ([[{}]], "must be a .npy file of numbers"),
         ([[0.5, np.nan]], "block 0, thread 1: p must be in [0, 1], not nan"),
         ([[0.5], [1.5]], "block 1, thread 0: p must be in [0, 1], not 1.5"),

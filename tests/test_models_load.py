@@ -82,7 +82,7 @@ def test_model_file_and_factory(user):
     assert refused(user, "must define 'HELPER'; it defines", "mine.py:HELPER")
     assert refused(user, "must return a torch.nn.Module, not NoneType", "mine.py:nothing")
     assert refused(user, "must run: ValueError: no weights here", "mine.py:failing")
-    assert refused(user, "model file must exist", "absent.py:network")
+    assert refused(user, "absent.py: model file must be readable: No such", "absent.py:network")
     assert refused(user, "model must be file.py:factory, not", "mine.py")
     assert refused(user, "model must be file.py:factory, not", "mine.txt:network")
     (user / "broken.py").write_text("def f(:\n")
@@ -100,7 +100,7 @@ def test_model_file_may_import_its_neighbours(user):
 
 def test_checkpoint_that_does_not_fit(user):
     state = torch.load(user / "good.pt", weights_only=True)
-    assert refused(user, "none.pt: no such", checkpoint="none.pt")
+    assert refused(user, "none.pt: checkpoint must be readable: No such", checkpoint="none.pt")
     torch.save({k: v for k, v in state.items() if k != "2.weight"}, user / "less.pt")
     assert refused(user, "less.pt: checkpoint must fit the model: it lacks '2.weight'",
             checkpoint="less.pt")  # fmt: skip

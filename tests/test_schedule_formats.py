@@ -134,11 +134,11 @@ def test_refuses_a_layer_too_many() -> None:
     ("data", "words"),
     [
         (b"", "must be JSON: Expecting value, line 1 column 1"),
-        (b"\xff\xfe", "must be UTF-8 text, byte 0 is not"),
+        (b"\xff\xfe", "must be UTF-8, not byte 0xff at offset 0"),
         (b"[1]", "schedule.json must be an object, not a list of 1"),
         (b'{"version": 1, "version": 1}', 'key "version" must stand once, not twice'),
         (b"[" * 100_000, "must be JSON"),
-        (b'{"version": ' + b"9" * 5000 + b"}", "must be JSON"),
+        (b'{"version": ' + b"9" * 5000 + b"}", "key 'array' is missing"),
     ],
 )
 def test_refuses_what_is_not_json(data: bytes, words: str) -> None:

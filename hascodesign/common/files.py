@@ -85,11 +85,3 @@ def usable_folder(out: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"output folder must be writable: {out}: {error.strerror}") from error
     return out
-
-
-def read_input(path: Path, what: str) -> bytes:
-    """Content of a file that the user named, else ConfigError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{what} must be a readable file: {path}: {error.strerror}") from error

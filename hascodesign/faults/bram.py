@@ -20,9 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hascodesign.common import inputs
+from hascodesign.common.inputs import printable
 from hascodesign.contract.errors import ConfigError, FaultProfileError
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray, frozen
-from hascodesign.faults.formats import printable, read_bytes
+from hascodesign.faults.formats import text_of
 from hascodesign.faults.places import check_amount, in_order
 from hascodesign.faults.profile import check, check_array, shown
 from hascodesign.faults.voltage import NOMINAL_UV, Cells
@@ -68,17 +70,13 @@ def read_map(path: Path) -> MeasuredMap:
     FaultProfileError
         One line with the file and, where a row is at fault, its number from 0.
     """
-    path = path / "faults.csv" if path.is_dir() else path
+    path = path / "faults.csv" if inputs.is_folder(path) else path
+    data = inputs.read(path, inputs.MEASURED)
     try:
-        text = read_bytes(path).decode("utf-8-sig")
-        rows = csv.reader(text.split("\n"), strict=True)
+        rows = csv.reader(text_of(data).split("\n"), strict=True)
         if [name.strip() for name in next(rows, [])] != COLUMNS:
             raise FaultProfileError(f"the columns must be {', '.join(COLUMNS)}")
         return MeasuredMap(_by_voltage(row for row in rows if row))
-    except UnicodeDecodeError as error:
-        raise FaultProfileError(
-            f"{printable(path)}: the text must be UTF-8: offset {error.start}"
-        ) from None
     except (FaultProfileError, csv.Error) as error:  # csv: the line of the names
         raise FaultProfileError(f"{printable(path)}: {error}") from None
 

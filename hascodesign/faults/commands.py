@@ -8,6 +8,8 @@ from typing import Literal
 
 from rich.text import Text
 
+from hascodesign.common import inputs
+from hascodesign.common.inputs import printable
 from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ConfigError, FaultProfileError
 from hascodesign.contract.types import ArraySpec, FaultProfile
@@ -99,7 +101,7 @@ def load(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> FaultProfile:
             seed=options.seed,
             source=f"probabilities of {source.name}",
         )
-    if source.is_dir() or _is_measured(source):
+    if inputs.is_folder(source) or _is_measured(source):
         array, volts = _array(source, options), _volts(source, options)
         measured = bram.read_map(source)
         return bram.onto_banks(array, measured, volts, first=options.first_bram, seed=options.seed)
@@ -113,7 +115,7 @@ def convert(source: Path, form: str, options: LoadOptions = _NO_LOAD_OPTIONS) ->
         try:
             return transient.write_probabilities(profile)
         except FaultProfileError as error:
-            raise FaultProfileError(f"{formats.printable(source)}: {error}") from None
+            raise FaultProfileError(f"{printable(source)}: {error}") from None
     return formats.write(profile, form)
 
 
@@ -127,7 +129,7 @@ def check_output(path: Path, *, cells: bool) -> None:
     if path.name.endswith(CELLS_SUFFIX) != cells:
         what = "a name that ends in" if cells else "no name that ends in"
         raise ConfigError(
-            f"the file must have {what} {CELLS_SUFFIX}, not {formats.printable(path)}: method "
+            f"the file must have {what} {CELLS_SUFFIX}, not {printable(path)}: method "
             "threshold without a voltage writes cells, all else a profile"
         )
 
@@ -185,10 +187,11 @@ def _block(text: str) -> transient.Block:
 
 
 def _is_measured(source: Path) -> bool:
+    first = bram.COLUMNS[0].encode()
     if source.suffix != ".csv":
         return False
     try:
-        return formats.read_bytes(source).startswith(bram.COLUMNS[0].encode())
+        return inputs.head(source, inputs.MEASURED, len(first)) == first
     except FaultProfileError:
         return False  # the profile's reader says what is wrong, with the name
 
@@ -196,7 +199,7 @@ def _is_measured(source: Path) -> bool:
 def _array(source: Path, options: LoadOptions) -> ArraySpec:
     if options.array is None:
         raise ConfigError(
-            f"{formats.printable(source)}: the array must be given, the file does not hold it"
+            f"{printable(source)}: the array must be given, the file does not hold it"
         )
     return options.array
 
@@ -204,6 +207,6 @@ def _array(source: Path, options: LoadOptions) -> ArraySpec:
 def _volts(source: Path, options: LoadOptions) -> float:
     if options.volts is None:
         raise ConfigError(
-            f"{formats.printable(source)}: the voltage must be given to choose among its faults"
+            f"{printable(source)}: the voltage must be given to choose among its faults"
         )
     return options.volts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hascodesign.common import documents, inputs
+from hascodesign.common.inputs import Unreadable, printable
 from hascodesign.contract.errors import FaultProfileError
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.faults import table
@@ -23,9 +24,8 @@ from hascodesign.faults.profile import (
 )
 
 VERSION = 1
-MAX_BYTES = 128 << 20
 _HEAD = ("version", "array", "seed", "source", "conditions", "faults")
-_HUGE = 10**40  # stands for every longer integer, which no field takes
+_BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def read(path: Path, words: int | None = None) -> FaultProfile:
@@ -42,23 +42,21 @@ def read(path: Path, words: int | None = None) -> FaultProfile:
         One line naming the file and, where one entry is at fault, its number from 0.
     """
     suffix = path.suffix.lower()
+    if suffix not in (".json", ".csv"):
+        raise FaultProfileError(
+            f"{printable(path)}: the name must end in .json or .csv, not {shown(path.suffix)}"
+        )
+    data = inputs.read(path, inputs.PROFILE)
     try:
-        if suffix not in (".json", ".csv"):
-            raise FaultProfileError(f"the name must end in .json or .csv, not {shown(path.suffix)}")
-        return parse(read_bytes(path), suffix[1:], words)
+        return parse(data, suffix[1:], words)
     except FaultProfileError as error:
         raise FaultProfileError(f"{printable(path)}: {error}") from None
 
 
 def parse(data: bytes, form: str, words: int | None = None) -> FaultProfile:
     """Profile in the bytes of a file of form ``json`` or ``csv``, checked."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FaultProfileError(
-            f"the text must be UTF-8, not byte 0x{data[error.start]:02x} at offset {error.start}"
-        ) from None
-    if not text.strip():
+    text = text_of(data)
+    if not text or text.isspace():
         raise FaultProfileError("a profile must stand in the file, which is empty")
     document = table.document(text) if form == "csv" else json_document(text)
     return check(from_document(document), words)
@@ -111,52 +109,21 @@ def fault_object(fault: Fault) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_bytes(path: Path) -> bytes:
-    """Bytes of a file of at most ``MAX_BYTES``; an unreadable one is the user's error."""
+def text_of(data: bytes) -> str:
+    """The text of a file, UTF-8."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise FaultProfileError(f"the file must be readable: {reason or 'bad name'}") from None
-    if len(data) > MAX_BYTES:
-        raise FaultProfileError(f"the file must be at most {MAX_BYTES} bytes, not more")
-    return data
+        return documents.text_of(data)
+    except Unreadable as error:
+        raise FaultProfileError(f"the text {error}") from None
 
 
 # ----------------------------------------------------------------------------- reading a document
 
 
-class _Twice(dict[str, Any]):
-    """An object of a JSON file with a key that stands twice."""
-
-    key: str = ""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) == len(pairs):
-        return values
-    twice = _Twice(values)
-    twice.key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-    return twice
-
-
-def _integer(text: str) -> int:
-    return int(text) if len(text) <= 40 else _HUGE  # int() refuses thousands of digits
-
-
-def _decoder() -> json.JSONDecoder:
-    # NaN comes out as a number, so that the field's own check names its entry
-    return json.JSONDecoder(
-        object_pairs_hook=_pairs, parse_int=_integer, parse_constant=lambda _: math.nan
-    )
-
-
 def json_document(text: str) -> Any:
     """What a JSON text says; NaN and integers of any length pass, for their field to refuse."""
     try:
-        return _decoder().decode(text)
+        return documents.decoder().decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise FaultProfileError(
@@ -172,7 +139,7 @@ def _entry_at(text: str, position: int) -> str:
     start = text.find("[", start) + 1 if start >= 0 else 0
     if not 0 < start <= position:
         return ""
-    decoder, entry = _decoder(), 0
+    decoder, entry = documents.decoder(), 0
     while True:
         start = _skip(text, start)
         try:
@@ -187,9 +154,8 @@ def _entry_at(text: str, position: int) -> str:
 
 
 def _skip(text: str, start: int) -> int:
-    while start < len(text) and text[start] in " \t\r\n":
-        start += 1
-    return start
+    blank = _BLANK.match(text, start)
+    return blank.end() if blank else start
 
 
 def from_document(document: Any) -> FaultProfile:
@@ -229,7 +195,7 @@ def object_of(
     """``value`` if it is an object of these keys; ``allowed`` None = any."""
     if not isinstance(value, Mapping):
         raise FaultProfileError(f"{name}: an object must stand here, not {shown(value)}")
-    if isinstance(value, _Twice):
+    if isinstance(value, documents.Doubled):
         raise FaultProfileError(f"{name}: key {shown(value.key)} must stand once, not twice")
     if allowed is not None:
         for key in value:
@@ -245,9 +211,3 @@ def object_of(
 
 def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def printable(path: Path) -> str:
-    """The path for an error message: one line whatever its name is."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)

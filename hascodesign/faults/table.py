@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hascodesign.contract.errors import FaultProfileError
-from hascodesign.faults.profile import ARRAY_FIELDS, one_of, shown
+from hascodesign.faults.profile import ARRAY_FIELDS, MAX_ENTRIES, one_of, shown
 
 # two columns for the pair `bits`: spreadsheets read "6-14" as a date and "6:14" as a time
 COLUMNS = ("pe", "simd", "site", "bit", "kind", "address", "p", "bits_lo", "bits_hi")
@@ -71,6 +71,10 @@ def _entries(lines: Sequence[str]) -> list[dict[str, Any]]:
     try:
         columns = _columns(next(rows, []))
         for entry, row in enumerate(filter(None, rows)):
+            if entry == MAX_ENTRIES:
+                raise FaultProfileError(
+                    f"entry {entry}: a profile must have at most {entry} entries"
+                )
             if len(row) != len(columns):
                 raise FaultProfileError(
                     f"entry {entry}: a line must have {len(columns)} cells, not {len(row)}"

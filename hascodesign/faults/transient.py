@@ -22,16 +22,16 @@ from __future__ import annotations
 
 import io
 import math
-import tokenize
-import zipfile
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from hascodesign.common import inputs
+from hascodesign.common.arrays import read_npy
+from hascodesign.common.inputs import printable
 from hascodesign.contract.errors import ConfigError, FaultProfileError
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, FloatArray
-from hascodesign.faults.formats import printable
 from hascodesign.faults.profile import check, check_array, shown
 
 PMAX = tuple(n / 1000 for n in (1, 2, 5, 10, 20, 50, 99, 100, 200, 500, 999))  # of the study
@@ -39,19 +39,6 @@ LIM_BLOCKS = 10
 INF_BLOCKS = 20_000
 BITS = (6, 14)  # of the accumulator; the study draws float32 exponent bits, which it has not
 _MAX_VALUES = 50_000_000
-# what numpy lets out for a damaged header
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    SyntaxError,
-    RecursionError,
-    MemoryError,
-    TypeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
 Block = int | Literal["mean", "all"]
 
 
@@ -129,17 +116,7 @@ def read_probabilities(path: Path) -> FloatArray:
     FaultProfileError
         Not such a file, not two axes of real numbers, or a value outside [0, 1], with its place.
     """
-    try:
-        # a map, not a read: a header that promises too much costs no memory
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise FaultProfileError(
-            f"{printable(path)}: must be a .npy file of numbers: {reason}"
-        ) from None
-    if not isinstance(values, np.ndarray):
-        values.close()
-        raise FaultProfileError(f"{printable(path)}: must be one .npy array, not an .npz archive")
+    values = read_npy(path, inputs.PROBABILITIES)
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         raise FaultProfileError(
             f"{printable(path)}: must hold numbers [blocks, threads], "

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import log_ndtr
 
+from hascodesign.common import inputs
+from hascodesign.common.inputs import printable
 from hascodesign.contract.errors import ConfigError, FaultProfileError
 from hascodesign.contract.types import (
     ArraySpec,
@@ -35,8 +37,7 @@ from hascodesign.faults.formats import (
     from_document,
     json_document,
     object_of,
-    printable,
-    read_bytes,
+    text_of,
     write_json,
 )
 from hascodesign.faults.places import Places, weighted_sites
@@ -192,19 +193,16 @@ def write_cells(cells: Cells) -> bytes:
 
 def read_cells(path: Path) -> Cells:
     """Cells of such a file, checked; an error names the file and the entry."""
+    data = inputs.read(path, inputs.PROFILE)
     try:
-        return parse_cells(read_bytes(path))
+        return parse_cells(data)
     except FaultProfileError as error:
         raise FaultProfileError(f"{printable(path)}: {error}") from None
 
 
 def parse_cells(data: bytes) -> Cells:
     """Cells in the bytes of such a file, checked."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FaultProfileError(f"the text must be UTF-8: offset {error.start}") from None
-    document = object_of(json_document(text), "the file", _CELL_KEYS, _CELL_KEYS)
+    document = object_of(json_document(text_of(data)), "the file", _CELL_KEYS, _CELL_KEYS)
     if type(document["version"]) is not int or document["version"] != 1:
         raise FaultProfileError(f"version must be 1, not {shown(document['version'])}")
     profile = check(from_document(document["profile"]))

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from hascodesign.common import documents, inputs
+from hascodesign.common.inputs import Unreadable, one_line, printable
 from hascodesign.common.shipped import share
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import Objective
@@ -114,23 +116,24 @@ def load_config(path: Path, changes: Mapping[str, Any]) -> FlowConfig:
     ConfigError
         Unreadable file, TOML syntax, unknown key, or a value out of range; one line.
     """
+    content = inputs.read(path, inputs.FLOW_FILE)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"flow file must be readable: {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"flow file must be TOML: {path}: {error}") from error
+        data = tomllib.loads(documents.text_of(content))
+    except Unreadable as error:
+        raise inputs.FLOW_FILE.refused(path, str(error)) from None
+    except (ValueError, RecursionError) as error:  # ValueError: of syntax, or thousands of digits
+        raise inputs.FLOW_FILE.refused(path, f"must be TOML: {one_line(error)}") from None
     for key, value in changes.items():
         if value is not None:
             _set(data, key.split("."), value)
     try:
         return FlowConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"{path.name}: {where}: {first['msg']}, not {first['input']!r}"
-        ) from error
+            f"{path.name}: {printable(where)}: {first['msg']}, not {_shown(first['input'])}"
+        ) from None
 
 
 def board_config(board: str) -> Path:
@@ -141,7 +144,19 @@ def board_config(board: str) -> Path:
 def _set(data: dict[str, Any], keys: list[str], value: object) -> None:
     for key in keys[:-1]:
         data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            return  # the section's own check refuses it
     data[keys[-1]] = value
+
+
+def _shown(value: object) -> str:
+    """A value of the file for a message; it can be nested deeper than repr() goes."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "..."
 
 
 Simulator = Literal["icarus", "verilator"]

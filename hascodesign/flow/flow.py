@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from hascodesign.board.boards import find
 from hascodesign.board.capacity import check_array, weights_on_chip, words_allowed
-from hascodesign.common import files
 from hascodesign.common.display import Display
+from hascodesign.common.inputs import SCHEDULE, read
 from hascodesign.common.interrupt import whole
 from hascodesign.contract import arithmetic
 from hascodesign.contract import array as arrays
@@ -256,7 +256,7 @@ class Flow:
     def given_schedule(self) -> bytes | None:
         """The user's own schedule file; None where one is searched for."""
         path = self.request.schedule
-        return None if path is None else files.read_input(path, "schedule")
+        return None if path is None else read(path, SCHEDULE)
 
     def _schedule(self) -> SearchResult:
         return whole(lambda: self._search(self.given_schedule))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hascodesign.common import files
+from hascodesign.common import inputs
 from hascodesign.contract.types import ArraySpec
 from hascodesign.flow.config import FlowConfig, Simulator
 from hascodesign.flow.steps import LAST
@@ -51,8 +52,8 @@ def content(path: Path | None) -> str | None:
     if path is None:
         return None
     total = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() or file == path:
-            total.update(file.name.encode())
-            total.update(files.read_input(file, "input"))
+    for file in sorted(path.rglob("*")) if inputs.is_folder(path) else [path]:
+        if file == path or file.is_file():
+            total.update(os.fsencode(file.name))
+            total.update(inputs.digest(file, inputs.ANY).encode())
     return total.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from hascodesign.common import inputs
+from hascodesign.common.arrays import read_npz
 from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import Dataset, IntArray, Split, frozen
@@ -61,10 +62,8 @@ def user_data(path: Path) -> Dataset:
     ModelError
         Anything else, with what was required and what came.
     """
-    if path.is_dir():
+    if inputs.is_folder(path):
         return _idx_dataset(path.name, path, USER_HELDOUT)
-    if not path.is_file():
-        raise ModelError(f"data must be an .npz file or a folder of IDX files, not {path}: no such")
     images, labels = _read_npz(path)
     return _cut(path.stem, images, labels, USER_HELDOUT, str(path))
 
@@ -73,19 +72,8 @@ def user_data(path: Path) -> Dataset:
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ModelError(f"{path}: data must be an .npz archive, not a single array")
-        with archive:
-            missing = [key for key in ("images", "labels") if key not in archive]
-            if missing:
-                found = ", ".join(archive.files) or "none"
-                raise ModelError(f"{path}: .npz must hold {missing[0]!r}, not only: {found}")
-            return archive["images"], archive["labels"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: data must be a readable .npz archive: {reason}") from error
+    arrays = read_npz(path, inputs.NPZ, ("images", "labels"))
+    return arrays["images"], arrays["labels"]
 
 
 def _idx_dataset(name: str, folder: Path, fraction: float) -> Dataset:
@@ -111,7 +99,7 @@ def idx_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
     Of a file that is there plain and as gzip the plain one counts.
     """
     pairs: dict[str, tuple[Path, Path]] = {}
-    for images in sorted(folder.iterdir(), reverse=True):
+    for images in sorted(_listed(folder), reverse=True):
         if "images" not in images.name or "idx" not in images.name:
             continue
         prefix = images.name.partition("images")[0].rstrip("-_.")
@@ -124,6 +112,15 @@ def idx_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
         else:
             raise ModelError(f"{folder}: {images.name} must have its labels beside it: {labels}")
     return pairs
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise ModelError(
+            f"{inputs.printable(folder)}: the folder must be readable: {error.strerror}"
+        ) from None
 
 
 def _checked_idx(images: Path, labels: Path) -> Split:

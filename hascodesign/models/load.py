@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
-import struct
 import sys
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import Dataset
 from hascodesign.models import zoo
+from hascodesign.models.checkpoint import read_state
 from hascodesign.models.data import user_data
 from hascodesign.models.graph import build, quiet
 from hascodesign.models.zoo import Progress
 
-# what the user's own code can raise, and what the unpickler does on bytes that are no checkpoint
+# what the user's own code can raise
 USER_ERRORS = (
     *(SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError),
     *(RuntimeError, OSError, ArithmeticError, AssertionError),
-)
-UNPICKLING_ERRORS = (
-    *USER_ERRORS,
-    *(pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error, EOFError),
 )
 BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed
 
@@ -103,21 +96,7 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
     """Fill a model with a state dict, every key of it; nothing but tensors is unpickled."""
-    if not path.is_file():
-        raise ModelError(f"checkpoint must be a file, not {path}: no such")
-    try:
-        with quiet():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except UNPICKLING_ERRORS as error:
-        raise ModelError(
-            f"{path}: checkpoint must be a state dict of tensors: {_reason(error)}"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(
-            f"{path}: checkpoint must be a state dict of tensors, not {type(state).__name__}"
-        )
+    state = read_state(path)
     try:
         with quiet():
             fit = model.load_state_dict(state, strict=False)
@@ -137,8 +116,7 @@ def _factory_model(spec: str) -> nn.Module:
     path = Path(file)
     if not file or not name or path.suffix != ".py":
         raise ModelError(f"model must be file.py:factory, not {spec}")
-    if not path.is_file():
-        raise ModelError(f"model file must exist: {path}")
+    inputs.digest(path, inputs.MODEL_FILE)  # Python's own reader waits for a FIFO, takes any size
     module = _imported(path)
     factory = getattr(module, name, None)
     if not callable(factory):

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from hascodesign.common import documents
+from hascodesign.common.inputs import Unreadable
 from hascodesign.contract.array import least_passes, wmem_words
 from hascodesign.contract.errors import ScheduleError
 from hascodesign.contract.types import (
@@ -85,31 +87,22 @@ def check(schedule: Schedule, network: IntegerNetwork) -> Schedule:
 
 def _parse(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_no_twice)
-    except UnicodeDecodeError as error:
-        raise ScheduleError(
-            f"schedule.json must be UTF-8 text, byte {error.start} is not"
-        ) from None
+        return documents.decoder().decode(documents.text_of(data))
+    except Unreadable as error:
+        raise ScheduleError(f"schedule.json {error}") from None
     except json.JSONDecodeError as error:
         raise ScheduleError(
             f"schedule.json must be JSON: {error.msg}, line {error.lineno} column {error.colno}"
         ) from None
-    except (ValueError, RecursionError):
-        raise ScheduleError("schedule.json must be JSON of integers, names and lists") from None
-
-
-def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in record:
-            raise ScheduleError(f"schedule.json: key {_short(key)} must stand once, not twice")
-        record[key] = value
-    return record
+    except RecursionError:
+        raise ScheduleError("schedule.json must be JSON that is not nested so deep") from None
 
 
 def _record(value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, dict):
         _fail(where, "must be an object", value)
+    if isinstance(value, documents.Doubled):
+        raise ScheduleError(f"{_place(where)}: key {_short(value.key)} must stand once, not twice")
     for key in value:
         if key not in keys:
             raise ScheduleError(f"{_place(where)}: unknown key {_short(key)}")

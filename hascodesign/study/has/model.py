@@ -33,6 +33,7 @@ from hascodesign.common.files import write_atomic
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import IntArray, Split, frozen
 from hascodesign.models import data
+from hascodesign.models.checkpoint import read_state
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]  # (what, done, total)
@@ -264,7 +265,7 @@ def _frozen(name: str, state: Mapping[str, Tensor]) -> StudyNetwork:
 def _stored(path: Path) -> dict[str, Tensor] | None:
     if not path.is_file():
         return None
-    return torch.load(path, weights_only=True)
+    return read_state(path)
 
 
 def _fingerprint(images: StudyData, seed: int) -> str:

@@ -1,0 +1,86 @@
+"""State dicts of a user's checkpoint files; nothing but tensors is unpickled."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from hascodesign.common import inputs, packed
+from hascodesign.common.inputs import Unreadable, one_line
+from hascodesign.models.graph import quiet
+
+MOST_PICKLE = 16 << 20  # bytes of the one file of a checkpoint that says what it holds
+#: Names that torch takes in a checkpoint but no state dict needs: the first makes as many bytes as
+#: a number says, the others tensors whose values are not in the file.
+REFUSED = (b"bytearray", b"_rebuild_wrapper_subclass", b"_rebuild_meta_tensor_no_storage")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors by name; those of ``state_dict`` where the file holds one.
+
+    Raises
+    ------
+    ModelError
+        No regular file, too large, or no state dict of tensors.
+    """
+    with inputs.opened(path, inputs.CHECKPOINT) as (file, size):
+        try:
+            state = _loaded(file, size)
+        except Unreadable as error:
+            raise Unreadable(f"must be a state dict of tensors: it {error}") from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise inputs.CHECKPOINT.refused(
+            path, f"must be a state dict of tensors, not {type(state).__name__}"
+        )
+    for key, value in state.items():
+        if not isinstance(key, str) or not _plain(value):
+            what = f"{type(value).__name__} under {str(key)[:80]!a}"
+            raise inputs.CHECKPOINT.refused(path, f"must be a state dict of tensors, not {what}")
+    return state
+
+
+def _loaded(file: BinaryIO, size: int) -> Any:
+    if file.read(4) == b"PK\3\4":
+        archive = packed.archive(file, size, inputs.CHECKPOINT.most_unpacked(size))
+        for member in archive.infolist():
+            if member.filename.endswith(".pkl"):
+                if member.file_size > MOST_PICKLE:
+                    raise Unreadable(f"must have a data.pkl of at most {MOST_PICKLE} bytes")
+                _check_names(packed.unpacked(archive, member))
+        file.seek(0)
+        return _unpickled(file)
+    file.seek(0)
+    content = inputs.exactly(file, size)
+    _check_names(content)
+    return _unpickled(io.BytesIO(content))
+
+
+def _check_names(content: bytes) -> None:
+    for name in REFUSED:
+        if name in content:
+            raise Unreadable(f"must not use {name.decode()}")
+
+
+def _unpickled(file: BinaryIO) -> Any:
+    try:
+        with quiet():
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch lets out what its parsers do, of any class
+        raise Unreadable(f"must be readable: {type(error).__name__}: {one_line(error)}") from None
+
+
+def _plain(value: object) -> bool:
+    """Whether a value is a tensor whose numbers stand in memory one by one."""
+    return (
+        isinstance(value, Tensor)
+        and type(value) in (Tensor, nn.Parameter)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
