@@ -128,6 +128,7 @@ def digest(path: Path, kind: Kind) -> str:
                 raise Unreadable("must keep its size while it is read")
             total.update(piece)
             left -= len(piece)
+        exactly(file, 0)
     return total.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,7 +43,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if not isinstance(key, str) or not _plain(value):
             what = f"{type(value).__name__} under {str(key)[:80]!a}"
             raise inputs.CHECKPOINT.refused(path, f"must be a state dict of tensors, not {what}")
-    return state
+    return _with_metadata(state)
 
 
 def _loaded(file: BinaryIO, size: int) -> Any:
@@ -75,6 +76,18 @@ def _unpickled(file: BinaryIO) -> Any:
         raise Unreadable(f"must be readable: {type(error).__name__}: {one_line(error)}") from None
 
 
+def _with_metadata(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state, with torch's versions of its modules where they are of the form it expects."""
+    metadata = getattr(state, "_metadata", None)
+    kept: dict[str, Tensor] = OrderedDict(state)
+    if isinstance(metadata, dict) and all(
+        isinstance(entry, dict) and isinstance(entry.get("version", 0), int)
+        for entry in metadata.values()
+    ):
+        kept._metadata = metadata  # type: ignore[attr-defined]
+    return kept
+
+
 def _plain(value: object) -> bool:
     """Whether a value is a tensor whose numbers stand in memory one by one."""
     return (
@@ -83,4 +96,6 @@ def _plain(value: object) -> bool:
         and value.layout is torch.strided
         and value.device.type == "cpu"
         and not value.is_quantized
+        # a step of 0 from one number to the next makes any size of one number
+        and value.numel() * value.element_size() <= inputs.CHECKPOINT.unpacked
     )
