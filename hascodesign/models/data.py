@@ -65,7 +65,7 @@ def user_data(path: Path) -> Dataset:
     if inputs.is_folder(path):
         return _idx_dataset(path.name, path, USER_HELDOUT)
     images, labels = _read_npz(path)
-    return _cut(path.stem, images, labels, USER_HELDOUT, str(path))
+    return _cut(path.stem, images, labels, USER_HELDOUT, inputs.printable(path))
 
 
 # ---------------------------------------------------------------------------------------- files
