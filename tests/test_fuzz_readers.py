@@ -57,7 +57,8 @@ def test_the_same_seed_damages_the_same_files():
 
 LOOPS = """
 from pathlib import Path
-from tests import fuzz_cases, fuzz_readers
+from types import SimpleNamespace
+from tests import fuzz_readers
 fuzz_readers.LIMIT_SECONDS = 0.5
 
 def endless(path):
@@ -67,7 +68,7 @@ def endless(path):
 def large(path):
     return bytearray(4 << 30)
 
-case = fuzz_cases.Case("a", [b""], [], {read}, lambda result, folder: None)
+case = SimpleNamespace(name="a", read={read}, check=lambda result, folder: None)
 fuzz_readers.limit_memory()
 print(fuzz_readers.outcome(case, b"", Path({folder!r})))
 """

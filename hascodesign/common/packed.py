@@ -30,12 +30,14 @@ def archive(file: BinaryIO, size: int, most: int) -> zipfile.ZipFile:
         No archive, one whose directory is larger than any that is taken, or a member that is
         encrypted, doubled, packed otherwise than by deflate, or larger than allowed.
     """
-    _check_end(file, size)
+    count = _check_end(file, size)
     try:
         opened = zipfile.ZipFile(file)
     except DAMAGE as error:
         raise Unreadable(f"must be a zip archive: {one_line(error)}") from None
     members = opened.infolist()
+    if len(members) != count:
+        raise Unreadable(f"must be an archive of {count} members as it says, not {len(members)}")
     if len({member.filename for member in members}) < len(members):
         raise Unreadable("must be an archive without two members of one name")
     for member in members:
@@ -66,8 +68,8 @@ def unpacked(opened: zipfile.ZipFile, member: zipfile.ZipInfo, most: int | None 
     return content
 
 
-def _check_end(file: BinaryIO, size: int) -> None:
-    """The record at the end of the archive: where and how large its directory is.
+def _check_end(file: BinaryIO, size: int) -> int:
+    """Number of members that the record at the end of the archive says, its place checked.
 
     The two forms that libraries write are taken, at the very end of the file; readers that search
     for the record otherwise, zipfile and torch, then find the same one.
@@ -92,7 +94,5 @@ def _check_end(file: BinaryIO, size: int) -> None:
         raise Unreadable(f"must be an archive of at most {MOST_MEMBERS} members, not {count}")
     if offset + length != end or disks != [0, 0, count]:
         raise Unreadable("must be a zip archive: its directory must be whole")
-    file.seek(offset)
-    if file.read(length).count(b"PK\1\2") < count:
-        raise Unreadable("must be a zip archive: its directory must be whole")
     file.seek(0)
+    return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickletools
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,10 +15,12 @@ from hascodesign.common import inputs, packed
 from hascodesign.common.inputs import Unreadable, one_line
 from hascodesign.models.graph import quiet
 
-MOST_PICKLE = 16 << 20  # bytes of the one file of a checkpoint that says what it holds
+MOST_PICKLE = 1 << 20  # bytes of that part of a checkpoint that says what it holds
+MOST_WORD = 256  # characters; torch searches its own messages, quadratic in the longest word
+OLD_PICKLES = 5  # that the form before zip archives begins with
 #: Names that torch takes in a checkpoint but no state dict needs: the first makes as many bytes as
 #: a number says, the others tensors whose values are not in the file.
-REFUSED = (b"bytearray", b"_rebuild_wrapper_subclass", b"_rebuild_meta_tensor_no_storage")
+REFUSED = ("bytearray", "_rebuild_wrapper_subclass", "_rebuild_meta_tensor_no_storage")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -53,19 +56,37 @@ def _loaded(file: BinaryIO, size: int) -> Any:
             if member.filename.endswith(".pkl"):
                 if member.file_size > MOST_PICKLE:
                     raise Unreadable(f"must have a data.pkl of at most {MOST_PICKLE} bytes")
-                _check_names(packed.unpacked(archive, member))
+                _check_pickles(packed.unpacked(archive, member), 1)
+    else:
         file.seek(0)
-        return _unpickled(file)
+        _check_pickles(file.read(min(size, MOST_PICKLE)), OLD_PICKLES)
     file.seek(0)
-    content = inputs.exactly(file, size)
-    _check_names(content)
-    return _unpickled(io.BytesIO(content))
+    return _unpickled(file)
 
 
-def _check_names(content: bytes) -> None:
+def _check_pickles(content: bytes, count: int) -> None:
+    """Read the instructions that the content begins with, and carry none of them out."""
+    stream = io.BytesIO(content)
+    try:
+        for _ in range(count):
+            for _, argument, _ in pickletools.genops(stream):
+                _check_argument(argument)
+    except Unreadable:
+        raise
+    except Exception as error:  # of damaged instructions, of any class
+        raise Unreadable(f"must be whole: {type(error).__name__}: {one_line(error)}") from None
+
+
+def _check_argument(argument: object) -> None:
+    if isinstance(argument, bytes):
+        argument = argument.decode("latin-1")
+    if not isinstance(argument, str):
+        return
+    if max(map(len, argument.split(" "))) > MOST_WORD:
+        raise Unreadable(f"must hold no word of more than {MOST_WORD} characters")
     for name in REFUSED:
-        if name in content:
-            raise Unreadable(f"must not use {name.decode()}")
+        if name in argument:
+            raise Unreadable(f"must not use {name}")
 
 
 def _unpickled(file: BinaryIO) -> Any:
