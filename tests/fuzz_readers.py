@@ -88,6 +88,8 @@ def fuzz(count: int, seed: int, first: int, only: list[str], keep: Path | None) 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     limit_memory()
     for number in range(first, first + count):
+        if number > first and (number - first) % 10_000 == 0:
+            print(f"{number - first} of {count} files, {failures} failed", flush=True)
         name = list(chosen)[number % len(chosen)]
         content = damaged(chosen[name], seed, number // len(chosen))
         start = time.perf_counter()
