@@ -86,7 +86,6 @@ main()
     ("option", "name", "words"),
     [
         ("--faults", "fifo.json", "the file must be a regular file, not a FIFO"),
-        ("--config", "fifo.toml", "flow file must be a regular file, not a FIFO"),
         ("--config", "/dev/zero", "flow file must be a regular file, not a device"),
     ],
 )
