@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cocotb
 import numpy as np
+from axi_monitor import LiteMonitor, watch
+from axil import Lite
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from streams import IntArray, Pauses, pack, signed
@@ -66,7 +69,10 @@ class StreamDriver:
 
 
 class ResultMonitor:
-    """Sink of the result stream: one list of (data, user) for each packet."""
+    """Sink of the result stream: one list of (data, user) for each packet.
+
+    ``hold`` keeps it from being ready.
+    """
 
     def __init__(self, dut: Any, pauses: Pauses) -> None:
         self._pauses = pauses
@@ -76,6 +82,7 @@ class ResultMonitor:
         )
         self._packet: list[tuple[int, int]] = []
         self._resting = False
+        self.hold = False
         self.packets: list[list[tuple[int, int]]] = []
         self._ready.value = 1
 
@@ -90,7 +97,7 @@ class ResultMonitor:
             if int(self._last.value):
                 self.packets.append(self._packet)
                 self._packet = []
-        rest = self._pauses()
+        rest = self.hold or self._pauses()
         if rest != self._resting:
             self._resting = rest
             self._ready.value = int(not rest)
@@ -132,58 +139,29 @@ def lane_of(word: str, lane: int, bits: int) -> str:
 
 
 class Registers:
-    """The AXI4-Lite side, one access at a time."""
+    """The AXI4-Lite side, one access at a time; ``port`` takes several at once."""
 
-    PORTS = (
-        "awvalid",
-        "awaddr",
-        "wvalid",
-        "wdata",
-        "wstrb",
-        "bready",
-        "arvalid",
-        "araddr",
-        "rready",
-    )
+    def __init__(self, dut: Any, edge: Callable[[], Any], pauses: int | None = None) -> None:
+        self._edge = edge
+        self.port = Lite(dut, "s_axil", pauses)
 
-    def __init__(self, dut: Any, edge: Callable[[], Any]) -> None:
-        self._dut, self._edge = dut, edge
-        for name in self.PORTS:
-            getattr(dut, f"s_axil_{name}").value = 0
-
-    def _port(self, name: str) -> Any:
-        return getattr(self._dut, f"s_axil_{name}")
+    async def settle(self) -> None:
+        """Let time pass until all that was asked has been answered."""
+        while not self.port.settled:
+            await self._edge()
 
     async def write(self, address: int, value: int, strobe: int = 0xF) -> int:
         """Response of one write."""
-        settings = (("awaddr", address), ("wdata", value), ("wstrb", strobe))
-        for name, setting in (*settings, ("awvalid", 1), ("wvalid", 1), ("bready", 1)):
-            self._port(name).value = setting
-        await self._edge()
-        while not int(self._port("awready").value):
-            await self._edge()
-        self._port("awvalid").value = self._port("wvalid").value = 0
-        while not int(self._port("bvalid").value):
-            await self._edge()
-        response = int(self._port("bresp").value)
-        self._port("bready").value = 0
-        await self._edge()
-        return response
+        self.port.write(address, value, strobe)
+        await self.settle()
+        return self.port.b.taken[-1][0]
 
     async def read(self, address: int) -> tuple[int, int]:
         """(value, response) of one read."""
-        for name, setting in (("araddr", address), ("arvalid", 1), ("rready", 1)):
-            self._port(name).value = setting
-        await self._edge()
-        while not int(self._port("arready").value):
-            await self._edge()
-        self._port("arvalid").value = 0
-        while not int(self._port("rvalid").value):
-            await self._edge()
-        answer = int(self._port("rdata").value), int(self._port("rresp").value)
-        self._port("rready").value = 0
-        await self._edge()
-        return answer
+        self.port.read(address)
+        await self.settle()
+        value, response = self.port.r.taken[-1]
+        return value, response
 
     async def value(self, address: int) -> int:
         """Value of a register that is there."""
@@ -279,9 +257,10 @@ class CoreBench:
         self.weights = StreamDriver(dut, "s_axis_weight", Pauses(seeds[1]))
         self.results = ResultMonitor(dut, Pauses(seeds[2]))
         self.codes = CodeMonitor(dut)
-        self.registers = Registers(dut, self.edge)
+        self.registers = Registers(dut, self.edge, pauses)
         self._clock_edge = RisingEdge(dut.clk)
         self._watch: list[Watched] = [self.images, self.weights, self.results]
+        self._watch.append(self.registers.port)
         self._watch += [self.codes] * watch
         self.pe, self.simd, self.weight_bits, self.act_bits, self.acc_bits, self.v_bits = (
             int(getattr(dut, name).value)
@@ -297,7 +276,10 @@ class CoreBench:
             part.edge()
 
     async def start(self) -> None:
-        """Start the clock and reset."""
+        """Start the clock and the monitors, and reset."""
+        payload = tuple(f"m_axis_result_t{name}" for name in ("data", "user", "last"))
+        cocotb.start_soon(watch(self.dut, "m_axis_result_t", payload))
+        self.lite = LiteMonitor(self.dut, "s_axil")
         Clock(self.dut.clk, 10, unit="ns").start()
         await self.reset()
 
@@ -305,6 +287,7 @@ class CoreBench:
         """Hold reset for two cycles, with nothing on the streams."""
         self.images.send(())
         self.weights.send(())
+        self.registers.port.abandon()
         self.dut.rst.value = 1
         for _ in range(3):
             await RisingEdge(self.dut.clk)

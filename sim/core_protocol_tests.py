@@ -145,6 +145,140 @@ async def a_restart_forgets_the_image(dut: Any) -> None:
     assert await bench.registers.value(core.IMAGES) == 40 + len(images.codes)
 
 
+async def answering(bench: CoreBench, images: ImageJob, image: int = 0) -> None:
+    """One image, up to its first result, which waits."""
+    bench.results.hold = True
+    bench.images.send(images.image_beats(bench.simd, bench.act_bits, [image]))
+    while not int(bench.dut.m_axis_result_tvalid.value):
+        await bench.edge()
+
+
+@cocotb.test()
+async def a_restart_lets_an_answer_finish(dut: Any) -> None:
+    """At each beat of it: the packet is whole, and counted; only then the core begins anew."""
+    bench = await ready(dut)
+    images = job()
+    await idle(bench)
+    for beats in range(len(images.logits[0])):
+        packets, counted = len(bench.results.packets), await bench.registers.value(core.IMAGES)
+        await answering(bench, images)
+        bench.results.hold = False
+        await wait(bench, beats)
+        bench.results.hold = True
+        await bench.registers.set(core.CONTROL, core.ENABLE | core.RESTART)
+        await wait(bench, 20)
+        assert await bench.registers.value(core.STATUS) == core.BUSY
+        assert len(bench.results.packets) == packets
+        bench.results.hold = False
+        await bench.until(packets + 1)
+        assert bench.logits(bench.results.packets[-1]).tolist() == images.logits[0].tolist()
+        assert await bench.registers.value(core.STATUS) == core.BUSY  # the map is checked anew
+        await idle(bench)
+        assert await bench.registers.value(core.IMAGES) == counted + 1
+        await check(bench, images)
+
+
+@cocotb.test()
+async def a_restart_loses_no_image_at_the_door(dut: Any) -> None:
+    """One that waits while an answer leaves is not cut at its front."""
+    bench = await ready(dut)
+    images = job()
+    await answering(bench, images)
+    bench.images.send(images.image_beats(bench.simd, bench.act_bits, [1]))
+    await bench.registers.set(core.CONTROL, core.ENABLE | core.RESTART)
+    bench.results.hold = False
+    await bench.until(2)
+    seen = [bench.logits(packet).tolist() for packet in bench.results.packets]
+    assert seen == images.logits[:2].tolist()
+    assert await bench.registers.value(core.STATUS) & ~core.BUSY == 0
+
+
+@cocotb.test()
+async def a_restart_at_any_moment_cuts_no_packet(dut: Any) -> None:
+    """Around the end of an image: an answer comes whole or not at all, the next image is right."""
+    bench = await ready(dut, pauses=29)
+    images = job()
+    await check(bench, images)
+    cycles = await bench.registers.value(core.CYCLES)
+    answers, moments = 0, range(cycles - 16, cycles + 2)
+    for moment in moments:
+        packets = len(bench.results.packets)
+        bench.images.send(images.image_beats(bench.simd, bench.act_bits, [0]))
+        await wait(bench, moment)
+        await bench.registers.set(core.CONTROL, core.ENABLE | core.RESTART)
+        bench.images.send(())
+        await idle(bench)
+        for packet in bench.results.packets[packets:]:
+            assert bench.logits(packet).tolist() == images.logits[0].tolist()
+            answers += 1
+        packets = len(bench.results.packets)
+        bench.images.send(images.image_beats(bench.simd, bench.act_bits, [1]))
+        await bench.until(packets + 1)
+        assert bench.logits(bench.results.packets[-1]).tolist() == images.logits[1].tolist()
+        await idle(bench)
+        assert await bench.registers.value(core.STATUS) == 0
+    assert 0 < answers < len(moments), "a restart must come before the answer, another within it"
+
+
+@cocotb.test()
+async def accesses_in_any_order(dut: Any) -> None:
+    """Address first, data first, answers taken late; one answer each, and only the legal act."""
+    bench = await ready(dut)
+    await idle(bench)
+    port = bench.registers.port
+    for first, then in ((port.aw, port.w), (port.w, port.aw)):
+        for late in (0, 9):
+            select = await bench.registers.value(core.SELECT)
+            port.b.hold = late > 0
+            then.hold = True
+            answers = len(port.b.taken)
+            port.write(core.SELECT, select + 1)
+            await wait(bench, 9)
+            assert bench.lite.count["aw" if first is port.aw else "w"] == answers + 1
+            assert len(port.b.taken) == answers
+            then.hold = False
+            await wait(bench, late)
+            port.b.hold = False
+            await bench.registers.settle()
+            assert port.b.taken[-1] == (core.OKAY,)
+            assert await bench.registers.value(core.SELECT) == select + 1
+
+
+@cocotb.test()
+async def many_accesses_with_random_stalls(dut: Any) -> None:
+    """Reads beside writes, back to back, legal and not; every channel rests as it likes."""
+    bench = await ready(dut, pauses=41)
+    await idle(bench)
+    draw = np.random.default_rng(43)
+    port = bench.registers.port
+    shape = await bench.registers.value(core.SHAPE)
+    reads = {core.SHAPE: (shape, core.OKAY), 0x18: (0, core.SLVERR), core.VERSION: (1, core.OKAY)}
+    last = {core.SELECT: 0, core.ADDRESS: 0, core.IMAGES: 0}
+    port.b.taken.clear()
+    port.r.taken.clear()
+    port.abandon()
+    answers, values = [], []
+    for _ in range(400):
+        address = int(draw.choice([*last, core.CYCLES, 0x18, 0x21, 0x3FC]))
+        value, whole = int(draw.integers(1 << 32)), bool(draw.random() < 0.8)
+        legal = address in last and whole
+        port.write(address, value, 0xF if whole else int(draw.integers(15)))
+        last |= {address: value} if legal else {}
+        answers.append((core.OKAY if legal else core.SLVERR,))
+        asked = int(draw.choice(list(reads)))
+        port.read(asked)
+        values.append(reads[asked])
+    await bench.registers.settle()
+    assert port.b.taken == answers
+    assert port.r.taken == values
+    for address, value in last.items():
+        assert await bench.registers.value(address) == value, hex(address)
+    await wait(bench, 1)
+    count = bench.lite.count
+    assert count["aw"] == count["w"] == count["b"] == len(answers)
+    assert count["ar"] == count["r"] >= len(values)
+
+
 @cocotb.test()
 async def a_class_alone(dut: Any) -> None:
     """With class_only, one beat per image."""

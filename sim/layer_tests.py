@@ -16,6 +16,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from axi_monitor import watch
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from streams import Checker, Driver, IntArray, Monitor, Pauses, Results, pack
@@ -101,6 +102,9 @@ class Bench:
         self.acts = self._driver("act", Pauses(seeds[0]), ActPort(dut))
         self.weights = self._driver("weight", Pauses(seeds[1]), dut.s_axis_weight_tdata)
         self.monitor = Monitor(dut, Pauses(seeds[2]))
+        names = ("tlast", "lanes", "row", "column", "acc", "v", "code")
+        payload = tuple(f"m_axis_result_{name}" for name in names)
+        cocotb.start_soon(watch(dut, "m_axis_result_t", payload))
 
     def _driver(self, name: str, pauses: Pauses, data: Any) -> Driver:
         valid, ready = (getattr(self.dut, f"s_axis_{name}_t{part}") for part in ("valid", "ready"))

@@ -48,7 +48,7 @@ module has_map_check #(
   wire walk_end = place == slots_less_1[SLOT_BITS:0];
   wire bad_row = asked && used && ({1'b0, row} >= rows[ROW_BITS:0] || seen[row]);
 
-  assign checking = state == FORGET || state == WALK || state == COUNT;
+  assign checking = (state == VOID && check) || state == FORGET || state == WALK || state == COUNT;
   assign good = state == GOOD;
 
   has_row_map #(

@@ -1,7 +1,8 @@
 // has_registers: the AXI4-Lite side of has_core: control, status, counters, run-time memory writes.
 // 32-bit registers at multiples of 4; docs/core.md has the map. Any other address, a write to a
 // read-only register, a write of less than 32 bits and a memory write out of turn answer SLVERR and
-// change nothing. Address and data of a write are taken together.
+// change nothing. Address and data of a write come in either order; the ready outputs are registers.
+// Of writes and of reads one each is under way: the next is taken when the answer has been.
 // Control: synchronous reset; a memory's contents are not touched by it.
 `default_nettype none
 
@@ -19,17 +20,17 @@ module has_registers #(
   input  wire                   clk,
   input  wire                   rst,
   input  wire                   s_axil_awvalid,
-  output wire                   s_axil_awready,
+  output reg                    s_axil_awready,
   input  wire [11:0]            s_axil_awaddr,
   input  wire                   s_axil_wvalid,
-  output wire                   s_axil_wready,
+  output reg                    s_axil_wready,
   input  wire [31:0]            s_axil_wdata,
   input  wire [3:0]             s_axil_wstrb,
   output reg                    s_axil_bvalid,
   input  wire                   s_axil_bready,
   output reg  [1:0]             s_axil_bresp,
   input  wire                   s_axil_arvalid,
-  output wire                   s_axil_arready,
+  output reg                    s_axil_arready,
   input  wire [11:0]            s_axil_araddr,
   output reg                    s_axil_rvalid,
   input  wire                   s_axil_rready,
@@ -69,14 +70,32 @@ module has_registers #(
   reg [31:0] value [0:VALUE_WORDS-1];
 
   // ---------------------------------------------------------------- writes
-  wire write = s_axil_awvalid && s_axil_wvalid && !s_axil_bvalid;
-  assign s_axil_awready = write;
-  assign s_axil_wready = write;
+  reg address_held, data_held;  // taken, and not yet written
+  reg [11:0] write_address;
+  reg [31:0] write_data;
+  reg [3:0] write_strobe;
+  wire address_taken = s_axil_awvalid && s_axil_awready;
+  wire data_taken = s_axil_wvalid && s_axil_wready;
+  wire write = address_held && data_held && !s_axil_bvalid;
 
-  wire write_whole = s_axil_wstrb == 4'hf && s_axil_awaddr[1:0] == 2'b00;
-  wire write_page_0 = s_axil_awaddr[11:8] == PAGE_0;
-  wire write_value = s_axil_awaddr[11:8] >= PAGE_VALUES
-    && {23'd0, s_axil_awaddr[10:2]} < COUNT_OF_WORDS;
+  always @(posedge clk) begin
+    if (address_taken) write_address <= s_axil_awaddr;
+    if (data_taken) {write_strobe, write_data} <= {s_axil_wstrb, s_axil_wdata};
+    if (rst) begin
+      {address_held, data_held} <= 2'b00;
+      {s_axil_awready, s_axil_wready} <= 2'b00;
+    end else begin
+      address_held <= address_taken || (address_held && !write);
+      data_held <= data_taken || (data_held && !write);
+      s_axil_awready <= !address_taken && (write || !address_held);
+      s_axil_wready <= !data_taken && (write || !data_held);
+    end
+  end
+
+  wire write_whole = write_strobe == 4'hf && write_address[1:0] == 2'b00;
+  wire write_page_0 = write_address[11:8] == PAGE_0;
+  wire write_value = write_address[11:8] >= PAGE_VALUES
+    && {23'd0, write_address[10:2]} < COUNT_OF_WORDS;
   wire [31:0] depth = select < COUNT_OF_MEMORIES ? DEPTHS[32*select[SELECT_BITS-1:0] +: 32] : 32'd0;
   wire may_commit = !enable && !busy && address < depth;
   reg legal;
@@ -85,7 +104,7 @@ module has_registers #(
     legal = 1'b0;
     if (write_whole && write_value) legal = 1'b1;
     else if (write_whole && write_page_0) begin
-      case (s_axil_awaddr[7:0])
+      case (write_address[7:0])
         CONTROL, STATUS, IMAGES, SELECT, ADDRESS: legal = 1'b1;
         COMMIT: legal = may_commit;
         default: legal = 1'b0;
@@ -95,15 +114,15 @@ module has_registers #(
 
   wire act = write && legal;
   wire act_page_0 = act && write_page_0;
-  wire set_control = act_page_0 && s_axil_awaddr[7:0] == CONTROL;
-  wire set_status = act_page_0 && s_axil_awaddr[7:0] == STATUS;
-  wire set_images = act_page_0 && s_axil_awaddr[7:0] == IMAGES;
-  wire set_select = act_page_0 && s_axil_awaddr[7:0] == SELECT;
-  wire set_address = act_page_0 && s_axil_awaddr[7:0] == ADDRESS;
-  wire commit = act_page_0 && s_axil_awaddr[7:0] == COMMIT;
+  wire set_control = act_page_0 && write_address[7:0] == CONTROL;
+  wire set_status = act_page_0 && write_address[7:0] == STATUS;
+  wire set_images = act_page_0 && write_address[7:0] == IMAGES;
+  wire set_select = act_page_0 && write_address[7:0] == SELECT;
+  wire set_address = act_page_0 && write_address[7:0] == ADDRESS;
+  wire commit = act_page_0 && write_address[7:0] == COMMIT;
 
   always @(posedge clk) begin
-    if (act && write_value) value[s_axil_awaddr[2 +: WORD_BITS]] <= s_axil_wdata;
+    if (act && write_value) value[write_address[2 +: WORD_BITS]] <= write_data;
   end
 
   genvar i;
@@ -121,7 +140,7 @@ module has_registers #(
   assign memory_address = address[MEMORY_BITS-1:0] - 1'b1;
 
   always @(posedge clk) begin
-    restart <= set_control && s_axil_wdata[2] && !rst;
+    restart <= set_control && write_data[2] && !rst;
     memory_write <= {MEMORIES{1'b0}};
     if (commit && !rst) memory_write[select[SELECT_BITS-1:0]] <= 1'b1;
     if (rst) begin
@@ -130,12 +149,12 @@ module has_registers #(
       {select, address, images} <= 96'd0;
       error <= 4'd0;
     end else begin
-      if (set_control) {class_only, enable} <= s_axil_wdata[1:0];
-      error <= (error & ~(set_status ? s_axil_wdata[11:8] : 4'd0)) | errors;
-      if (set_images) images <= s_axil_wdata;
+      if (set_control) {class_only, enable} <= write_data[1:0];
+      error <= (error & ~(set_status ? write_data[11:8] : 4'd0)) | errors;
+      if (set_images) images <= write_data;
       else if (image_done) images <= images + 32'd1;
-      if (set_select) select <= s_axil_wdata;
-      if (set_address) address <= s_axil_wdata;
+      if (set_select) select <= write_data;
+      if (set_address) address <= write_data;
       else if (commit) address <= address + 32'd1;
     end
   end
@@ -154,8 +173,7 @@ module has_registers #(
     for (place = 0; place < STAGES; place = place + 1) cycles_of[place] = 32'd0;
   end
 
-  wire read = s_axil_arvalid && !s_axil_rvalid;
-  assign s_axil_arready = read;
+  wire read = s_axil_arvalid && s_axil_arready;
   wire read_whole = s_axil_araddr[1:0] == 2'b00;
   wire read_stage = s_axil_araddr[11:8] == PAGE_STAGES
     && {26'd0, s_axil_araddr[7:2]} < COUNT_OF_STAGES;
@@ -192,9 +210,13 @@ module has_registers #(
   end
 
   always @(posedge clk) begin
-    if (rst) s_axil_rvalid <= 1'b0;
-    else if (read) s_axil_rvalid <= 1'b1;
-    else if (s_axil_rready) s_axil_rvalid <= 1'b0;
+    if (rst) begin
+      s_axil_rvalid <= 1'b0;
+      s_axil_arready <= 1'b0;
+    end else begin
+      s_axil_rvalid <= read || (s_axil_rvalid && !s_axil_rready);
+      s_axil_arready <= !read && (!s_axil_rvalid || s_axil_rready);
+    end
   end
 
 endmodule

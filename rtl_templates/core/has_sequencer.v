@@ -1,6 +1,8 @@
 // has_sequencer: takes an image in, runs the network's stages one after the other, sends the result.
 // An image whose tlast comes early is dropped at once, one without tlast at its last beat up to the
 // next tlast. A fault in the weight stream or the row map halts: no result leaves until restart.
+// restart: clear pulses, at once or, where an answer is leaving, after its last beat; with it all
+// that is under way is forgotten. No beat is taken in that cycle.
 // start pulses for each stage; the stage's constants stand still from then to its end.
 // Buffer i mod 2 is read by stage i, the other one is written; the image goes to buffer 0.
 `default_nettype none
@@ -13,6 +15,8 @@ module has_sequencer #(
 ) (
   input  wire                  clk,
   input  wire                  rst,
+  input  wire                  restart,
+  output wire                  clear,        // rst, or a restart
   input  wire                  enable,
   input  wire                  image_valid,
   input  wire                  image_last,
@@ -42,28 +46,37 @@ module has_sequencer #(
 
   reg [2:0] state;
   reg [1:0] settle;
+  reg answering;   // from send to sent
+  reg restarting;  // once the answer is out
 
   wire beat_end = beat == BEATS_LESS_1[BEAT_BITS-1:0];
   wire beat_first = beat == {BEAT_BITS{1'b0}};
   wire stage_last = stage == STAGES_LESS_1[STAGE_BITS-1:0];
   wire taken = image_valid && image_ready;
 
-  assign image_ready = (state == LOAD && (enable || !beat_first)) || state == SKIP;
+  assign clear = rst || ((restart || restarting) && !answering);
+  assign image_ready = !clear
+    && ((state == LOAD && (enable || !beat_first)) || state == SKIP);
   assign image_beat = taken && state == LOAD;
-  assign send = state == SEND;
-  assign busy = !(state == LOAD && beat_first);
+  assign send = state == SEND && !clear;
+  assign busy = restart || restarting || !(state == LOAD && beat_first);
   assign halted = state == HALT;
   assign stage_end = state == RUN && stage_done;
 
   always @(posedge clk) begin
     start <= 1'b0;
     image_done <= 1'b0;
-    too_short <= image_beat && image_last && !beat_end && !rst;
-    too_long <= image_beat && !image_last && beat_end && !rst;
+    too_short <= image_beat && image_last && !beat_end;
+    too_long <= image_beat && !image_last && beat_end;
     stage_cycles <= start ? 32'd1 : stage_cycles + 32'd1;
     image_cycles <= (image_beat && beat_first) ? 32'd1 : image_cycles + 32'd1;
     if (image_beat) beat <= (image_last || beat_end) ? {BEAT_BITS{1'b0}} : beat + 1'b1;
-    if (rst) begin
+    if (rst) {answering, restarting} <= 2'b00;
+    else begin
+      answering <= send || (answering && !sent);
+      restarting <= (restart || restarting) && answering;
+    end
+    if (clear) begin
       state <= LOAD;
       beat <= {BEAT_BITS{1'b0}};
       stage <= {STAGE_BITS{1'b0}};
