@@ -1,0 +1,221 @@
+// formal_registers: has_registers against the register map of docs/core.md, written down once more.
+// The manager is any that keeps to the AXI4-Lite rules; resets come at any time after the first.
+`default_nettype none
+
+module formal_registers (
+  input wire        clk,
+  input wire        rst,
+  input wire        awvalid,
+  input wire [11:0] awaddr,
+  input wire        wvalid,
+  input wire [31:0] wdata,
+  input wire [3:0]  wstrb,
+  input wire        bready,
+  input wire        arvalid,
+  input wire [11:0] araddr,
+  input wire        rready,
+  input wire        busy,
+  input wire        halted,
+  input wire [3:0]  errors,
+  input wire        image_done,
+  input wire [31:0] image_cycles,
+  input wire        stage_done,
+  input wire        stage,
+  input wire [31:0] stage_cycles
+);
+
+  localparam [31:0] SHAPE = 32'h04030201, VERSION = 1;
+
+  wire awready, wready, bvalid, arready, rvalid, enable, class_only, restart;
+  wire [1:0] bresp, rresp;
+  wire [31:0] rdata, images;
+  wire [4:0] memory_write;
+  wire [2:0] memory_address;
+  wire [39:0] memory_value;
+
+  has_registers #(
+    .VERSION(VERSION), .SHAPE(SHAPE), .STAGES(2), .STAGE_BITS(1), .MEMORIES(5), .MEMORY_BITS(3),
+    .VALUE_BITS(40), .VALUE_WORDS(2), .DEPTHS({32'd8, 32'd5, 32'd0, 32'd1, 32'd7})
+  ) dut (
+    .clk(clk), .rst(rst), .s_axil_awvalid(awvalid), .s_axil_awready(awready),
+    .s_axil_awaddr(awaddr), .s_axil_wvalid(wvalid), .s_axil_wready(wready), .s_axil_wdata(wdata),
+    .s_axil_wstrb(wstrb), .s_axil_bvalid(bvalid), .s_axil_bready(bready), .s_axil_bresp(bresp),
+    .s_axil_arvalid(arvalid), .s_axil_arready(arready), .s_axil_araddr(araddr),
+    .s_axil_rvalid(rvalid), .s_axil_rready(rready), .s_axil_rdata(rdata), .s_axil_rresp(rresp),
+    .enable(enable), .class_only(class_only), .restart(restart), .busy(busy), .halted(halted),
+    .errors(errors), .images(images), .image_done(image_done), .image_cycles(image_cycles),
+    .stage_done(stage_done), .stage(stage), .stage_cycles(stage_cycles),
+    .memory_write(memory_write), .memory_address(memory_address), .memory_value(memory_value)
+  );
+
+  (* keep *) wire [31:0] peek_select;         // dut.select
+  (* keep *) wire [31:0] peek_address;        // dut.address
+  (* keep *) wire [3:0]  peek_error;          // dut.error
+  (* keep *) wire [31:0] peek_cycles;         // dut.cycles
+  (* keep *) wire [31:0] peek_stage_0;        // dut.cycles_of[0]
+  (* keep *) wire [31:0] peek_stage_1;        // dut.cycles_of[1]
+  (* keep *) wire [31:0] peek_value_0;        // dut.value[0]
+  (* keep *) wire [31:0] peek_value_1;        // dut.value[1]
+  (* keep *) wire        peek_address_held;   // dut.address_held
+  (* keep *) wire        peek_data_held;      // dut.data_held
+  (* keep *) wire [11:0] peek_write_address;  // dut.write_address
+  (* keep *) wire [31:0] peek_write_data;     // dut.write_data
+  (* keep *) wire [3:0]  peek_write_strobe;   // dut.write_strobe
+
+  reg past = 1'b0;  // there is a cycle before this one
+  reg past_rst = 1'b1;
+  always @(posedge clk) begin
+    past <= 1'b1;
+    past_rst <= rst;
+  end
+  always @* if (!past) assume (rst && past_rst);
+
+  // ---------------------------------------------------------------- the rules of the channels
+  always @(posedge clk) begin
+    if (past && !past_rst) begin
+      if ($past(awvalid && !awready)) assume (awvalid && $stable(awaddr));
+      if ($past(wvalid && !wready)) assume (wvalid && $stable({wdata, wstrb}));
+      if ($past(arvalid && !arready)) assume (arvalid && $stable(araddr));
+      if ($past(bvalid && !bready)) stable_b: assert (bvalid && $stable(bresp));
+      if ($past(rvalid && !rready)) stable_r: assert (rvalid && $stable({rdata, rresp}));
+    end
+  end
+
+  // ---------------------------------------------------------------- one answer for each request
+  reg [1:0] addresses, datas;  // taken, and not answered
+  reg reads;
+  wire write = addresses != 2'd0 && datas != 2'd0 && !bvalid;
+  wire read = arvalid && arready;
+  always @(posedge clk) begin
+    if (rst) {addresses, datas, reads} <= 5'd0;
+    else begin
+      addresses <= addresses + (awvalid && awready) - (bvalid && bready);
+      datas <= datas + (wvalid && wready) - (bvalid && bready);
+      reads <= reads + read - (rvalid && rready);
+    end
+  end
+  always @* if (past) begin
+    asked_address: assert (addresses == bvalid || addresses == bvalid + 2'd1);
+    asked_data: assert (datas == bvalid || datas == bvalid + 2'd1);
+    asked_read: assert (reads == rvalid);
+    if (!past_rst) begin  // never waits for a valid: it is ready unless it holds one
+      open_address: assert (awready == (addresses == bvalid));
+      open_data: assert (wready == (datas == bvalid));
+      open_read: assert (arready == !rvalid);
+    end else begin
+      shut: assert (!awready && !wready && !arready && !bvalid && !rvalid);
+    end
+    assert (peek_address_held == (addresses != bvalid));
+    assert (peek_data_held == (datas != bvalid));
+  end
+  always @(posedge clk) if (past && !past_rst) begin
+    answered_write: assert (!$past(write && !rst) || bvalid);  // in the next cycle
+    answered_read: assert (!$past(read && !rst) || rvalid);
+  end
+
+  // ---------------------------------------------------------------- what a write may do
+  reg [11:0] at;
+  reg [31:0] data;
+  reg [3:0] strobe;
+  reg [31:0] select, address, count, value_0, value_1;
+  reg enabled, only;
+  reg [3:0] error;
+  reg [1:0] answer;
+  wire [31:0] depth = select == 0 ? 7 : select == 1 ? 1 : select == 2 ? 0 : select == 3 ? 5 :
+    select == 4 ? 8 : 0;
+  wire may_commit = !enabled && !busy && address < depth;
+  wire legal = strobe == 4'b1111 && (at == 12'h000 || at == 12'h004 || at == 12'h00c
+    || at == 12'h020 || at == 12'h024 || (at == 12'h028 && may_commit) || at == 12'h800
+    || at == 12'h804);
+  wire act = write && legal;
+  reg [4:0] pulses;  // of the memories
+  reg again;         // the restart
+  always @(posedge clk) begin
+    if (awvalid && awready) at <= awaddr;
+    if (wvalid && wready) {strobe, data} <= {wstrb, wdata};
+    if (write) answer <= legal ? 2'b00 : 2'b10;
+    if (act && at == 12'h800) value_0 <= data;
+    if (act && at == 12'h804) value_1 <= data;
+    again <= act && at == 12'h000 && data[2] && !rst;
+    pulses <= (act && at == 12'h028 && !rst) ? 5'd1 << select[2:0] : 5'd0;
+    if (rst) begin
+      {enabled, only} <= 2'b10;
+      {select, address, count, error} <= 100'd0;
+    end else begin
+      if (act && at == 12'h000) {only, enabled} <= data[1:0];
+      error <= (error & ~((act && at == 12'h004) ? data[11:8] : 4'd0)) | errors;
+      if (act && at == 12'h00c) count <= data;
+      else if (image_done) count <= count + 1;
+      if (act && at == 12'h020) select <= data;
+      if (act && at == 12'h024) address <= data;
+      if (act && at == 12'h028) address <= address + 1;
+    end
+  end
+  wire [31:0] last_word = address - 1;
+  always @* if (past) begin
+    if (bvalid) response: assert (bresp == answer);
+    if (peek_address_held) assert (peek_write_address == at);
+    if (peek_data_held) assert ({peek_write_strobe, peek_write_data} == {strobe, data});
+    settings: assert ({enable, class_only} == {enabled, only});
+    counted: assert (images == count);
+    pulsed: assert ({restart, memory_write} == {again, pulses});
+    assert (peek_select == select && peek_address == address && peek_error == error);
+    assert (memory_address == last_word[2:0]);
+  end
+
+  // an illegal write, whatever came before: nothing moves but the answer
+  always @(posedge clk) if (past && !past_rst && $past(write && !legal)) begin
+    illegal_answer: assert (bvalid && bresp == 2'b10);
+    illegal_pulse: assert (!restart && memory_write == 5'd0);
+    illegal_state: assert ($stable({enable, class_only, peek_select, peek_address,
+                                    peek_value_0, peek_value_1}));
+    illegal_error: assert (peek_error == ($past(peek_error) | $past(errors)));
+    illegal_count: assert (images == $past(images) + $past(image_done));
+  end
+
+  // values are unknown until written
+  reg written_0 = 1'b0, written_1 = 1'b0;
+  always @(posedge clk) begin
+    written_0 <= written_0 || (past && act && at == 12'h800);
+    written_1 <= written_1 || (past && act && at == 12'h804);
+  end
+  always @* if (past) begin
+    if (written_0) value_low: assert (memory_value[31:0] == value_0 && peek_value_0 == value_0);
+    if (written_1) value_high: assert (memory_value[39:32] == value_1[7:0]
+                                       && peek_value_1 == value_1);
+  end
+
+  // ---------------------------------------------------------------- what a read gives
+  reg [31:0] cycles = 32'd0, stage_0 = 32'd0, stage_1 = 32'd0;
+  reg [33:0] got;
+  wire [33:0] given =
+    araddr == 12'h000 ? {2'b00, 30'd0, only, enabled} :
+    araddr == 12'h004 ? {2'b00, 20'd0, error, 6'd0, halted, busy} :
+    araddr == 12'h008 ? {2'b00, cycles} : araddr == 12'h00c ? {2'b00, count} :
+    araddr == 12'h010 ? {2'b00, SHAPE} : araddr == 12'h014 ? {2'b00, VERSION} :
+    araddr == 12'h020 ? {2'b00, select} : araddr == 12'h024 ? {2'b00, address} :
+    araddr == 12'h400 ? {2'b00, stage_0} : araddr == 12'h404 ? {2'b00, stage_1} : {2'b10, 32'd0};
+  always @(posedge clk) begin
+    if (image_done) cycles <= image_cycles;
+    if (stage_done && !stage) stage_0 <= stage_cycles;
+    if (stage_done && stage) stage_1 <= stage_cycles;
+    if (read) got <= given;
+  end
+  always @* if (past) begin
+    assert (peek_cycles == cycles && peek_stage_0 == stage_0 && peek_stage_1 == stage_1);
+    if (rvalid) read_data: assert ({rresp, rdata} == got);
+  end
+
+  // ---------------------------------------------------------------- all this can come about
+  always @(posedge clk) if (past && !past_rst && !rst) begin
+    address_first: cover (addresses == 2'd1 && datas == 2'd0 && wvalid && wready);
+    data_first: cover (datas == 2'd1 && addresses == 2'd0 && awvalid && awready);
+    late_answer: cover (bvalid && bready && $past(bvalid, 2) && addresses == 2'd2 && datas == 2'd2);
+    committed: cover (memory_write == 5'b10000 && memory_address == 3'd7 && written_1);
+    refused: cover (bvalid && bready && bresp == 2'b10 && rvalid && rready && rresp == 2'b10);
+    restarted: cover (restart);
+  end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,137 @@
+// formal_restart: has_sequencer with has_logits, as has_core joins them, under restarts at any time.
+// What leaves is never withdrawn or changed by a restart; a restart acts at once or when the answer
+// is out; no beat is lost to it. What the array does is free, but that no logit comes once all have
+// (docs: the last stage is done when its results are). Reset: at the beginning.
+`default_nettype none
+
+module formal_restart (
+  input wire       clk,
+  input wire       rst,
+  input wire       restart,
+  input wire       enable,
+  input wire       image_valid,
+  input wire       image_last,
+  input wire       stage_done,
+  input wire       fault,
+  input wire       take,
+  input wire       take_class,
+  input wire [1:0] take_logit,
+  input wire       class_only,
+  input wire       ready
+);
+
+  wire clear, image_ready, image_beat, start, send, sent, busy, halted, too_short, too_long;
+  wire image_done, stage_end, beat, stage, valid, last, user;
+  wire [31:0] image_cycles, stage_cycles;
+  wire [3:0] data;
+
+  has_sequencer #(
+    .IMAGE_BEATS(2), .BEAT_BITS(1), .STAGES(2), .STAGE_BITS(1)
+  ) sequencer (
+    .clk(clk), .rst(rst), .restart(restart), .clear(clear), .enable(enable),
+    .image_valid(image_valid), .image_last(image_last), .image_ready(image_ready),
+    .image_beat(image_beat), .beat(beat), .stage(stage), .start(start), .stage_done(stage_done),
+    .fault(fault), .send(send), .sent(sent), .busy(busy), .halted(halted), .too_short(too_short),
+    .too_long(too_long), .image_done(image_done), .image_cycles(image_cycles),
+    .stage_end(stage_end), .stage_cycles(stage_cycles)
+  );
+
+  has_logits #(.CLASSES(2), .CLASS_BITS(1), .V_BITS(2), .DATA_BITS(4)) answer (
+    .clk(clk), .rst(rst), .clear(start), .take(take), .take_class(take_class),
+    .take_logit(take_logit), .send(send), .class_only(class_only), .sent(sent),
+    .m_axis_tvalid(valid), .m_axis_tready(ready), .m_axis_tdata(data), .m_axis_tuser(user),
+    .m_axis_tlast(last)
+  );
+
+  (* keep *) wire [2:0] peek_state;       // sequencer.state
+  (* keep *) wire       peek_answering;   // sequencer.answering
+  (* keep *) wire       peek_restarting;  // sequencer.restarting
+  (* keep *) wire       peek_sending;     // answer.sending
+  (* keep *) wire       peek_only;        // answer.only
+  (* keep *) wire       peek_next;        // answer.next
+  (* keep *) wire       peek_shown;       // answer.shown
+
+  localparam [2:0] LOAD = 0, SKIP = 1, SETTLE = 2, RUN = 3, SEND = 4, SENDING = 5, HALT = 6;
+
+  reg past = 1'b0, past_rst = 1'b1;
+  always @(posedge clk) begin
+    past <= 1'b1;
+    past_rst <= rst;
+  end
+  always @* assume (rst == !past);
+
+  // the surroundings: logits come while a stage runs
+  always @* if (peek_state != RUN) assume (!take);
+  always @(posedge clk) if (past && $past(image_valid && !image_ready)) begin
+    assume (image_valid && $stable(image_last));
+  end
+
+  reg answering;  // from send to sent
+  reg owed;       // a restart that waits
+  reg beats;      // of this answer
+  reg only;
+  wire shown = valid && ready;
+  always @(posedge clk) begin
+    if (send) only <= class_only;
+    if (rst) {answering, owed, beats} <= 3'd0;
+    else begin
+      answering <= send || (answering && !sent);
+      owed <= (owed || restart) && !clear;
+      beats <= send ? 1'b0 : beats + shown;
+    end
+  end
+
+  always @(posedge clk) if (past && !past_rst) begin
+    if ($past(valid && !ready)) stable: assert (valid && $stable({data, user, last}));
+    if ($past(shown && !last)) whole: assert (valid || peek_sending);
+    told: assert (sent == $past(shown && last));
+  end
+  always @* if (past && !past_rst) begin
+    if (valid) ends: assert (last == (only || beats == 1'b1) && answering);
+    alone: assert (!(send && answering));
+    waits: assert (!(clear && answering));
+    acts: assert (!((restart || owed) && !answering) || clear);
+    asked: assert (!clear || restart || owed);
+    no_beat: assert (!(clear && (image_ready || send)));
+    shows: assert (!(owed || restart || answering) || busy);
+    known: assert (peek_state <= HALT);
+  end
+  // after a restart it takes the next image as after a reset
+  always @(posedge clk) if (past && !past_rst && $past(clear)) begin
+    anew: assert (beat == 0 && stage == 0 && peek_state == LOAD && !start);
+    if (!clear && enable) open: assert (image_ready);
+  end
+  // an answer that is taken ends, and with it the restart that waits
+  reg [2:0] waited = 3'd0;
+  always @(posedge clk) waited <= (answering && (ready || !valid)) ? waited + (waited != 7) : 3'd0;
+  always @* in_time: assert (waited < 3'd6);
+
+  // what ties the inside to the above
+  always @* if (past && !past_rst) begin
+    assert (peek_answering == answering && peek_restarting == owed);
+    assert (!owed || answering || clear);
+    assert (!answering || peek_state == SENDING || peek_state == HALT);
+    assert (peek_state != SENDING || answering);
+    assert (!answering || peek_only == only);
+    assert (answering || (!peek_sending && !valid && !sent));
+    assert (!sent || (!peek_sending && !valid));
+    assert (!answering || (peek_sending || valid || sent));
+    if (answering && peek_sending) assert (peek_next == beats + valid);
+    if (valid) assert (peek_shown == beats && peek_sending == !last);
+    if (!valid && peek_sending) assert (beats == 0);
+  end
+  always @* if (past) begin
+    assert (waited < 6);
+    if (answering && !sent) assert (waited <= 1 + 2 * (beats + (valid || beats != 0)));
+    if (sent) assert (waited <= 5);
+  end
+
+  always @(posedge clk) if (past && !past_rst) begin
+    waiting: cover (clear && $past(sent) && $past(owed, 3));
+    at_once: cover (clear && $past(peek_state == RUN) && stage);
+    after: cover (image_done && image_beat);
+  end
+
+endmodule
+
+`default_nettype wire

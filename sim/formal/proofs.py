@@ -1,0 +1,188 @@
+"""What is proven of the Verilog, how deep, and the broken designs on which each proof must fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A design with a fault: one text of one file in place of another."""
+
+    what: str
+    file: str
+    text: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One wrapper module ``formal_<name>`` with its sources.
+
+    ``k``: cycles of the induction; the base case is as long and one more. ``reach``: cycles in
+    which every cover statement is reached, and every broken design is found out.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    k: int
+    reach: int
+    broken: tuple[Broken, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    wrapper: str = ""
+
+    @property
+    def top(self) -> str:
+        """The wrapper's module."""
+        return f"formal_{self.wrapper or self.name}"
+
+
+REGISTERS, LOGITS, RESULTS, SEQUENCER = (
+    f"core/has_{name}.v" for name in ("registers", "logits", "results", "sequencer")
+)
+DRAIN, STEPS, GATHER = "has_drain.v", "has_steps.v", "core/has_gather.v"
+WALKS = ("conv_walk", "pool_walk", "gather", "lane_range", "rotate", "bank_address")
+ACTIVATIONS = "core/has_activations.v"
+
+OF_REGISTERS = (
+    Broken(
+        "an answer is withdrawn",
+        REGISTERS,
+        "s_axil_rvalid <= read || (s_axil_rvalid && !s_axil_rready);",
+        "s_axil_rvalid <= read;",
+    ),
+    Broken(
+        "a response changes while it waits",
+        REGISTERS,
+        "if (write) s_axil_bresp <=",
+        "s_axil_bresp <=",
+    ),
+    Broken(
+        "data are lost",
+        REGISTERS,
+        "data_held <= data_taken || (data_held && !write);",
+        "data_held <= data_taken;",
+    ),
+    Broken(
+        "a write is done twice",
+        REGISTERS,
+        "address_held <= address_taken || (address_held && !write);",
+        "address_held <= address_taken || address_held;",
+    ),
+    Broken(
+        "ready waits for valid",
+        REGISTERS,
+        "s_axil_arready <= !read &&",
+        "s_axil_arready <= !read && s_axil_arvalid &&",
+    ),
+    Broken(
+        "a narrow write acts",
+        REGISTERS,
+        "else if (write_whole && write_page_0) begin",
+        "else if (write_page_0) begin",
+    ),
+    Broken(
+        "a memory is written while busy",
+        REGISTERS,
+        "may_commit = !enable && !busy &&",
+        "may_commit = !enable &&",
+    ),
+    Broken(
+        "a memory is written beyond its end",
+        REGISTERS,
+        "address < depth;",
+        "address <= depth;",
+    ),
+)
+OF_LOGITS = (
+    Broken(
+        "tvalid drops",
+        LOGITS,
+        "else if (beat) m_axis_tvalid <= 1'b0;",
+        "else m_axis_tvalid <= 1'b0;",
+    ),
+    Broken(
+        "a beat is overwritten",
+        LOGITS,
+        "wire load = sending && (!m_axis_tvalid || m_axis_tready);",
+        "wire load = sending;",
+    ),
+    Broken("a beat comes twice", LOGITS, "next <= next + 1'b1;", "next <= next;"),
+    Broken("the higher of equals", LOGITS, "take_class < best_class", "take_class > best_class"),
+    Broken("it never begins", LOGITS, "sending <= 1'b1;", "sending <= 1'b0;"),
+)
+OF_DRAIN = (
+    Broken("an accumulator is lost", DRAIN, "else if (take && pe_end)", "else if (pe_end)"),
+    Broken("taken while held back", DRAIN, "take = full && enable;", "take = full;"),
+    Broken("captured over", DRAIN, "assign free = !full ||", "assign free = 1'b1 ||"),
+    Broken("the wrong end", DRAIN, "pe_end && column_end && pass ==", "pe_end && pass =="),
+)
+OF_RESULTS = (
+    Broken("a queue runs over", RESULTS, "(1 << DEPTH_BITS) - 3;", "(1 << DEPTH_BITS);"),
+    Broken("a result is lost", RESULTS, "if (go[n]) get <=", "if (held[n]) get <="),
+    Broken(
+        "two lanes have one bank",
+        RESULTS,
+        "blocked[(n-1)*BANKS +: BANKS] | banks[(n-1)*BANKS +: BANKS];",
+        "blocked[(n-1)*BANKS +: BANKS];",
+    ),
+    Broken("it never is ready again", RESULTS, "ready <= !(|near_full);", "ready <= !(|wanted);"),
+    Broken("empty too early", RESULTS, "held[n] || in_valid[n];", "held[n];"),
+)
+OF_STEPS = (
+    Broken(
+        "beats without weights",
+        STEPS,
+        "act_ready = running && !loading && ready;",
+        "act_ready = running && ready;",
+    ),
+    Broken(
+        "a layer ends early",
+        STEPS,
+        "else if (pass_done && pass_end) running",
+        "else if (pass_done) running",
+    ),
+    Broken("it never loads again", STEPS, "        loading <= external;\n      end\n", "      end\n"),
+)
+OF_ACTIVATIONS = (
+    Broken("words do not wait", ACTIVATIONS, "wire move = !valid || ready;", "wire move = 1'b1;"),
+    Broken("it waits for ready", ACTIVATIONS, "wire move = !valid || ready;", "wire move = ready;"),
+    Broken("a word is withdrawn", GATHER, "end else if (move) begin", "end else begin"),
+    Broken("a word too many", GATHER, "valid_3 && last_3;", "valid_3;"),
+)
+OF_RESTART = (
+    Broken(
+        "a restart cuts an answer",
+        SEQUENCER,
+        "((restart || restarting) && !answering);",
+        "(restart || restarting);",
+    ),
+    Broken(
+        "a restart is forgotten",
+        SEQUENCER,
+        "restarting <= (restart || restarting) && answering;",
+        "restarting <= 1'b0;",
+    ),
+    Broken("an answer is sent after all", SEQUENCER, "state == SEND && !clear;", "state == SEND;"),
+    Broken("a beat is lost", SEQUENCER, "image_ready = !clear\n    && (", "image_ready = ("),
+    Broken("tvalid drops", LOGITS, "else if (beat) m_axis_tvalid", "else m_axis_tvalid"),
+)
+
+PROOFS = (
+    Proof("registers", (REGISTERS,), 2, 14, OF_REGISTERS),
+    Proof("logits", (LOGITS,), 2, 14, OF_LOGITS),
+    Proof("drain", (DRAIN,), 2, 20, OF_DRAIN),
+    Proof("drain_lanes", (DRAIN,), 2, 14, (), {"PE": 1, "OTHERS": 3}, "drain"),
+    Proof("results", (RESULTS,), 9, 14, OF_RESULTS),
+    Proof("steps", (STEPS,), 1, 20, OF_STEPS),
+    Proof("steps_held", (STEPS,), 1, 20, (), {"HOLD_WEIGHTS": 1}, "steps"),
+    Proof(
+        "activations",
+        (ACTIVATIONS, *(f"core/has_{name}.v" for name in WALKS)),
+        2,
+        16,
+        OF_ACTIVATIONS,
+    ),
+    Proof("restart", (SEQUENCER, LOGITS), 2, 22, OF_RESTART),
+)
