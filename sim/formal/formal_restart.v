@@ -106,6 +106,7 @@ module formal_restart (
   always @(posedge clk) waited <= (answering && (ready || !valid)) ? waited + (waited != 7) : 3'd0;
   always @* in_time: assert (waited < 3'd6);
 
+`ifndef OUTSIDE_ALONE
   // what ties the inside to the above
   always @* if (past && !past_rst) begin
     assert (peek_answering == answering && peek_restarting == owed);
@@ -125,6 +126,7 @@ module formal_restart (
     if (answering && !sent) assert (waited <= 1 + 2 * (beats + (valid || beats != 0)));
     if (sent) assert (waited <= 5);
   end
+`endif
 
   always @(posedge clk) if (past && !past_rst) begin
     waiting: cover (clear && $past(sent) && $past(owed, 3));

@@ -143,7 +143,9 @@ OF_STEPS = (
         "else if (pass_done && pass_end) running",
         "else if (pass_done) running",
     ),
-    Broken("it never loads again", STEPS, "        loading <= external;\n      end\n", "      end\n"),
+    Broken(
+        "it never loads again", STEPS, "        loading <= external;\n      end\n", "      end\n"
+    ),
 )
 OF_ACTIVATIONS = (
     Broken("words do not wait", ACTIVATIONS, "wire move = !valid || ready;", "wire move = 1'b1;"),
@@ -170,7 +172,7 @@ OF_RESTART = (
 )
 
 PROOFS = (
-    Proof("registers", (REGISTERS,), 2, 14, OF_REGISTERS),
+    Proof("registers", (REGISTERS,), 2, 10, OF_REGISTERS),
     Proof("logits", (LOGITS,), 2, 14, OF_LOGITS),
     Proof("drain", (DRAIN,), 2, 20, OF_DRAIN),
     Proof("drain_lanes", (DRAIN,), 2, 14, (), {"PE": 1, "OTHERS": 3}, "drain"),

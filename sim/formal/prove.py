@@ -59,8 +59,10 @@ def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:
     shutil.copyfile(wrapper, work / wrapper.name)
     peeks = PEEK.findall(wrapper.read_text("ascii"))
     sizes = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
+    # the properties of the outside alone must find out what is broken
+    define = "-D OUTSIDE_ALONE" if broken is not None else ""
     script = [
-        f"read_verilog -formal {' '.join(file.name for file in sources)} {wrapper.name}",
+        f"read_verilog -formal {define} {' '.join(file.name for file in sources)} {wrapper.name}",
         f"hierarchy -check -top {proof.top} {sizes}",
         "proc; flatten; memory_map",
         *(f"connect -nounset -set peek_{name} {inner}" for name, inner in peeks),
