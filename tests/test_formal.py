@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.resources import share
-from hascodesign.types import ArraySpec, FaultProfile
+from hascodesign.common.shipped import share
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.verify import simulate
 from tests import core_cases
 

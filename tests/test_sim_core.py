@@ -267,3 +267,47 @@ def test_weight_stream(tmp_path: Path) -> None:
     inside, healthy = (True, False), FaultProfile(spec)
     jobs = {"images": expected(net, schedule, healthy, core_cases.images(rng, net, 2), inside)}
     bench("core_weight_tests", core_cases.build(net, schedule, healthy, inside), jobs, tmp_path)
+
+
+ILL_MANNERED = [  # what breaks a rule, in which file; the words of the monitor
+    (
+        "has_logits",
+        "else if (beat) m_axis_tvalid",
+        "else m_axis_tvalid",
+        "m_axis_result_tvalid must stay until",
+    ),
+    (
+        "has_logits",
+        "assign m_axis_tuser = best_class;",
+        "assign m_axis_tuser = best_class ^ {CLASS_BITS{!m_axis_tready}};",
+        "m_axis_result_tuser must stand still until",
+    ),
+    (
+        "has_registers",
+        "address_held <= address_taken || (address_held && !write);",
+        "address_held <= address_taken || address_held;",
+        "b must not answer what was not asked",
+    ),
+    (
+        "has_registers",
+        "wire write = address_held &&",
+        "wire write = enable && address_held &&",
+        "bvalid must come within",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", ILL_MANNERED, ids=lambda case: case[3].split()[0] + case[3][-12:])
+def test_the_monitor_sees_bad_manners(tmp_path: Path, case: tuple) -> None:
+    module, text, instead, words = case
+    rng = np.random.default_rng(7)
+    spec = ArraySpec(4, 1, 2, 2, 16)
+    net = core_cases.random_network(rng, spec, (1, 1, 4), [], pool=False, hidden=3)
+    schedule, healthy = core_cases.identity(net, spec), FaultProfile(spec)
+    files = dict(core_cases.build(net, schedule, healthy).files)
+    source = files[f"rtl/{module}.v"].decode()
+    assert source.count(text) == 1
+    files[f"rtl/{module}.v"] = source.replace(text, instead).encode()
+    jobs = {"images": expected(net, schedule, healthy, core_cases.images(rng, net, 2), (True,) * 2)}
+    with pytest.raises(AssertionError, match=words):
+        bench("core_protocol_tests", BuildPlan(files), jobs, tmp_path)
