@@ -138,6 +138,14 @@ def lane_of(word: str, lane: int, bits: int) -> str:
     return word[end - bits : end]
 
 
+class Unwatched:
+    """Stands for ``CodeMonitor`` where nothing inside the core is looked at."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[int, ...]] = []
+        self.puts: list[tuple[int, ...]] = []
+
+
 class Registers:
     """The AXI4-Lite side, one access at a time; ``port`` takes several at once."""
 
@@ -256,12 +264,13 @@ class CoreBench:
         self.images = StreamDriver(dut, "s_axis_image", Pauses(seeds[0]))
         self.weights = StreamDriver(dut, "s_axis_weight", Pauses(seeds[1]))
         self.results = ResultMonitor(dut, Pauses(seeds[2]))
-        self.codes = CodeMonitor(dut)
+        self.codes = CodeMonitor(dut) if watch else Unwatched()
         self.registers = Registers(dut, self.edge, pauses)
         self._clock_edge = RisingEdge(dut.clk)
         self._watch: list[Watched] = [self.images, self.weights, self.results]
         self._watch.append(self.registers.port)
-        self._watch += [self.codes] * watch
+        if isinstance(self.codes, CodeMonitor):
+            self._watch.append(self.codes)
         self.pe, self.simd, self.weight_bits, self.act_bits, self.acc_bits, self.v_bits = (
             int(getattr(dut, name).value)
             for name in ("PE", "SIMD", "WEIGHT_BITS", "ACT_BITS", "ACC_BITS", "V_BITS")

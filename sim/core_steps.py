@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import core_bench as core
+import numpy as np
 from core_bench import CoreBench, ImageJob
 from core_check import arrange, mismatches
+from streams import IntArray
 
 FOLDER = Path(os.environ.get("HAS_VECTORS", "."))
 
@@ -50,3 +52,15 @@ async def idle(bench: CoreBench) -> None:
         if not await bench.registers.value(core.STATUS) & core.BUSY:
             return
     raise AssertionError("the core must become idle")
+
+
+async def registers(bench: CoreBench, images: ImageJob) -> dict[str, IntArray]:
+    """Cycles and status after a job, by the names under which they are kept."""
+    await idle(bench)  # busy falls a few cycles after the last beat
+    read = bench.registers.value
+    stages = range(len(images.acc) + len(images.pools))
+    return {
+        "stage_cycles": np.array([await read(core.STAGE_CYCLES + 4 * i) for i in stages]),
+        "image_cycles": np.array(await read(core.CYCLES)),
+        "status": np.array(await read(core.STATUS)),
+    }

@@ -108,12 +108,12 @@ def post_route_mhz(
         progress("timing: ports", 0, 3)
         _yosys(yosys, build, "ports", context, work)
         inputs, outputs = _ports(build / "ecp5/ports.json", top)
-        context |= {"inputs": inputs, "outputs": outputs}
+        context |= {"inputs": inputs, "outputs": outputs, "wrapper": "has_timing"}
         _render(build, "has_timing.v", context)
         progress("timing: synthesis", 1, 3)
         _yosys(yosys, build, "synth", context, work)
         progress("timing: place and route", 2, 3)
-        command = [str(nextpnr), *_DEVICE_OPTIONS, "--json", "has_timing.json", "--report", _REPORT]
+        command = [str(nextpnr), *_DEVICE_OPTIONS, "--json", "netlist.json", "--report", _REPORT]
         command += ["--freq", str(_CLOCK_MHZ), "--timing-allow-fail", "--seed", str(seed)]
         tools.run(command, cwd=build / "ecp5", log=work / _LOG)
         report = (build / "ecp5" / _REPORT).read_bytes()
@@ -166,7 +166,17 @@ def _yosys(yosys: Path, build: Path, name: str, context: Mapping[str, Any], work
     tools.run(command, cwd=build / "roms", log=work / f"{name}.log")
 
 
+def recipe(rtl: Sequence[str], *, top: str, multipliers: Multipliers = "dsp") -> str:
+    """The yosys script of ``post_route_mhz``, for the array as it is, without its wrapper."""
+    context = {"rtl": rtl, "top": top, "multipliers": multipliers, "wrapper": None}
+    return _text("synth.ys", context)
+
+
 def _render(build: Path, name: str, context: Mapping[str, Any]) -> None:
+    (build / "ecp5" / name).write_text(_text(name, context), encoding="ascii")
+
+
+def _text(name: str, context: Mapping[str, Any]) -> str:
     templates = Environment(  # Verilog and scripts, not HTML: nothing to escape
         loader=FileSystemLoader(share("flows", "ecp5")),
         undefined=StrictUndefined,
@@ -177,8 +187,7 @@ def _render(build: Path, name: str, context: Mapping[str, Any]) -> None:
         trim_blocks=True,
         autoescape=False,
     )
-    text = templates.get_template(f"{name}.j2").render(context)
-    (build / "ecp5" / name).write_text(text, encoding="ascii")
+    return templates.get_template(f"{name}.j2").render(context)
 
 
 def _ports(path: Path, top: str) -> tuple[list[_Port], list[_Port]]:

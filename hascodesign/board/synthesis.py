@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from hascodesign.board import tools
+from hascodesign.board import netlist, tools
 from hascodesign.board.boards import GUIDELINE, available
-from hascodesign.common.files import write_tree
 from hascodesign.contract.build import BuildPlan
-from hascodesign.contract.errors import StepFailed
 from hascodesign.contract.results import Resources
 from hascodesign.contract.types import Board, IntegerNetwork
 
@@ -32,7 +28,6 @@ _BLOCKS = re.compile(r"RAMB(18|36)E[12]")
 _DSPS = re.compile(r"DSP48E[12]")
 # $scopeinfo is a note that newer yosys keeps of the hierarchy
 _FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|\$scopeinfo")
-_UNDRIVEN = re.compile(r"^Warning: .* is used but has no driver", re.MULTILINE)
 _BANK_IN_LOGIC = re.compile(r"^using FF mapping for memory \S*\bbank\b\S*", re.MULTILINE)
 
 
@@ -65,23 +60,10 @@ def estimate(
     """
     yosys = tools.require("yosys")
     progress("synthesis", 0, 1)
-    work.mkdir(parents=True, exist_ok=True)
-    log = work / Path(LOG).name
-    needed = {
-        p: b for p, b in plan.files.items() if p == SCRIPT or p.endswith((".v", ".vh", ".mem"))
-    }
-    with tempfile.TemporaryDirectory(dir=work, prefix=".build-") as folder:
-        build = Path(folder)
-        write_tree(build, needed)
-        (build / "roms").mkdir(exist_ok=True)
-        # no banner, no footer: the log of the same build is the same log
-        command = [str(yosys), "-Q", "-T", "-s", f"../{SCRIPT}"]
-        text = tools.run(command, cwd=build / "roms", log=log)
-        statistics = (build / STATISTICS).read_bytes()
-    undriven = len(_UNDRIVEN.findall(text))
-    if undriven:
-        raise StepFailed(f"yosys must drive every wire, not leave {undriven} without (log: {log})")
-    cells = _cells(statistics)
+    recipe, log = plan.files[SCRIPT].decode(), work / Path(LOG).name
+    text, found = netlist.synthesise(plan, recipe, (STATISTICS,), work=work, log=log)
+    statistics = found[STATISTICS]
+    cells = netlist.cells_of(statistics)
     used, unknown = count(cells)
     progress("synthesis", 1, 1)
     notes = [
@@ -132,15 +114,6 @@ def count(cells: Mapping[str, int]) -> tuple[dict[str, int], tuple[str, ...]]:
             unknown.append(name)
     used["BRAM36"] = -(-half_blocks // 2)
     return used, tuple(unknown)
-
-
-def _cells(statistics: bytes) -> dict[str, int]:
-    """Cells by type of the whole design, from ``stat -json``."""
-    try:
-        by_type = json.loads(statistics)["design"]["num_cells_by_type"]
-        return {str(name): int(number) for name, number in by_type.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StepFailed(f"yosys statistics must have num_cells_by_type: {error}") from error
 
 
 def _over(used: Mapping[str, int], board: Board) -> list[str]:

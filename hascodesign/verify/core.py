@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from hascodesign.engine import gemm
 from hascodesign.verify import simulate
 
 FIRST = 5  # mismatches that are shown
+INSIDE = ("acc_", "out_", "pool_")  # arrays of a job that a bench sees inside the accelerator
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ def verify_core(
     on_chip: Sequence[bool] | None = None,
     simulator: str = "icarus",
     pauses: int | None = None,
+    stalled: int | None = None,
+    ports_only: bool = False,
 ) -> CoreVerification:
     """Classify images in the plan's simulated ``has_core``; compare every integer on the way.
 
@@ -138,6 +141,8 @@ def verify_core(
     on_chip : per layer, whether its weights lie in the weight memories; None where all do.
     simulator : "icarus" or "verilator".
     pauses : seed of random idle cycles and back-pressure; None for none.
+    stalled : cycles without a beat after which it is given up; None for the bench's own.
+    ports_only : the logits alone are compared: what a netlist shows.
 
     Returns
     -------
@@ -157,13 +162,25 @@ def verify_core(
     target.mkdir(parents=True, exist_ok=True)
     np.savez(target / "images.npz", allow_pickle=False, **job)
     start = time.perf_counter()
-    got = simulate_images(plan, work, faults=faults, simulator=simulator, pauses=pauses)
+    got = simulate_images(
+        plan, work, faults=faults, simulator=simulator, pauses=pauses, stalled=stalled,
+        ports_only=ports_only,
+    )  # fmt: skip
     seconds = time.perf_counter() - start
-    return _compare(network, schedule, inside, job, got, (simulator, faults, seconds))
+    pairs = {} if ports_only else {k: (v, got[k]) for k, v in job.items() if k.startswith(INSIDE)}
+    pairs["logits"] = (job[f"out_{len(network.layers) - 1}"].T, got["logits"])
+    return _compare(network, schedule, inside, pairs, got, (simulator, faults, seconds))
 
 
 def simulate_images(
-    plan: BuildPlan, work: Path, *, faults: bool, simulator: str, pauses: int | None = None
+    plan: BuildPlan,
+    work: Path,
+    *,
+    faults: bool,
+    simulator: str,
+    pauses: int | None = None,
+    stalled: int | None = None,
+    ports_only: bool = False,
 ) -> dict[str, IntArray]:
     """Run the bench on ``work/vectors/images.npz``; what it saw, by the job's names."""
     if simulator not in simulate.SIMULATORS:
@@ -176,8 +193,8 @@ def simulate_images(
     command = [sys.executable, str(share("sim", "run_bench.py"))]
     command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
     command += ["--vectors", str(work / "vectors"), "--work", str(work), "--simulator", simulator]
-    command += ["--bench", "core_tests", "--top", "has_core"] + ["--faults"] * faults
-    command += [] if pauses is None else ["--pauses", str(pauses)]
+    command += ["--bench", "core_port_tests" if ports_only else "core_tests", "--top", "has_core"]
+    command += ["--faults"] * faults + simulate.stalls(pauses, stalled)
     with log.open("wb") as file:
         status = subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, check=False
@@ -198,7 +215,7 @@ def _compare(
     network: IntegerNetwork,
     schedule: Schedule,
     on_chip: Sequence[bool],
-    job: dict[str, IntArray],
+    pairs: Mapping[str, tuple[IntArray, IntArray]],
     got: dict[str, IntArray],
     run: tuple[str, bool, float],
 ) -> CoreVerification:
@@ -206,13 +223,6 @@ def _compare(
         raise StepFailed(
             f"the accelerator must be idle and without an error, not of status {got['status']:#x}"
         )
-    last = len(network.layers) - 1
-    pairs = {
-        name: (values, got[name])
-        for name, values in job.items()
-        if name.startswith(("acc_", "out_", "pool_"))
-    }
-    pairs["logits"] = (job[f"out_{last}"].T, got["logits"])
     lines: list[str] = []
     wrong = outputs = 0
     for name, (values, came) in pairs.items():
@@ -227,7 +237,7 @@ def _compare(
     return CoreVerification(
         simulator=simulator,
         faults=faults,
-        images=len(job["codes"]),
+        images=len(got["logits"]),
         outputs=outputs,
         mismatches=wrong,
         first=tuple(lines),

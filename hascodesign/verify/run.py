@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -28,6 +29,14 @@ COPIES = ("rtl", "roms", "run", "sim_build")  # folders of a simulation that hol
 WHAT = "verify"
 
 
+class Options(TypedDict):
+    """What ``simulate`` takes alike in every run."""
+
+    simulator: str
+    pauses: int | None
+    stalled: int | None
+
+
 def verify(
     network: IntegerNetwork,
     schedule: Schedule,
@@ -39,6 +48,8 @@ def verify(
     simulator: str = "icarus",
     cycle_budget: int = 100_000,
     on_chip: Sequence[bool] | None = None,
+    pauses: int | None = None,
+    stalled: int | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Verification, dict[str, bytes]]:
     """Simulate the plan's RTL on real activations and compare every integer with the engine.
@@ -58,6 +69,7 @@ def verify(
     simulator : as ``simulate`` takes it.
     cycle_budget : clock cycles within which a layer is given its full count of columns.
     on_chip : per layer, whether its weights lie in the weight memories; None where all do.
+    pauses, stalled : as ``simulate`` takes them.
     progress : called with (what, done, total).
 
     Returns
@@ -76,10 +88,11 @@ def verify(
     runs, excited = expectations(network, schedule, profile, codes, cycle_budget, on_chip)
     progress(WHAT, 1, steps)
     jobs = {run: _write_job(work / run, vectors) for run, vectors in runs.items()}
+    options: Options = {"simulator": simulator, "pauses": pauses, "stalled": stalled}
     results: dict[str, Mapping[str, simulate.LayerResult]] = {}
     with ThreadPoolExecutor(len(RUNS)) as pool:
         waiting = {
-            pool.submit(_simulate, run, plan, jobs[run], work / run, simulator): run for run in RUNS
+            pool.submit(_simulate, run, plan, jobs[run], work / run, options): run for run in RUNS
         }
         for done, future in enumerate(as_completed(waiting)):
             results[waiting[future]] = future.result()
@@ -125,11 +138,11 @@ def _write_job(folder: Path, layers: Sequence[Vectors]) -> Path:
 
 
 def _simulate(
-    run: str, plan: BuildPlan, vectors: Path, work: Path, simulator: str
+    run: str, plan: BuildPlan, vectors: Path, work: Path, options: Options
 ) -> dict[str, simulate.LayerResult]:
     """Simulate one run; logs, vectors and results stay, the copy of an unproven build does not."""
     try:
-        return simulate.simulate(plan, vectors, work, faults=run == "faulty", simulator=simulator)
+        return simulate.simulate(plan, vectors, work, faults=run == "faulty", **options)
     finally:
         for folder in COPIES:
             shutil.rmtree(work / folder, ignore_errors=True)

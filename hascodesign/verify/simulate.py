@@ -39,6 +39,8 @@ def simulate(
     faults: bool,
     simulator: str = "icarus",
     waves: bool = False,
+    pauses: int | None = None,
+    stalled: int | None = None,
 ) -> dict[str, LayerResult]:
     """Run every layer of a job folder through the plan's ``has_array``.
 
@@ -54,6 +56,8 @@ def simulate(
     faults : whether the profile's fault masks act.
     simulator : "icarus" or "verilator".
     waves : whether to write a waveform, below ``work``.
+    pauses : seed of random idle cycles and back-pressure; None for none.
+    stalled : cycles without a beat after which a layer is given up; None for the bench's own.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def simulate(
     command = [sys.executable, str(share("sim", "run_bench.py"))]
     command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
     command += ["--vectors", str(vectors), "--work", str(work), "--simulator", simulator]
-    command += ["--faults"] * faults + ["--waves"] * waves
+    command += ["--faults"] * faults + ["--waves"] * waves + stalls(pauses, stalled)
     with log.open("wb") as file:
         status = subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, check=False
@@ -88,6 +92,12 @@ def simulate(
             f"(exit code {status}): see {log}"
         )
     return {name: _read(work / "results" / f"{name}.npz") for name in names}
+
+
+def stalls(pauses: int | None, stalled: int | None) -> list[str]:
+    """Options of a bench: seed of its idle cycles, and the cycles after which it gives up."""
+    options = [] if pauses is None else ["--pauses", str(pauses)]
+    return options + ([] if stalled is None else ["--stalled", str(stalled)])
 
 
 def require(simulator: str) -> None:
