@@ -1,5 +1,6 @@
 # make flow | test | regress | mutants | fuzz | post-route | synth | lint | bench | clean
 # make flow | test | regress | mutants | formal | post-route | synth | lint | bench | clean
+# make flow | test | regress | gate-level | mutants | post-route | synth | lint | bench | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -11,6 +12,7 @@ READY  := $(VENV)/.ready
 
 .PHONY: flow test regress mutants fuzz post-route synth lint bench clean tools setup
 .PHONY: flow test regress mutants formal post-route synth lint bench clean tools setup
+.PHONY: flow test regress gate-level mutants post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -27,6 +29,9 @@ regress: setup
 	$(BIN)/python -m tests.regress_core
 	$(BIN)/python -m tests.regress_images
 	$(BIN)/python -m tests.regress_faults --jobs 2 --record build/regress-faults.jsonl
+
+gate-level: setup
+	$(BIN)/python -m tests.gate_level
 
 MUTANTS ?= 200
 mutants: setup

@@ -27,6 +27,8 @@ _HIERARCHY = re.compile(r"^hierarchy -check -top (\w+)$", re.MULTILINE)
 _MODULE = re.compile(r"^module (\w+)\b.*?^endmodule\b", re.MULTILINE | re.DOTALL)
 _SPECIFY = re.compile(r"^\s*specify\b.*?^\s*endspecify\b", re.MULTILINE | re.DOTALL)
 
+_INSTANCE = re.compile(r"^\s*(\w+)\s+(?:#\s*\(|\w+\s*\()", re.MULTILINE)
+
 # files of yosys's share folder that hold the cells' ports, parameters and, of most, behaviour
 _LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"xc7": ("xilinx/cells_sim.v",), "ecp5": ("ecp5/cells_sim.v", "ecp5/cells_bb.v")}
@@ -171,10 +173,16 @@ def cell_models(family: Family, types: Iterable[str]) -> bytes:
             modules.setdefault(module[1], module[0])
     bodies = _bodies(family)
     parts = []
-    for name in sorted(types):
+    wanted = sorted(types, reverse=True)
+    taken = set(wanted)
+    while wanted:
+        name = wanted.pop()
         if name not in modules:
             raise StepFailed(f"every cell of a netlist must have a model: {name} has none")
         text = modules[name]
+        inner = {found for found in _INSTANCE.findall(text) if found in modules} - taken
+        wanted += sorted(inner, reverse=True)
+        taken |= inner
         if name in bodies:
             text = text.removesuffix("endmodule") + bodies[name] + "\nendmodule"
         parts.append(text)
@@ -263,7 +271,6 @@ def _lattice_ram() -> str:
     refused += [
         f'{pin}{port}MUX != "{pin}{port}"' for port in "AB" for pin in ("CE", "CLK", "WE", "RST")
     ]
-    refused += ['RESETMODE != "SYNC"']
     ports = []
     for port, low in (("A", "a"), ("B", "b")):
         ports += [
@@ -277,6 +284,7 @@ def _lattice_ram() -> str:
     return f"""
   gate_ram_ecp5 #(
     .WIDTH_A(DATA_WIDTH_A), .WIDTH_B(DATA_WIDTH_B), .MODE_A(WRITEMODE_A), .MODE_B(WRITEMODE_B),
+    .SYNC(RESETMODE == "SYNC"),
     .REFUSED({" || ".join(refused)}), .CONTENTS({contents})
   ) ram (
     {inside}

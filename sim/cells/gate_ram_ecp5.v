@@ -13,7 +13,8 @@ module gate_ram_ecp5 #(
   parameter WIDTH_B = 18,
   parameter MODE_A = "NORMAL",
   parameter MODE_B = "NORMAL",
-  parameter REFUSED = 0,               // output registers, asynchronous resets, inverted pins
+  parameter SYNC = 1,                  // synchronous reset; 0 = reset must stay low
+  parameter REFUSED = 0,               // output registers, inverted pins
   parameter [18431:0] CONTENTS = 0     // at power-up, 9 bits a byte
 ) (
   input  wire        clk_a,
@@ -162,6 +163,10 @@ module gate_ram_ecp5 #(
 
   always @(posedge clk_a) if (any_a && any_b && meet) begin
     $display("FATAL: %m writes one place through both ports");
+    $finish;
+  end
+  always @(posedge clk_a) if (SYNC == 0 && (reset_a !== 1'b0 || reset_b !== 1'b0)) begin
+    $display("FATAL: %m has an asynchronous reset, which is not modelled");
     $finish;
   end
   always @(posedge clk_a) if (any_a && enable_b !== 1'b0 && clk_b === 1'b0) begin
