@@ -20,12 +20,12 @@ from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify import gate_level
 from hascodesign.verify.core import verify_core
-from tests import core_cases, gate_level as whole, rtl_cases
+from tests import core_cases, rtl_cases
+from tests import gate_level as whole
 
 CYCLES = 1500
 # width, words of contents, words without, written at run time: every word width of the blocks
-MEMORIES = ((2, 8000, 0, 0), (4, 0, 4000, 1), (9, 2000, 0, 1), (18, 300, 700, 1), (36, 512, 0, 1),
-            (36, 400, 0, 0), (60, 500, 300, 1), (16, 3000, 0, 1))  # fmt: skip
+MEMORIES = ((2, 8000, 0, 0), (4, 0, 4000, 1), (18, 300, 700, 1), (36, 400, 0, 0), (60, 500, 0, 1))  # fmt: skip
 
 
 def memories() -> BuildPlan:
@@ -119,19 +119,20 @@ def test_block_rams_do_what_the_memory_does(tmp_path: Path, family: netlist.Fami
         assert int(found[2]) == 0
 
 
-SPEC = ArraySpec(2, 1, 2, 2, 12)
+SPEC = ArraySpec(4, 1, 2, 2, 12)
 
 
 def core(*, srl: bool, tmp_path: Path) -> tuple[int, int, bool]:
     """Logits of a faulty netlist compared and wrong, and whether it takes the RTL's cycles."""
     rng = np.random.default_rng(7)
-    net = core_cases.random_network(rng, SPEC, (2, 2, 2), [], classes=3, hidden=4)
+    # a column of one step ends every cycle, and four results leave on one lane: the array stalls
+    net = core_cases.random_network(rng, SPEC, (3, 3, 1), [(4, 1, 1, 0)], pool=False, classes=3)
     schedule = core_cases.random_schedule(rng, net, SPEC)
     profile = rtl_cases.random_profile(rng, SPEC, 4)
-    options = CoreOptions(RtlOptions(pipeline=4), writable=False)
+    options = CoreOptions(RtlOptions(pipeline=4), writable=False, lanes=1)
     roms = rom_files(build_roms(net, schedule, (True, True)))
     plan = BuildPlan(render_core(net, schedule, profile, options) | roms)
-    codes = core_cases.images(rng, net, 4)
+    codes = core_cases.images(rng, net, 2)
     recipe = whole.recipe(plan, "xc7", "has_core")
     if srl:
         recipe = recipe.replace(" -nosrl", "")
@@ -152,14 +153,14 @@ def core(*, srl: bool, tmp_path: Path) -> tuple[int, int, bool]:
 
 
 def test_a_netlist_gives_the_logits_and_cycles_of_its_rtl(tmp_path: Path) -> None:
-    assert core(srl=False, tmp_path=tmp_path) == (4 * 3, 0, True)
+    assert core(srl=False, tmp_path=tmp_path) == (2 * 3, 0, True)
 
 
 def test_a_netlist_with_shift_registers_in_luts_fails(tmp_path: Path) -> None:
     try:
         _, wrong, same = core(srl=True, tmp_path=tmp_path)
     except StepFailed as error:  # a deadlock
-        assert "simulation must give results" in str(error)  # noqa: PT017
+        assert "simulation must give results" in str(error)
         assert "no beat moved for 2000 cycles" in (tmp_path / "netlist/simulation.log").read_text()
     else:
         assert wrong or not same

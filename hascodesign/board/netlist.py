@@ -246,7 +246,8 @@ def _xilinx_ram(bits: int) -> str:
   ) ram (
     .clk_a(CLKARDCLK), .enable_a(ENARDEN), .reset_a(RSTRAMARSTRAM),
     .address_a(ADDRARDADDR[{bits - 1}:0]), .write_a({{{4 if bits == 15 else 6}'d0, WEA}}),
-    .data_in_a({{{zeros[0]}, DIADI}}), .parity_in_a({{{zeros[1]}, DIPADIP}}), .data_out_a(do_a), .parity_out_a(dop_a),
+    .data_in_a({{{zeros[0]}, DIADI}}), .parity_in_a({{{zeros[1]}, DIPADIP}}),
+    .data_out_a(do_a), .parity_out_a(dop_a),
     .clk_b(CLKBWRCLK), .enable_b(ENBWREN), .reset_b(RSTRAMB),
     .address_b(ADDRBWRADDR[{bits - 1}:0]), .write_b({{{more}WEBWE}}),
     .data_in_b({{{wides[0]}{wide} ? {both} : {{{half}'d0, DIBDI}}}}),
