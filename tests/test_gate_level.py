@@ -25,7 +25,13 @@ from tests import gate_level as whole
 
 CYCLES = 1500
 # width, words of contents, words without, written at run time: every word width of the blocks
-MEMORIES = ((2, 8000, 0, 0), (4, 0, 4000, 1), (18, 300, 700, 1), (36, 400, 0, 0), (60, 500, 0, 1))  # fmt: skip
+MEMORIES = (
+    (2, 8000, 0, 0),
+    (4, 0, 4000, 1),
+    (18, 300, 700, 1),
+    (36, 400, 0, 0),
+    (60, 500, 0, 1),
+)
 
 
 def memories() -> BuildPlan:
