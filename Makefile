@@ -1,6 +1,5 @@
-# make flow | test | regress | mutants | fuzz | post-route | synth | lint | bench | clean
-# make flow | test | regress | mutants | formal | post-route | synth | lint | bench | clean
-# make flow | test | regress | gate-level | mutants | post-route | synth | lint | bench | clean
+# make flow | test | regress | gate-level | formal | mutants | fuzz | post-route | synth | lint | bench
+# make clean; make setup
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -10,9 +9,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test regress mutants fuzz post-route synth lint bench clean tools setup
-.PHONY: flow test regress mutants formal post-route synth lint bench clean tools setup
-.PHONY: flow test regress gate-level mutants post-route synth lint bench clean tools setup
+.PHONY: flow test regress gate-level formal mutants fuzz post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
