@@ -38,6 +38,7 @@ FUZZ ?= 100000
 FUZZ_SEED ?= 1
 fuzz: setup
 	$(BIN)/python -m tests.fuzz_readers --count $(FUZZ) --seed $(FUZZ_SEED) --keep build/fuzz
+
 formal: setup
 	$(BIN)/python sim/formal/prove.py --work build/formal
 

@@ -16,10 +16,13 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from streams import IntArray, Pauses, pack, signed
 
+from hascodesign.contract.registers import REGISTERS
+
 OKAY, SLVERR = 0, 2
-CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x14
-SELECT, ADDRESS, COMMIT = 0x20, 0x24, 0x28
-STAGE_CYCLES, VALUES = 0x400, 0x800
+CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION, SELECT, ADDRESS, COMMIT, STAGE_CYCLES, VALUES = (
+    one.address
+    for one in REGISTERS  # unpacked: a register more or less stops the bench here
+)
 BUSY, HALTED = 1, 2
 SHORT, LONG, WEIGHTS, ROW_MAP = 1 << 8, 1 << 9, 1 << 10, 1 << 11
 ENABLE, CLASS_ONLY, RESTART = 1, 2, 4

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hascodesign.common.shipped import share
+from hascodesign.contract import registers
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.memories import control_memories
 from hascodesign.contract.types import (
@@ -33,7 +34,6 @@ from hascodesign.render.core_stages import (
 )
 from hascodesign.render.rtl import RtlOptions, count_bits
 
-VERSION = 1  # of the register map
 MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
 MOST_LANES = 32  # that are taken without being asked for
 MOST_BANKS = 64  # of an activation buffer, that too
@@ -270,7 +270,8 @@ def _core_context(
     )
     bits = array | {"side_bits": side_bits, "element_bits": element_bits}
     return {
-        "version": VERSION,
+        "version": registers.VERSION,
+        "registers": registers.REGISTERS,
         "shape": bytes((spec.act_bits, spec.weight_bits, spec.simd & 255, spec.pe & 255)).hex(),
         "writable": int(options.writable),
         "data_bits": 32 if array["v_bits"] < 32 else 64,
