@@ -186,5 +186,5 @@ PROOFS = (
         16,
         OF_ACTIVATIONS,
     ),
-    Proof("restart", (SEQUENCER, LOGITS), 2, 22, OF_RESTART),
+    Proof("restart", (SEQUENCER, LOGITS), 8, 22, OF_RESTART),
 )
