@@ -32,7 +32,7 @@ gate-level: setup
 
 MUTANTS ?= 200
 mutants: setup
-	$(BIN)/python -m bench.mutants --count $(MUTANTS)
+	$(BIN)/python -m mutation.mutants --count $(MUTANTS)
 
 FUZZ ?= 100000
 FUZZ_SEED ?= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.mutant_suites import SUITES
+from mutation.suites import SUITES
 from hascodesign.common.shipped import share
 
 

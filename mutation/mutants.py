@@ -1,7 +1,7 @@
 """How many small mistakes in the Verilog the benches find.
 
-    python -m bench.mutants --count 200
-    python -m bench.mutants --count 20 --suite pe --seed 2
+    python -m mutation.mutants --count 200
+    python -m mutation.mutants --count 20 --suite pe --seed 2
 
 yosys makes single mutations of the elaborated PE, array and core (``mutate -list``); each mutant is
 run through the cocotb benches in Icarus up to the first test that fails. Equivalent is one that no
@@ -31,7 +31,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from bench.mutant_suites import SUITES, Bench, Suite
+from mutation.suites import SUITES, Bench, Suite
 from hascodesign.common.shipped import share
 
 SHARE = {"pe": 0.3, "array": 0.35, "core": 0.35}  # of the mutants
