@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,19 @@ class Bench:
     vectors: str = "vectors"  # folder of the jobs
 
 
+CORE_MODULES = {
+    f"has_{name}": Bench(f"{name}_tests", (), "")
+    for name in (
+        "act_buffer", "bank_address", "conv_walk", "feature_maps", "gather", "lane_range",
+        "logits", "pool_walk", "registers", "results", "rotate", "scatter",
+    )
+}  # fmt: skip
+ARRAY_MODULES = {
+    f"has_{name}": Bench(f"{name}_tests", (), "")
+    for name in ("drain", "shift", "steps", "transient")
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """A design, which of its modules are mutated, and the benches that it must pass."""
@@ -49,6 +62,7 @@ class Suite:
     parameters: dict[str, int]
     select: tuple[str, ...]  # yosys module patterns
     benches: tuple[Bench, ...]  # cheapest first
+    modules: dict[str, Bench] = field(default_factory=dict)  # of a module alone, before those
 
 
 def pe_suite(folder: Path) -> Suite:
@@ -95,7 +109,8 @@ def array_suite(folder: Path) -> Suite:
         Bench("layer_tests", ("--pauses", "7")),
         Bench("control_tests", ("--built",), "few"),
     )
-    return Suite("array", folder, "has_array", {"FAULT_SITES": 1}, ("*",), benches)
+    sites = {"FAULT_SITES": 1}
+    return Suite("array", folder, "has_array", sites, ("*",), benches, dict(ARRAY_MODULES))
 
 
 def awakened(fault: Fault) -> Fault:
@@ -170,10 +185,12 @@ def core_suite(folder: Path) -> Suite:
     images(folder / "many", net, schedule, core_cases.images(rng, net, 20))
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
     benches = (
-        Bench("core_tests", ("--pauses", "3"), "many"),
+        Bench("core_tests"),
+        Bench("core_tests", ("--built", "--pauses", "3"), "many"),
         Bench("core_protocol_tests,core_map_tests", ("--built",)),
     )
-    return Suite("core", folder, "has_core", {}, tuple(f"*{m}*" for m in modules), benches)
+    selected = tuple(f"*{name}*" for name in modules)
+    return Suite("core", folder, "has_core", {}, selected, benches, dict(CORE_MODULES))
 
 
 def balanced(rng: np.random.Generator, net: IntegerNetwork, spec: ArraySpec) -> IntegerNetwork:

@@ -1,0 +1,69 @@
+"""Runs of the benches on a mutant, and how long they may take."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from hascodesign.common.shipped import share
+from mutation.suites import Bench, Suite
+from mutation.yosys import module_netlist, modules, netlist
+
+STALLED = 4000  # cycles without a beat after which a bench gives up: the designs are small
+
+
+def digest(suite: Suite, bench: Bench) -> str:
+    """All that a bench is: its tests, what they use, its options and its jobs."""
+    taken = [path for path in share("sim").glob("*.*") if not path.stem.endswith("_tests")]
+    taken += [share("sim", f"{module}.py") for module in bench.modules.split(",")]
+    taken += (suite.folder / bench.vectors).glob("*.npz") if bench.vectors else ()
+    held = hashlib.sha256(f"{bench} {STALLED}".encode())
+    for path in sorted(taken):
+        held.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return held.hexdigest()
+
+
+def passes(suite: Suite, bench: Bench, work: Path, limit: float, top: str = "") -> tuple[bool, str]:
+    """Whether a bench passes within so many seconds of the processor, and how it failed."""
+    command = [sys.executable, str(share("sim", "run_bench.py")), "--top", top or suite.top]
+    command += ["--rtl", str(work / "rtl"), "--roms", str(suite.folder / "roms")]
+    command += ["--work", str(work / "run"), "--vectors", str(suite.folder / bench.vectors)]
+    command += ["--bench", bench.modules, *bench.options]
+    command += ["--faults"] if suite.parameters.get("FAULT_SITES") else []
+    # of the processor, not of the clock on the wall: other work on the machine kills no mutant
+    command = ["sh", "-c", 'ulimit -t "$0"; exec "$@"', str(round(limit)), *command]
+    environment = os.environ | {"COCOTB_MAX_FAILURES": "1", "HAS_STALLED": str(STALLED)}
+    log = work / "bench.log"
+    with log.open("wb") as output:
+        run = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False)
+    if run.returncode == 0:
+        return True, ""
+    failed = re.search(r"(\w+\.\w+) failed", log.read_text("utf-8", "replace"))
+    return False, failed[1] if failed else f"{bench.modules}: no result"
+
+
+def measure(suite: Suite, limits: dict[str, float]) -> None:
+    """Limits of the benches where one has none: four times what the design as it is takes."""
+    benches = [(bench, "") for bench in suite.benches]
+    benches += [(suite.modules[b], n) for n, b in modules(suite).items() if b in suite.modules]
+    if all(digest(suite, bench) in limits for bench, _ in benches):
+        return
+    netlist(suite, "", suite.folder / "healthy")
+    for number, (bench, module) in enumerate(benches):
+        work = suite.folder / (f"healthy{number}" if module else "healthy")
+        if module:
+            module_netlist(suite, module, "", work)
+        start = resource.getrusage(resource.RUSAGE_CHILDREN)
+        passed, how = passes(suite, bench, work, 1200, "has_dut" if module else "")
+        if not passed:
+            raise SystemExit(f"{suite.name} without a mutation fails {how}: {work / 'bench.log'}")
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken = end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
+        name = digest(suite, bench)
+        limits[name] = max(limits.get(name, 0.0), round(10 + 4 * taken, 1))
+        print(f"{suite.name} without a mutation: {bench.modules}, {taken:.1f} s", flush=True)

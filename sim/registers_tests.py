@@ -1,0 +1,226 @@
+"""has_registers alone: random accesses and events, against the register map."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+from core_bench import (
+    ADDRESS,
+    COMMIT,
+    CONTROL,
+    CYCLES,
+    IMAGES,
+    OKAY,
+    RESTART,
+    SELECT,
+    SHAPE,
+    SLVERR,
+    STAGE_CYCLES,
+    STATUS,
+    VALUES,
+    VERSION,
+)
+from module_bench import any_bits, begin, drive, edge, settle, size, value
+
+WORD = 0xFFFFFFFF
+
+
+class Model:
+    """What the register map says."""
+
+    def __init__(self, dut: Any) -> None:
+        depths = size(dut, "DEPTHS")
+        self.depths = [depths >> 32 * i & WORD for i in range(size(dut, "MEMORIES"))]
+        self.words, self.width = size(dut, "VALUE_WORDS"), size(dut, "VALUE_BITS")
+        self.address_bits = size(dut, "MEMORY_BITS")
+        self.stages = [0] * size(dut, "STAGES")
+        self.constants = {SHAPE: size(dut, "SHAPE"), VERSION: size(dut, "VERSION")}
+        self.value = [0] * self.words
+        self.cycles = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """As after a reset: counters and values stay."""
+        self.control, self.error, self.busy, self.halted = 1, 0, 0, 0
+        self.images = self.select = self.address = 0
+
+    def depth(self) -> int:
+        """Words of the chosen memory."""
+        return self.depths[self.select] if self.select < len(self.depths) else 0
+
+    def may_commit(self) -> bool:
+        """Whether a memory word may be written."""
+        return not self.control & 1 and not self.busy and self.address < self.depth()
+
+    def write(self, at: int, data: int, strobe: int) -> tuple[int, list[tuple[int, int, int]], int]:
+        """Response, memory words that are written, restarts."""
+        commits: list[tuple[int, int, int]] = []
+        page, restart = at >> 8, 0
+        if strobe != 0xF or at & 3:
+            return SLVERR, commits, 0
+        if page >= 8 and (at >> 2 & 0x1FF) < self.words:
+            self.value[at >> 2 & 0x1FF] = data
+        elif at == CONTROL:
+            self.control, restart = data & 3, data >> 2 & 1
+        elif at == STATUS:
+            self.error &= ~(data >> 8)
+        elif at == IMAGES:
+            self.images = data
+        elif at == SELECT:
+            self.select = data
+        elif at == ADDRESS:
+            self.address = data
+        elif at == COMMIT and self.may_commit():
+            word = sum(v << 32 * i for i, v in enumerate(self.value)) & ((1 << self.width) - 1)
+            commits.append((1 << self.select, self.address % (1 << self.address_bits), word))
+            self.address += 1
+        else:
+            return SLVERR, commits, 0
+        return OKAY, commits, restart
+
+    def read(self, at: int) -> tuple[int, int]:
+        """Value and response."""
+        known = {
+            CONTROL: self.control, STATUS: self.error << 8 | self.halted << 1 | self.busy,
+            CYCLES: self.cycles, IMAGES: self.images, SELECT: self.select, ADDRESS: self.address,
+            **self.constants, **{STAGE_CYCLES + 4 * i: v for i, v in enumerate(self.stages)},
+        }  # fmt: skip
+        return (known[at], OKAY) if at in known else (0, SLVERR)
+
+
+class Port:
+    """The AXI4-Lite side, and what leaves on the other."""
+
+    def __init__(self, dut: Any, rng: random.Random) -> None:
+        self.dut, self.rng = dut, rng
+        self.commits: list[tuple[int, int, int]] = []
+        self.restarts = 0
+
+    async def edge(self) -> None:
+        """One cycle."""
+        await edge(self.dut)
+        if value(self.dut, "memory_write"):
+            fields = ("memory_write", "memory_address", "memory_value")
+            memory, address, word = (value(self.dut, name) for name in fields)
+            self.commits.append((memory, address, word))
+        self.restarts += value(self.dut, "restart")
+
+    async def move(self, channels: set[str], answer: str) -> None:
+        """Show each channel's beat from some moment on until it is taken; then take the answer."""
+        dut, left, shown = self.dut, set(channels), set[str]()
+        for _ in range(200):
+            shown |= {name for name in sorted(left) if self.rng.random() < 0.6}
+            ready = self.rng.random() < 0.5
+            drive(dut, **{f"s_axil_{name}valid": int(name in left & shown) for name in channels})
+            drive(dut, **{f"s_axil_{answer}ready": int(ready)})
+            await settle()
+            taken = {n for n in left & shown if value(dut, f"s_axil_{n}ready")}
+            answered = ready and value(dut, f"s_axil_{answer}valid")
+            if answered:
+                self.answer = {n: value(dut, f"s_axil_{n}") for n in (f"{answer}resp",)}
+                if answer == "r":
+                    self.answer["rdata"] = value(dut, "s_axil_rdata")
+            await self.edge()
+            left -= taken
+            if answered:
+                assert not left, "an answer comes after all that it answers"
+                drive(dut, **{f"s_axil_{answer}ready": 0})
+                return
+        raise AssertionError("an access must be answered")
+
+    async def write(self, at: int, data: int, strobe: int) -> int:
+        """Response."""
+        drive(self.dut, s_axil_awaddr=at, s_axil_wdata=data, s_axil_wstrb=strobe)
+        await self.move({"aw", "w"}, "b")
+        return self.answer["bresp"]
+
+    async def read(self, at: int) -> tuple[int, int]:
+        """Value and response."""
+        drive(self.dut, s_axil_araddr=at)
+        await self.move({"ar"}, "r")
+        return self.answer["rdata"], self.answer["rresp"]
+
+
+def any_address(rng: random.Random, model: Model) -> int:
+    """Mostly of a register."""
+    named = [CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION, SELECT, ADDRESS, COMMIT, COMMIT]
+    named += [STAGE_CYCLES + 4 * rng.randrange(len(model.stages) + 1)]
+    named += [VALUES + 4 * rng.randrange(model.words + 1)] * 3
+    at = rng.choice(named)
+    if rng.random() < 0.25:
+        at ^= 1 << rng.randrange(12)
+    return at
+
+
+def any_data(rng: random.Random, model: Model, at: int) -> int:
+    """What makes sense there, mostly."""
+    if at == SELECT:
+        return rng.randrange(len(model.depths) + 1)
+    if at == ADDRESS and rng.random() < 0.8:
+        return max(0, model.depth() - rng.randrange(1, 1 + max(1, model.depth())))
+    if at == CONTROL:
+        return rng.choice((0, 0, 2, 1, 3, RESTART))
+    return any_bits(rng, 32)
+
+
+async def events(dut: Any, rng: random.Random, model: Model, port: Port) -> None:
+    """Pulses of the core and its state, in some cycles."""
+    model.busy, model.halted = int(rng.random() < 0.2), int(rng.random() < 0.2)
+    drive(dut, busy=model.busy, halted=model.halted)
+    for _ in range(rng.randrange(3)):
+        errors = rng.getrandbits(4) & rng.getrandbits(4)
+        stage = rng.randrange(len(model.stages))
+        cycles, count = any_bits(rng, 32), any_bits(rng, 32)
+        image, ended = rng.random() < 0.5, rng.random() < 0.5
+        drive(dut, errors=errors, image_done=int(image), image_cycles=cycles)
+        drive(dut, stage_done=int(ended), stage=stage, stage_cycles=count)
+        await port.edge()
+        drive(dut, errors=0, image_done=0, stage_done=0, stage_cycles=0, image_cycles=0)
+        model.error |= errors
+        if image:
+            model.cycles, model.images = cycles, (model.images + 1) & WORD
+        if ended:
+            model.stages[stage] = count
+    await port.edge()
+
+
+@cocotb.test()
+async def the_map_holds(dut: Any) -> None:
+    """Every access answers and does what the map says, and nothing else."""
+    rng = random.Random(1)
+    names = ("awvalid", "wvalid", "arvalid", "bready", "rready")
+    await begin(dut, rst=1, busy=0, halted=0, errors=0, image_done=0, stage_done=0,
+                **{f"s_axil_{name}": 0 for name in names})  # fmt: skip
+    model, port = Model(dut), Port(dut, rng)
+    drive(dut, rst=0)
+    await edge(dut)
+    for word in range(model.words):
+        assert await port.write(VALUES + 4 * word, 0, 0xF) == OKAY
+    for number in range(900):
+        await events(dut, rng, model, port)
+        if number % 100 == 99:
+            drive(dut, rst=1)
+            await edge(dut)
+            drive(dut, rst=0)
+            await edge(dut)
+            model.reset()
+            drive(dut, busy=0, halted=0)
+        at = any_address(rng, model)
+        if rng.random() < 0.5:
+            assert await port.read(at) == model.read(at), f"read of {at:#x}"
+            continue
+        data = any_data(rng, model, at)
+        strobe = 0xF if rng.random() < 0.9 else rng.getrandbits(4)
+        response, commits, restarts = model.write(at, data, strobe)
+        port.commits, port.restarts = [], 0
+        assert await port.write(at, data, strobe) == response, f"write of {at:#x}"
+        await port.edge()
+        await port.edge()
+        assert port.commits == commits, f"write of {at:#x}"
+        assert port.restarts == restarts, f"write of {at:#x}"
+        assert value(dut, "images") == model.images
+        assert (value(dut, "enable"), value(dut, "class_only")) == (
+            model.control & 1, model.control >> 1,
+        )  # fmt: skip
