@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,13 +52,14 @@ def measure(suite: Suite, limits: dict[str, float]) -> None:
     """Limits of the benches where one has none: four times what the design as it is takes."""
     benches = [(bench, "") for bench in suite.benches]
     benches += [(suite.modules[b], n) for n, b in modules(suite).items() if b in suite.modules]
-    if all(digest(suite, bench) in limits for bench, _ in benches):
-        return
-    netlist(suite, "", suite.folder / "healthy")
-    for number, (bench, module) in enumerate(benches):
-        work = suite.folder / (f"healthy{number}" if module else "healthy")
+    left = [(bench, module) for bench, module in benches if digest(suite, bench) not in limits]
+    work = suite.folder / "healthy"
+    for bench, module in left:
+        shutil.rmtree(work, ignore_errors=True)
         if module:
             module_netlist(suite, module, "", work)
+        else:
+            netlist(suite, "", work)
         start = resource.getrusage(resource.RUSAGE_CHILDREN)
         passed, how = passes(suite, bench, work, 1200, "has_dut" if module else "")
         if not passed:

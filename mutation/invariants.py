@@ -15,7 +15,6 @@ FPGA's do. First memories give any words at any time and what is written to them
 
 from __future__ import annotations
 
-import itertools
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from mutation.record import Mutant
 from mutation.suites import Suite
 from mutation.yosys import must
 
-SECONDS = 60  # of the processor for one question
+SECONDS = 20  # of the processor for one question
 MARKER = "chtype -set has_{kind}_{number} c:*mutate.cc* t:has_marker_* t:has_tap_* %u %d"
 FLAT = """
 setattr -set keep 1 t:has_marker_* t:has_tap_*
@@ -66,21 +65,24 @@ _MEMORY = re.compile(r"(?:^  attribute .*\n)*^  memory .*\n", re.MULTILINE)
 
 
 def prove(suite: Suite, living: list[Mutant]) -> Iterator[Mutant]:
-    """The mutants with what came of the proofs: equivalent, or alive and by what it is not."""
+    """The mutants with what came of the proofs: equivalent, or alive without one.
+
+    First the mutated module alone, with anything at all on its inputs, then the whole design.
+    """
     work = suite.folder / "proofs"
-    work.mkdir(exist_ok=True)
-    flat = work / "flat.il"
-    must(suite, marked(living) + FLAT.format(top=suite.top, path=flat), work)
-    for what, free in (("", True), (", with its memories", False)):
-        left = [number for number, mutant in enumerate(living) if mutant.fate == "alive"]
-        circuit = Circuit.of(suite, flat, work / f"free{free}", free) if left else None
-        for number, pair in itertools.product(left, (False, True)):
-            mutant = living[number]
-            mutant.by = mutant.by or "no proof"
-            if circuit and mutant.fate == "alive" and circuit.holds(mutant, number, pair, work):
-                how = "no output ever differs" if pair else "no state lets it matter"
-                mutant.fate, mutant.by, mutant.against = "equivalent", how + what, ""
+    for mutant in living:
+        mutant.by = "no proof"
+        if mutant.module != suite.top:
+            circuit = Circuit.of(suite, [mutant], mutant.module, work, free=False)
+            if circuit.proves(mutant, 0, "in its module ", work):
                 yield mutant
+    for free in (True, False):
+        left = [mutant for mutant in living if mutant.fate == "alive"]
+        if left:
+            circuit = Circuit.of(suite, left, suite.top, work, free)
+            for number, mutant in enumerate(left):
+                if circuit.proves(mutant, number, "" if free else "with memories ", work):
+                    yield mutant
     yield from (mutant for mutant in living if mutant.fate == "alive")
 
 
@@ -138,13 +140,22 @@ class Circuit:
     aig: Aig
 
     @staticmethod
-    def of(suite: Suite, flat: Path, work: Path, free: bool) -> Circuit:
-        """From the flat design."""
+    def of(suite: Suite, mutants: list[Mutant], top: str, work: Path, free: bool) -> Circuit:
+        """A module and all below it, cut where the mutants are."""
         work.mkdir(exist_ok=True)
-        path, out = work / "opened.il", work / "graph.aig"
+        flat, path, out = (work / name for name in ("flat.il", "opened.il", "graph.aig"))
+        must(suite, marked(mutants) + FLAT.format(top=top, path=flat), work)
         path.write_text(opened(flat.read_text("utf-8"), free), encoding="utf-8")
         must(suite, GRAPH.format(path=path, out=out), work)
         return Circuit(read(out))
+
+    def proves(self, mutant: Mutant, number: int, where: str, work: Path) -> bool:
+        """Whether the mutant is equivalent; it then says how."""
+        for pair, how in ((False, "no state lets it matter"), (True, "no output ever differs")):
+            if self.holds(mutant, number, pair, work):
+                mutant.fate, mutant.by, mutant.against = "equivalent", where + how, ""
+                return True
+        return False
 
     def cuts(self, number: int | None, mode: str = "") -> dict[int, Cut]:
         """What drives each cut: what stood there, or its mutation where it has that number."""

@@ -106,7 +106,8 @@ def array_suite(folder: Path) -> Suite:
     for item in layers[3:]:
         (folder / "few" / f"{item.name}.npz").unlink()
     benches = (
-        Bench("layer_tests", ("--pauses", "7")),
+        Bench("layer_tests", (), "few"),
+        Bench("layer_tests", ("--built", "--pauses", "7")),
         Bench("control_tests", ("--built",), "few"),
     )
     sites = {"FAULT_SITES": 1}
@@ -186,6 +187,7 @@ def core_suite(folder: Path) -> Suite:
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
     benches = (
         Bench("core_tests"),
+        Bench("core_streams_tests", ("--built",)),
         Bench("core_tests", ("--built", "--pauses", "3"), "many"),
         Bench("core_protocol_tests,core_map_tests", ("--built",)),
     )

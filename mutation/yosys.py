@@ -87,17 +87,19 @@ def module_netlist(suite: Suite, module: str, command: str, work: Path) -> None:
     script = f"read_rtlil ../design.il\n{command}\nrename {module} has_dut\n"
     must(suite, f"{script}hierarchy -top has_dut\nwrite_verilog -noattr {verilog}", work)
     design = (suite.folder / "design.il").read_text("utf-8")
-    header = design.split(f"\nmodule {module}\n", 1)[1].split("  wire ", 1)[0]
+    start = re.search(rf"^module \\?{re.escape(module)}$", design, re.MULTILINE)
+    assert start is not None, f"{module} must be a module of the design"
+    header = design[start.end() :].split("  wire ", 1)[0]
     found = re.findall(r"^  parameter (?:signed )?\\(\w+) ([\d']+)$", header, re.MULTILINE)
     insert(verilog, "has_dut", {name: text.replace("'", "'b") for name, text in found})
 
 
 def modules(suite: Suite) -> dict[str, str]:
-    """Names of the design's modules as yosys has them, and as their sources do."""
+    """Names of the design's modules as mutations have them, and as their sources do."""
     design = (suite.folder / "design.il").read_text("utf-8")
-    names = re.findall(r"^module (\S+)$", design, re.MULTILINE)
+    names = re.findall(r"^module \\?(\S+)$", design, re.MULTILINE)
     # has_core, $paramod$<digest>\has_rom or $paramod\has_rom\WIDTH=...
-    return {name: re.sub(r"^\\|^\$paramod[^\\]*\\", "", name).split("\\")[0] for name in names}
+    return {name: re.sub(r"^\$paramod[^\\]*\\", "", name).split("\\")[0] for name in names}
 
 
 def insert(verilog: Path, top: str, values: dict[str, str]) -> None:

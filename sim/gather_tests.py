@@ -47,9 +47,10 @@ class Case:
 
     def step(self, map_row: int) -> tuple[list[list[Run]], list[int]]:
         """Runs of one step by cycle, and its word."""
-        rng, word, cycles = self.rng, [0] * self.simd, []
+        rng, word = self.rng, [0] * self.simd
+        runs: list[Run] = []
+        cycles: list[list[Run]] = []
         end = 0
-        runs = []
         while end < self.simd and (not runs or rng.random() < 0.7):
             lane, end = end, rng.randrange(end + 1, self.simd + 1)
             element = rng.getrandbits(self.element_bits)

@@ -30,7 +30,9 @@ async def halves_to_even(dut: Any) -> None:
     for turn in range(3 * (most + 1)):
         shift = turn % (most + 1)
         ends = rng.choice(((0, (1 << bits) - 1), (-(1 << bits - 1), (1 << bits - 1) - 1)))
-        ends = ends if turn % 2 else tuple(sorted(rng.randint(*ends) for _ in range(2)))
+        if turn % 2 == 0:
+            some = [rng.randint(*ends) for _ in range(2)]
+            ends = min(some), max(some)
         drive(dut, shift=shift, low=ends[0] & ((2 << bits) - 1), high=ends[1] & ((2 << bits) - 1))
         due: deque[int | None] = deque([None] * (CYCLES - 1))
         while len(due) < 30:
