@@ -1,0 +1,34 @@
+"""Benches of single modules, at sizes and with options that the mutated designs do not have."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hascodesign.common.shipped import share
+
+CASES = {
+    "conv_walk": {"RUNS": 2, "SIMD": 8, "LANE_BITS": 3, "ELEMENT_BITS": 12, "SIDE_BITS": 5},
+    "gather": {"RUNS": 2, "BANKS": 16, "BANK_BITS": 4, "WORD_BITS": 6, "CODE_BITS": 3},
+    "results": {"LANES": 4, "BANKS": 4, "BANK_BITS": 2},
+    "drain": {"PE": 1, "OTHERS": 3, "PE_BITS": 1},
+    "scatter": {"SIMD": 4, "LANE_BITS": 2, "BANKS": 8, "BANK_BITS": 3},
+}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_module_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / "rtl").mkdir()
+    for source in share("rtl_templates").rglob("*.v"):
+        shutil.copyfile(source, tmp_path / "rtl" / source.name)
+    command = [sys.executable, str(share("sim", "run_bench.py")), "--top", f"has_{name}"]
+    command += ["--rtl", str(tmp_path / "rtl"), "--work", str(tmp_path / "run")]
+    command += ["--bench", f"{name}_tests"]
+    for key, value in CASES[name].items():
+        command += ["--parameter", f"{key}={value}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
