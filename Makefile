@@ -31,8 +31,9 @@ gate-level: setup
 	$(BIN)/python -m tests.gate_level
 
 MUTANTS ?= 200
+MUTANTS ?= 100
 mutants: setup
-	$(BIN)/python -m mutation.mutants --count $(MUTANTS)
+	$(BIN)/python -m mutation.mutants --count $(MUTANTS) --seed 1 --seed 2
 
 FUZZ ?= 100000
 FUZZ_SEED ?= 1

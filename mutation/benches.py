@@ -24,7 +24,7 @@ def digest(suite: Suite, bench: Bench) -> str:
     taken += [share("sim", f"{module}.py") for module in bench.modules.split(",")]
     taken += (suite.folder / bench.vectors).glob("*.npz") if bench.vectors else ()
     held = hashlib.sha256(f"{bench} {STALLED}".encode())
-    for path in sorted(taken):
+    for path in sorted(taken, key=lambda path: path.name):  # wherever the folders are
         held.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return held.hexdigest()
 

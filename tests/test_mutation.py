@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mutation.aiger import Graph
-from mutation.benches import measure, passes
+from mutation.benches import digest, measure, passes
 from mutation.invariants import prove
 from mutation.record import Mutant, Record
 from mutation.suites import SUITES, Bench, Suite
@@ -98,6 +98,17 @@ def test_a_mutated_module_fails_its_bench(tmp_path: Path) -> None:
         passed, how = passes(suite, Bench("lane_range_tests", (), ""), work, 60, "has_dut")
         killed += how == "lane_range_tests.lanes_meant_and_inside" and not passed
     assert killed
+
+
+def test_a_bench_is_the_same_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = set()
+    for name in ("!jobs", "jobs"):  # sorted before and after the absolute paths of the benches
+        (tmp_path / name / "vectors").mkdir(parents=True)
+        (tmp_path / name / "vectors/images.npz").write_bytes(b"1")
+        suite = Suite("core", Path(name), "has_core", {}, ("*",), ())
+        found.add(digest(suite, Bench("core_tests")))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(
