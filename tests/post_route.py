@@ -1,7 +1,7 @@
 """Post-route clock of some arrays on an ECP5: an open stand-in for a vendor's timing.
 
-    python -m bench.post_route                          all arrays of the table
-    python -m bench.post_route 16x8x4p4 --paths         one, with its slowest path
+    python -m tests.post_route                          all arrays of the table
+    python -m tests.post_route 16x8x4p4 --paths         one, with its slowest path
 
 A name is PE x SIMD x bits of both operands, then p and the register stages of a PE.
 """
