@@ -22,9 +22,6 @@ from pathlib import Path
 
 from proofs import PROOFS, Broken, Proof
 
-from hascodesign.contract.registers import REGISTERS
-from hascodesign.render.rtl import environment
-
 HERE = Path(__file__).resolve().parent
 RTL = HERE.parent.parent / "rtl_templates"
 # a wire named peek_x, and after it the inner signal that it shows
@@ -51,6 +48,10 @@ def source(name: str) -> str:
     path = RTL / name
     if path.is_file():
         return path.read_text("ascii")
+    # only here: a missing tool is told in any Python
+    from hascodesign.contract.registers import REGISTERS  # noqa: PLC0415
+    from hascodesign.render.rtl import environment  # noqa: PLC0415
+
     template = environment(path.parent).get_template(f"{path.name}.j2")
     return template.render(registers=REGISTERS)
 
