@@ -8,10 +8,14 @@ Exit code 0: the bench passed. 1: the build or the bench failed.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -108,9 +112,20 @@ def share_library(source: Path, target: Path) -> None:
             part.replace(target / made.name)
 
 
+def tie_children() -> None:
+    """Have the kernel kill every program that this process starts when this process ends."""
+    if sys.platform == "linux":
+        prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
+        popen = partial(
+            subprocess.Popen, preexec_fn=lambda: prctl(set_death_signal, signal.SIGKILL)
+        )
+        subprocess.Popen = popen  # type: ignore[assignment,misc]  # the runner takes no option
+
+
 def main() -> int:
     """Build, then run."""
     options = arguments()
+    tie_children()
     work = options.work.resolve()
     run = work / "run"  # where $readmemh looks
     run.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from hascodesign.common import processes
 from hascodesign.contract.errors import StepFailed, ToolNotFound
 
 #: Seconds that a program may take to say its version.
@@ -93,19 +93,11 @@ def require(name: str) -> Path:
 def version(name: str, path: Path) -> str:
     """First line that the program prints about its version; empty where it prints none."""
     try:
-        done = subprocess.run(
-            [str(path), TOOLS[name].version_option],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_VERSION_TIMEOUT,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = processes.run([path, TOOLS[name].version_option], limit_s=_VERSION_TIMEOUT)
+    except OSError:
         return ""
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[0].strip() if lines else ""
+    lines = done.output.decode("utf-8", "replace").strip().splitlines()
+    return lines[0].strip() if lines and done.status is not None else ""
 
 
 def run(
@@ -114,6 +106,7 @@ def run(
     cwd: Path,
     log: Path,
     timeout: float | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> str:
     """Run a program with its output in a log, and give that output.
 
@@ -123,6 +116,7 @@ def run(
     cwd : folder that it runs in.
     log : file that takes stdout and stderr together.
     timeout : seconds, None for no limit.
+    on_line : told of each line of the output as it comes.
 
     Raises
     ------
@@ -132,24 +126,12 @@ def run(
     """
     name = Path(command[0]).name
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        try:
-            status = subprocess.run(
-                [os.fspath(part) for part in command],
-                cwd=cwd,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                timeout=timeout,
-                check=False,
-            ).returncode
-        except OSError as error:
-            raise StepFailed(f"{name} could not be started: {error.strerror}") from error
-        except subprocess.TimeoutExpired as error:
-            raise StepFailed(f"{name} ran past {timeout:g} s; its log is {log}") from error
-    text = log.read_text(encoding="utf-8", errors="replace")
-    if status != 0:
+    done = processes.run(command, cwd=cwd, log=log, limit_s=timeout, on_line=on_line)
+    if done.status is None:
+        raise StepFailed(f"{name} ran past {timeout:g} s; its log is {log}")
+    text = done.output.decode("utf-8", "replace")
+    if done.status != 0:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         last = next((line for line in lines if "error" in line.lower()), (lines or [""])[-1])
-        raise StepFailed(f"{name} ended with status {status}: {last} (log: {log})")
+        raise StepFailed(f"{name} {done.words}: {last} (log: {log})")
     return text

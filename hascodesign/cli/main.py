@@ -25,7 +25,7 @@ from hascodesign.cli.options import (
     data_for,
 )
 from hascodesign.cli.study import study_app
-from hascodesign.common import interrupt
+from hascodesign.common import files, interrupt
 from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.steps import NAMES, STEPS
@@ -224,13 +224,28 @@ def bench(
 
 
 @app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Output folder of a flow.")],
+) -> None:
+    """Hold a flow's folder against its report.json: 0 whole, 1 not, 2 no such folder."""
+    from hascodesign.flow import delivery  # noqa: PLC0415  (numpy: start-up time)
+
+    found = delivery.differences(folder)
+    for line in found:
+        print(line.encode("utf-8", "backslashreplace").decode())  # any bytes can be a name
+    if found:
+        raise HascodesignError(f"{folder} must be as report.json lists it: {len(found)} differ")
+    print(f"{folder} is whole")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)
 
 
 def main() -> None:
-    """Entry point: 0 done; 1 failed step; 2 bad input; 3 a tool is missing; 130 Ctrl-C."""
+    """Entry point: 0 done; 1 failed step; 2 bad input; 3 no tool; 129, 130, 143 a signal."""
     interrupt.install()
     # torch and numba bring a pool of threads each: one that spins while it waits takes the cores
     # from the other. Read when their libraries load, so it is set before them.
@@ -244,16 +259,25 @@ def main() -> None:
         _fail(message, ConfigError.exit_code)
     except HascodesignError as error:
         _fail(str(error), error.exit_code)
+    except interrupt.Terminated as error:
+        _fail(str(error), error.exit_code)
     except BrokenPipeError:
         os._exit(1)
+    except OSError as error:
+        told = files.in_words(error)
+        _fail(str(told), told.exit_code)
     if code == interrupt.EXIT_CODE:  # typer's own, without a word
         _fail("stopped by Ctrl-C", interrupt.EXIT_CODE)
     raise SystemExit(code or 0)
 
 
 def _fail(message: str, code: int) -> None:
-    if code == interrupt.EXIT_CODE:
-        interrupt.ignore()  # a third Ctrl-C would only break the line below
+    if code > 128:
+        interrupt.ignore()  # one more signal would only break the line below
     line = " ".join(message.split())
-    print(f"hascodesign: {line}", file=sys.stderr)
+    try:
+        print(f"hascodesign: {line}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:
+        os._exit(code)  # nobody reads it: at its end Python would only stumble over it again
     raise SystemExit(code)

@@ -1,4 +1,7 @@
-"""Ctrl-C: the first ends a search with what it has, the second ends the program at once."""
+"""Signals: the first Ctrl-C ends a search with what it has, the second ends the program at once.
+
+SIGTERM and SIGHUP end the program at once, after what it must put in order.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,62 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 from hascodesign.contract.errors import Interrupted
 from hascodesign.contract.results import SearchResult
 
 EXIT_CODE = 130  # as of a program that SIGINT ends
 
-_seen = threading.Event()
+_seen: list[int] = []  # signals that nobody has been seen to answer yet
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP: no error of a step, so that nothing on the way takes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number  # as of a program that the signal ends
 
 
 def install() -> None:
-    """Note every Ctrl-C from now on; as before, each raises KeyboardInterrupt."""
+    """From now on Ctrl-C is noted, and SIGTERM and SIGHUP raise Terminated.
+
+    As before, each Ctrl-C raises KeyboardInterrupt. What the caller had ignored, as `nohup` does
+    with SIGHUP, stays ignored.
+    """
     _seen.clear()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _note)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _note)
 
 
-def _note(_number: int, _frame: FrameType | None) -> None:
-    _seen.set()
-    raise KeyboardInterrupt
+def _note(number: int, _frame: FrameType | None) -> None:
+    _seen.append(number)
+    _raise(number)
+
+
+def _raise(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Terminated(number)
 
 
 def ignore() -> None:
-    """No Ctrl-C counts any more: the program is ending, and has said so."""
+    """No signal counts any more: the program is ending, and has said so."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def check() -> None:
-    """Raise the KeyboardInterrupt of a Ctrl-C that compiled code on its way has swallowed."""
-    if _seen.is_set():
+    """Raise what a signal has raised and compiled code on its way has swallowed."""
+    if _seen:
+        number = _seen[-1]
         _seen.clear()
-        raise KeyboardInterrupt
+        _raise(number)
 
 
 def whole(search: Callable[[], SearchResult]) -> SearchResult:

@@ -42,6 +42,10 @@ class StepFailed(HascodesignError):
     """An external program ran and failed; the message names its log."""
 
 
+class DiskError(HascodesignError):
+    """A full disk, a limit on the size of files, or an output that cannot be replaced."""
+
+
 class Interrupted(HascodesignError):
     """Ctrl-C ended the search; `best` is the best schedule so far, None where there is none."""
 

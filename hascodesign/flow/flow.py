@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 
 from hascodesign.board.boards import find
 from hascodesign.board.capacity import check_array, weights_on_chip, words_allowed
+from hascodesign.common import files
 from hascodesign.common.display import Display
 from hascodesign.common.inputs import SCHEDULE, read
 from hascodesign.common.interrupt import whole
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 LOGIT_RESIDUAL = 1e-6
 NOMINAL_VOLTS = 1.0
 PLACER_SEED = 1
-#: Folders that a flow renders.
-OUTPUTS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
 
 
 class Flow:
@@ -399,7 +397,7 @@ class Flow:
         from hascodesign.flow import proof  # noqa: PLC0415
 
         work = self.request.out / "sim"
-        shutil.rmtree(work, ignore_errors=True)
+        files.remove(work)
         job = proof.VerifyJob(
             (self.network, self.schedule, self.profile, self.plan),
             arithmetic.quantise(self.dataset.heldout.images, self.network.input),
@@ -418,9 +416,11 @@ class Flow:
     def _timing(self) -> dict[str, Any]:
         from hascodesign.board import post_route  # noqa: PLC0415
 
+        work = self.request.out / "timing"
+        files.remove(work)  # with what a killed run has left in it
         got = post_route.post_route_mhz(
             self.plan.files,
-            work=self.request.out / "timing",
+            work=work,
             multipliers=self.config.render.multipliers,
             seed=PLACER_SEED,
             progress=self.display.progress,
@@ -445,12 +445,14 @@ class Flow:
     def _estimate(self) -> Resources:
         from hascodesign.board import synthesis  # noqa: PLC0415
 
+        work = self.request.out / "sim" / "synth"  # not where an earlier run delivered its log
+        files.remove(work)
         return synthesis.estimate(
             self.plan,
             self.board,
             self.network,
             self.on_chip,
-            work=self.request.out / "synth",
+            work=work,
             progress=self.display.progress,
         )
 

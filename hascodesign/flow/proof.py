@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hascodesign.board.capacity import control_ramb18, ramb18
+from hascodesign.common import processes
 from hascodesign.common.display import Display
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, VerificationMismatch
@@ -180,7 +180,7 @@ def whole_images(job: VerifyJob, work: Path, display: Display) -> WholeImages:
     if not count:
         return WholeImages(built=True, runs=(), notes=notes)
     display.progress("whole images", 0, len(RUNS))
-    with ThreadPoolExecutor(len(RUNS)) as pool:
+    with processes.threads(len(RUNS)) as pool:
         waiting = [pool.submit(_core_run, job, run, count, work) for run in RUNS]
         runs = []
         for done, future in enumerate(waiting):

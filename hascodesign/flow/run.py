@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from hascodesign.contract.errors import (
 from hascodesign.contract.results import StepRecord
 from hascodesign.contract.types import FaultProfile
 from hascodesign.faults import power
-from hascodesign.flow.flow import OUTPUTS, Flow
+from hascodesign.flow import delivery
+from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.steps import NAMES, STEPS, since, up_to
 from hascodesign.flow.store import StepStore
@@ -47,11 +49,14 @@ def run_flow(request: Request) -> None:
     out = files.usable_folder(request.out)
     try:
         with locked(out), Display(out / "flow.log") as display:
+            for folder in (out, out / "steps"):
+                files.sweep(folder)
             display.record(request.command)
             try:
                 _run(request, display)
-            except HascodesignError as error:
-                display.record(f"failed: {error}")
+            except (HascodesignError, OSError) as error:
+                with suppress(OSError):  # a full disk has no room for its own word
+                    display.record(f"failed: {error}")
                 raise
     except ConfigError:
         if new:
@@ -72,12 +77,12 @@ def _run(request: Request, display: Display) -> None:
         for step in wanted:
             flow.result(step)
     except (VerificationMismatch, StepFailed):
-        _withdraw(request.out)
+        delivery.withdraw(request.out, inputs=_inputs(request))
         raise
     except Interrupted as stopped:
         if stopped.best is None:
             raise
-        _keep(request.out, flow.records(stopped.best))
+        _keep(request.out, flow.records(stopped.best), _inputs(request))
         raise Interrupted(
             f"{stopped}; the best map so far is in {request.out / 'schedule.json'}, to be judged"
             " and rendered with --schedule"
@@ -105,38 +110,39 @@ def _time(step: StepRecord) -> str:
     return f"{'stored' if step.cached else 'done'}, {step.seconds:.1f} s"
 
 
-def _withdraw(out: Path) -> None:
-    """Take away everything that an earlier run rendered: nothing is left that looks good."""
-    for name in OUTPUTS:
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("report.json", "report.html", "schedule.json"):
-        (out / name).unlink(missing_ok=True)
-
-
 def _deliver(flow: Flow, wanted: tuple[str, ...]) -> None:
     """Write what the steps made: rendered files in place only where they have verified."""
-    out = flow.request.out
+    out, inputs = flow.request.out, _inputs(flow.request)
     if "verify" in wanted:
         content = dict(BuildPlan.merge([flow.plan, BuildPlan(flow.verified[1])]).files)
         if "estimate" in wanted:
             content |= flow.resources.files
             content |= _report(flow, content)
-        _withdraw(out)
-        files.replace_trees(out, content)
+        delivery.deliver(out, content, inputs=inputs)
     elif "render" in wanted:
         plan = flow.plan.files
-        files.replace_trees(out, {f"unverified/{path}": plan[path] for path in plan})
+        delivery.deliver(out, {f"unverified/{path}": plan[path] for path in plan}, alone=True)
     elif "faults" in wanted:
-        _keep(out, flow.records(flow.schedule if "schedule" in wanted else None))
+        _keep(out, flow.records(flow.schedule if "schedule" in wanted else None), inputs)
 
 
-def _keep(out: Path, records: Mapping[str, bytes]) -> None:
+def _keep(out: Path, records: Mapping[str, bytes], inputs: Collection[Path] = ()) -> None:
     """Write profile and schedule; what was rendered from others beside them goes first."""
-    if any(
-        (out / name).exists() and (out / name).read_bytes() != records[name] for name in records
-    ):
-        _withdraw(out)
-    files.replace_trees(out, records)
+    held = {name: _content(out / name) for name in records if os.path.lexists(out / name)}
+    if held == records:
+        return  # a delivery made from them stays whole
+    alone = all(records[name] == content for name, content in held.items())
+    delivery.deliver(out, records, inputs=inputs, alone=alone)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _inputs(request: Request) -> tuple[Path, ...]:
+    """Files that the user gave, which may lie in the output folder."""
+    given = (request.schedule, request.faults, request.data, request.checkpoint)
+    return tuple(path for path in given if path is not None)
 
 
 def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -167,7 +173,9 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         peak_rss_bytes=process_memory.peak(),
     )
     terminal.show(flow.display.console, result)
-    return {"report.json": json.dumps(json.build(result)), "report.html": html.render(result)}
+    page = {"report.html": html.render(result)}
+    whole = replace(result, files={**content, **page})
+    return {**page, delivery.MARK: json.dumps(json.build(whole))}
 
 
 def _power(profile: FaultProfile) -> dict[str, Any] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hascodesign.common import records
-from hascodesign.common.files import write_atomic
+from hascodesign.common.files import remove, write_atomic
 from hascodesign.common.shipped import share
 from hascodesign.contract.results import StepRecord
+
+LARGEST_META = 1 << 16  # bytes of a step's .json, which takes about 200
 
 
 @lru_cache(maxsize=1)
@@ -66,7 +68,9 @@ class StepStore:
         seconds = time.perf_counter() - start
         content = records.encode(record)
         # the key goes last: a run killed in between leaves a key that does not fit its content
-        meta.unlink(missing_ok=True)
+        for place in (meta, path):
+            if place.is_dir() or place == meta:
+                remove(place)
         write_atomic(path, content)
         summary = {
             "key": key,
@@ -85,10 +89,14 @@ class StepStore:
 
 def _stored(path: Path, meta: Path, key: str) -> tuple[Any, float] | None:
     try:
+        if not (path.is_file() and meta.is_file()) or meta.stat().st_size > LARGEST_META:
+            return None  # nor a folder nor a pipe, which would be waited for
         summary = json.loads(meta.read_bytes())
         content = path.read_bytes()
         if summary["key"] != key or summary["sha256"] != hashlib.sha256(content).hexdigest():
             return None
-        return records.decode(content), float(summary["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        seconds = float(summary["seconds"])
+        return (records.decode(content), seconds) if 0 <= seconds < math.inf else None
+    # whatever a file that is not ours can raise in json, zlib, zipfile and numpy
+    except Exception:
         return None  # absent or damaged: computed again

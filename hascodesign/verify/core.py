@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from hascodesign.common.files import read_arrays
-from hascodesign.common.shipped import share
 from hascodesign.contract import arithmetic, array
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, StepFailed
@@ -162,9 +159,10 @@ def verify_core(
     target.mkdir(parents=True, exist_ok=True)
     np.savez(target / "images.npz", allow_pickle=False, **job)
     start = time.perf_counter()
+    limit = simulate.limit_s(len(codes) * _ideal_cycles(network, schedule), schedule.array)
     got = simulate_images(
         plan, work, faults=faults, simulator=simulator, pauses=pauses, stalled=stalled,
-        ports_only=ports_only,
+        ports_only=ports_only, limit=limit,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     pairs = {} if ports_only else {k: (v, got[k]) for k, v in job.items() if k.startswith(INSIDE)}
@@ -181,34 +179,40 @@ def simulate_images(
     pauses: int | None = None,
     stalled: int | None = None,
     ports_only: bool = False,
+    limit: float | None = None,
 ) -> dict[str, IntArray]:
-    """Run the bench on ``work/vectors/images.npz``; what it saw, by the job's names."""
+    """Run the bench on ``work/vectors/images.npz``; what it saw, by the job's names.
+
+    ``limit`` is in seconds, as of ``simulate.limit_s``; None for none.
+    """
     if simulator not in simulate.SIMULATORS:
         raise ConfigError(
             f"simulator must be {' or '.join(simulate.SIMULATORS)}, not {simulator!r}"
         )
     simulate.require(simulator)
     simulate.lay_out(plan, work)
-    log = work / "simulation.log"
-    command = [sys.executable, str(share("sim", "run_bench.py"))]
-    command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
-    command += ["--vectors", str(work / "vectors"), "--work", str(work), "--simulator", simulator]
-    command += ["--bench", "core_port_tests" if ports_only else "core_tests", "--top", "has_core"]
-    command += ["--faults"] * faults + simulate.stalls(pauses, stalled)
-    with log.open("wb") as file:
-        status = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    simulate.check_log(log)
+    options = ["--bench", "core_port_tests" if ports_only else "core_tests", "--top", "has_core"]
+    options += ["--faults"] * faults + simulate.stalls(pauses, stalled)
+    ended = simulate.run_bench(work, work / "vectors", simulator, options, limit)
     results = work / "results" / "images.npz"
     if not results.is_file():
         raise StepFailed(
             f"the {simulator} simulation must give results of every layer, and did not "
-            f"(exit code {status}): see {log}"
+            f"({ended}): see {work / simulate.LOG}"
         )
     for folder in ("run", "sim_build"):
         shutil.rmtree(work / folder, ignore_errors=True)
     return {name: frozen(values, values.dtype) for name, values in read_arrays(results).items()}
+
+
+def _ideal_cycles(network: IntegerNetwork, schedule: Schedule) -> int:
+    """Cycles of one image in which the multipliers work, and those that load external weights."""
+    return sum(
+        schedule.layers[layer.index].passes
+        * -(-layer.depth // schedule.array.simd)
+        * (layer.positions + 1)
+        for layer in network.layers
+    )
 
 
 def _compare(

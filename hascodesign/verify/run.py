@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
+from hascodesign.common import processes
 from hascodesign.contract import arithmetic
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import StepFailed
@@ -35,6 +36,7 @@ class Options(TypedDict):
     simulator: str
     pauses: int | None
     stalled: int | None
+    limit: float
 
 
 def verify(
@@ -88,9 +90,12 @@ def verify(
     runs, excited = expectations(network, schedule, profile, codes, cycle_budget, on_chip)
     progress(WHAT, 1, steps)
     jobs = {run: _write_job(work / run, vectors) for run, vectors in runs.items()}
-    options: Options = {"simulator": simulator, "pauses": pauses, "stalled": stalled}
+    limit = simulate.limit_s(max(map(_ideal_cycles, runs.values())), profile.array)
+    options: Options = {
+        "simulator": simulator, "pauses": pauses, "stalled": stalled, "limit": limit,
+    }  # fmt: skip
     results: dict[str, Mapping[str, simulate.LayerResult]] = {}
-    with ThreadPoolExecutor(len(RUNS)) as pool:
+    with processes.threads(len(RUNS)) as pool:
         waiting = {
             pool.submit(_simulate, run, plan, jobs[run], work / run, options): run for run in RUNS
         }
@@ -146,6 +151,10 @@ def _simulate(
     finally:
         for folder in COPIES:
             shutil.rmtree(work / folder, ignore_errors=True)
+
+
+def _ideal_cycles(layers: Sequence[Vectors]) -> int:
+    return sum(v.row_map.passes * len(v.order) * len(v.columns) for v in layers)
 
 
 def _result(

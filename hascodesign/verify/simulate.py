@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from hascodesign.common import processes
 from hascodesign.common.files import read_arrays
 from hascodesign.common.shipped import share
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, StepFailed, ToolNotFound
-from hascodesign.contract.types import IntArray, frozen
+from hascodesign.contract.types import ArraySpec, IntArray, frozen
 
 SIMULATORS = ("icarus", "verilator")
+LOG = "simulation.log"
+BUILD_S = 900.0  # to build a simulation, which Verilator's C++ compiler may take minutes for
+MULTIPLIER_S = 1e-3  # for each multiplier of the array in each cycle
 # Icarus and Verilator go on after a memory file that is missing, short, long or malformed
 _MEMORY_COMPLAINT = re.compile(r"\$readmem")
 
@@ -41,6 +45,7 @@ def simulate(
     waves: bool = False,
     pauses: int | None = None,
     stalled: int | None = None,
+    limit: float | None = None,
 ) -> dict[str, LayerResult]:
     """Run every layer of a job folder through the plan's ``has_array``.
 
@@ -58,6 +63,7 @@ def simulate(
     waves : whether to write a waveform, below ``work``.
     pauses : seed of random idle cycles and back-pressure; None for none.
     stalled : cycles without a beat after which a layer is given up; None for the bench's own.
+    limit : seconds after which the simulation is stopped, as of :func:`limit_s`; None for none.
 
     Returns
     -------
@@ -67,29 +73,23 @@ def simulate(
     ------
     ConfigError : an unknown simulator.
     ToolNotFound : the simulator is not installed.
-    StepFailed : it did not build, a memory file did not load, or a result is missing.
+    StepFailed : it did not build, a memory file did not load, a result is missing, or it ran past
+        its limit.
     """
     if simulator not in SIMULATORS:
         raise ConfigError(f"simulator must be {' or '.join(SIMULATORS)}, not {simulator!r}")
     require(simulator)
     lay_out(plan, work)
-    log = work / "simulation.log"
-    command = [sys.executable, str(share("sim", "run_bench.py"))]
-    command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
-    command += ["--vectors", str(vectors), "--work", str(work), "--simulator", simulator]
-    command += ["--faults"] * faults + ["--waves"] * waves + stalls(pauses, stalled)
-    with log.open("wb") as file:
-        status = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    check_log(log)
+    options = ["--faults"] * faults + ["--waves"] * waves + stalls(pauses, stalled)
+    ended = run_bench(work, vectors, simulator, options, limit)
+    log = work / LOG
     names = sorted(path.stem for path in vectors.glob("*.npz"))
     missing = [name for name in names if not (work / "results" / f"{name}.npz").is_file()]
     if missing or not names or not (work / "results.xml").is_file():
         what = f"layer {missing[0]}" if missing else "any layer"
         raise StepFailed(
             f"the {simulator} simulation must give results of {what}, and did not "
-            f"(exit code {status}): see {log}"
+            f"({ended}): see {log}"
         )
     return {name: _read(work / "results" / f"{name}.npz") for name in names}
 
@@ -98,6 +98,33 @@ def stalls(pauses: int | None, stalled: int | None) -> list[str]:
     """Options of a bench: seed of its idle cycles, and the cycles after which it gives up."""
     options = [] if pauses is None else ["--pauses", str(pauses)]
     return options + ([] if stalled is None else ["--stalled", str(stalled)])
+
+
+def limit_s(cycles: int, array: ArraySpec) -> float:
+    """Seconds that a simulation of so many ideal cycles may take; a hanging one ends there.
+
+    Many times what Icarus takes of a netlist of cells, on a busy machine, and time to build: no
+    simulation that gets on is ended.
+    """
+    return BUILD_S + cycles * array.pe * array.simd * MULTIPLIER_S
+
+
+def run_bench(
+    work: Path, vectors: Path, simulator: str, options: Sequence[str], limit: float | None
+) -> str:
+    """Run a bench on what :func:`lay_out` wrote, with its output in ``work``; how it ended."""
+    command = [sys.executable, str(share("sim", "run_bench.py"))]
+    command += ["--rtl", str(work / "rtl"), "--roms", str(work / "roms")]
+    command += ["--vectors", str(vectors), "--work", str(work), "--simulator", simulator]
+    log = work / LOG
+    done = processes.run([*command, *options], log=log, limit_s=limit)
+    if done.status is None:
+        raise StepFailed(
+            f"the {simulator} simulation must end within {limit:.0f} s, which is ample for its"
+            f" cycles, and did not: see {log}"
+        )
+    check_log(log)
+    return done.words
 
 
 def require(simulator: str) -> None:
