@@ -65,10 +65,8 @@ def every_point(out: Path, way: str) -> dict[str, int]:
     for point in range(1, 10_000):
         going = stopped(out, point, way)
         now = {path: data for path, data in held(out).items() if files.TEMPORARY not in path}
-        state = "none" if delivery.differences(out) else {str(OLD): "old", str(NEW): "new"}[
-            str({path: now[path] for path in (OLD if now.get("rtl/a.v") == OLD["rtl/a.v"] else NEW)})
-        ]  # fmt: skip
-        assert state == "none" or now == {"old": OLD, "new": NEW}[state], (point, state)
+        whole = [name for name, one in (("old", OLD), ("new", NEW)) if now == one]
+        (state,) = ["none"] if delivery.differences(out) else whole
         states[state] += 1
         files.sweep(out)
         delivery.deliver(out, NEW)
@@ -122,8 +120,11 @@ def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize(
     "mark",
-    [b"", b"{", b"[" * 100_000, b"[]", b'{"files": []}', b'{"files": [{"path": "../x"}]}', None]
-    + [b'{"files": [{"path": "../x", "sha256": ""}]}', b'{"files": 1}', b"\xff"],
+    [
+        *(None, b"", b"{", b"[" * 100_000, b"[]", b"\xff", b'{"files": 1}', b'{"files": []}'),
+        b'{"files": [{"path": "x"}]}',
+        b'{"files": [{"path": "../x", "sha256": ""}]}',
+    ],
 )
 def test_a_mark_that_is_none(tmp_path: Path, mark: bytes | None) -> None:
     delivery.deliver(tmp_path, NEW)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
+_PYTHON = sys.executable
 _CHUNK = 1 << 16
 
 
@@ -99,7 +100,7 @@ def run(
         The program cannot be started, or the log cannot be written.
     """
     pipe = subprocess.PIPE
-    supervised = [sys.executable, "-I", "-S", os.fspath(_SUPERVISOR), str(os.getpid())]
+    supervised = [_PYTHON, "-I", "-S", os.fspath(_SUPERVISOR), str(os.getpid())]
     parts = [os.fspath(part) for part in command]
     end = None if limit_s is None else time.monotonic() + limit_s
     with open(os.devnull if log is None else log, "wb", buffering=0) as kept:  # noqa: PTH123

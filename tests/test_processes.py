@@ -1,0 +1,181 @@
+"""Programs end with this process, at their limit, and on any signal; their children too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hascodesign.common import processes
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import StepFailed
+from hascodesign.verify import simulate
+
+#: A program with a child in the background, both of which write their numbers and go on.
+FAMILY = "echo $$ > first; (sh -c 'echo $$ > second; exec sleep 1000') & sleep 1000"
+START = """
+import sys
+from pathlib import Path
+from hascodesign.common import interrupt, processes
+interrupt.install()
+try:
+    with processes.threads(1) as pool:
+        pool.submit(processes.run, ["sh", "-c", {family!r}], cwd=Path({folder!r})).result()
+except BaseException as error:
+    sys.exit(getattr(error, "exit_code", 130))
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody has asked after does not."""
+    try:
+        state = (
+            Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0]
+        )
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def gone(*pids: int, seconds: float = 1.0) -> bool:
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not any(map(alive, pids))
+
+
+def number_in(path: Path) -> int:
+    for _ in range(6000):
+        if path.exists() and path.read_text().strip():
+            return int(path.read_text())
+        time.sleep(0.01)
+    raise AssertionError(f"{path} never came")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)],
+)
+def test_no_program_outlives_its_parent(tmp_path: Path, number: int, code: int) -> None:
+    program = START.format(family=FAMILY, folder=str(tmp_path))
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    family = [number_in(tmp_path / name) for name in ("first", "second")]
+    assert all(map(alive, family))
+    parent.send_signal(number)  # to the process alone, not to its group
+    assert parent.wait(60) == code
+    assert gone(*family)
+
+
+def test_a_limit_ends_the_whole_family(tmp_path: Path) -> None:
+    done = processes.run(["sh", "-c", FAMILY], cwd=tmp_path, limit_s=3.0)
+    assert (done.status, done.words) == (None, "was stopped at its limit")
+    assert gone(number_in(tmp_path / "first"), number_in(tmp_path / "second"))
+
+
+def test_what_a_program_leaves_running_ends_with_it(tmp_path: Path) -> None:
+    command = (
+        "sh -c 'echo $$ > second; exec sleep 1000' & while ! test -s second; do :; done; exit 3"
+    )
+    assert processes.run(["sh", "-c", command], cwd=tmp_path).status == 3
+    assert gone(number_in(tmp_path / "second"))
+
+
+def test_output_lines_status_and_signal(tmp_path: Path) -> None:
+    lines: list[str] = []
+    command = ["sh", "-c", "echo one; echo two >&2; printf three; exit 7"]
+    done = processes.run(command, log=tmp_path / "log", on_line=lines.append)
+    assert (done.status, done.output, lines) == (7, b"one\ntwo\nthree", ["one", "two"])
+    assert (tmp_path / "log").read_bytes() == done.output
+    assert processes.run(["sh", "-c", "kill -SEGV $$"]).words == "was ended by SIGSEGV"
+    assert processes.run(["sh", "-c", "kill -KILL $$"]).words == "was ended by SIGKILL"
+
+
+def test_a_limit_on_the_size_of_files_is_said(tmp_path: Path) -> None:
+    command = ["sh", "-c", "ulimit -f 1; head -c 100000 /dev/zero > big"]
+    done = processes.run(command, cwd=tmp_path)
+    assert done.status != 0 and (tmp_path / "big").stat().st_size <= 1024
+
+
+def test_a_log_that_cannot_be_written_ends_the_program(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo $$ > first; while :; do echo x; done"]
+    with pytest.raises(OSError, match="No space"):
+        processes.run(command, cwd=tmp_path, log=Path("/dev/full"))
+    assert gone(number_in(tmp_path / "first"))
+
+
+def test_an_error_in_a_pool_ends_its_programs_and_starts_no_more(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), processes.threads(1) as pool:
+        pool.submit(processes.run, ["sh", "-c", FAMILY], cwd=tmp_path)
+        pool.submit(processes.run, ["sh", "-c", "echo > late"], cwd=tmp_path)
+        family = [number_in(tmp_path / name) for name in ("first", "second")]
+        raise KeyboardInterrupt
+    assert gone(*family) and not (tmp_path / "late").exists()
+
+
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A simulator on PATH that never ends; it writes its number."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    vvp = folder / "vvp"
+    vvp.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/first\nexec sleep 1000\n")
+    vvp.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "vectors").mkdir()
+    return tmp_path
+
+
+PLAN = BuildPlan(
+    {"rtl/has_array.v": b"module has_array #(parameter FAULT_SITES = 0)();\nendmodule\n"}
+)
+
+
+def test_a_hanging_simulator_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = hanging(tmp_path, monkeypatch)
+    with pytest.raises(
+        StepFailed, match=r"icarus simulation must end within 15 s.*simulation\.log"
+    ):
+        simulate.simulate(PLAN, work / "vectors", work / "work", faults=False, limit=15)
+    assert gone(number_in(work / "first"))
+
+
+def test_the_simulator_ends_with_the_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL of the process that simulates: vvp is its great-grandchild."""
+    work = hanging(tmp_path, monkeypatch)
+    program = (
+        "from pathlib import Path; from hascodesign.verify import simulate;"
+        "from tests.test_processes import PLAN;"
+        f"simulate.simulate(PLAN, Path({str(work)!r}), Path({str(work)!r}, 'work'), faults=False)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    vvp = number_in(work / "first")
+    assert alive(vvp)
+    parent.kill()
+    parent.wait()
+    assert gone(vvp)
+
+
+def test_the_simulator_ends_with_its_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL of the bench's own process, run by hand."""
+    work = hanging(tmp_path, monkeypatch)
+    simulate.lay_out(PLAN, work / "work")
+    script = str(simulate.share("sim", "run_bench.py"))
+    command = [
+        sys.executable,
+        script,
+        "--rtl",
+        str(work / "work" / "rtl"),
+        "--work",
+        str(work / "w"),
+    ]
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    vvp = number_in(work / "first")
+    parent.kill()
+    parent.wait()
+    assert gone(vvp)
