@@ -1,5 +1,6 @@
 # make flow | test | regress | gate-level | formal | mutants | fuzz | post-route | synth | lint | bench
 # make clean; make setup
+# make flow | test | regress | kill-points | mutants | post-route | synth | lint | bench | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -10,6 +11,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .PHONY: flow test regress gate-level formal mutants fuzz post-route synth lint bench clean tools setup
+.PHONY: flow test regress kill-points mutants post-route synth lint bench clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -29,6 +31,8 @@ regress: setup
 
 gate-level: setup
 	$(BIN)/python -m tests.gate_level
+kill-points: setup
+	$(BIN)/python -m tests.kill_points
 
 MUTANTS ?= 200
 MUTANTS ?= 100

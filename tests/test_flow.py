@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,6 +98,8 @@ def test_the_report_says_what_was_done(built):
 def test_every_listed_file_is_there_as_listed(built):
     report = json.loads((built / "report.json").read_text())
     assert len(report["files"]) > 50
+    assert "report.html" in {entry["path"] for entry in report["files"]}
+    assert run("check", built) == 0
     for entry in report["files"]:
         content = (built / entry["path"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["path"]
@@ -232,6 +235,8 @@ def test_a_wrong_engine_fails_the_flow(copy, flow_file, monkeypatch, capsys):
 def left_nothing(out: Path):
     assert [name for name in RENDERED if (out / name).exists()] == []
     assert list(out.rglob("*.mem")) == []
+    assert not (out / "faults.json").exists()
+    assert run("check", out) == 1
 
 
 def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, capsys):
@@ -287,3 +292,13 @@ def test_the_array_alone(copy, flow_file):
     assert not (copy / "rtl" / "has_core.v").exists()
     assert "-top has_array" in (copy / "synth" / "synth.ys").read_text()
     assert not (copy / "sim" / "core-healthy").exists()
+
+
+def test_a_dozen_kills_of_a_real_delivery(built, flow_file):
+    """All of them, and a full disk, are `make kill-points`."""
+    given = ("--finished", built, "--config", flow_file)
+    counts = ("--points", 12, "--random", 0, "--full", 4, "--children", 0)
+    command = [sys.executable, "-m", "tests.kill_points", *map(str, (*given, *counts))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed at an operation: 12 runs" in done.stdout and "full disk: 4 runs" in done.stdout

@@ -183,7 +183,7 @@ def _stored(request: Request, *, ten_times: bool) -> SeedRow | None:
             return None
         notes = tuple(fields.pop("notes"))
         return SeedRow(**fields, notes=notes, longer=None if longer is None else Longer(**longer))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # absent or damaged: computed again
 
 
