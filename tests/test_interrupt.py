@@ -109,6 +109,17 @@ def test_ctrl_c_writes_the_best_map_so_far_and_a_second_one_quits(tmp_path: Path
     if "it has no map" in text:
         assert (out / "schedule.json").read_bytes() == before
 
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        before = (out / "schedule.json").read_bytes()
+        with watched(*arguments) as command:
+            command.wait_for("  search: ")
+            command.process.send_signal(number)
+            ended, text = command.end()
+        assert ended == code and "Traceback" not in text
+        assert text.splitlines()[-1] == f"hascodesign: stopped by {number.name}"
+        assert (out / "schedule.json").read_bytes() == before
+        assert {path.name for path in out.iterdir()} == kept
+
 
 def _is_a_whole_schedule(out: Path) -> None:
     network = records.decode((out / "steps" / "integerise.npz").read_bytes())[0]

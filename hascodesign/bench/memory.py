@@ -90,9 +90,14 @@ def _peak(arguments: Sequence[str]) -> float:
             [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         peak = 0
-        while child.poll() is None:
-            peak = max(peak, high_water(child.pid))
-            time.sleep(INTERVAL)
+        try:
+            while child.poll() is None:
+                peak = max(peak, high_water(child.pid))
+                time.sleep(INTERVAL)
+        except BaseException:
+            child.terminate()  # a flow ends its own programs first
+            child.wait()
+            raise
         if child.returncode:
             log.seek(0)
             last = log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
