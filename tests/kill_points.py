@@ -182,6 +182,8 @@ class Harness:
         self.states[state] += 1
         if state == "wrong":
             self.wrong.append(f"{what}: a whole folder that is neither old nor new")
+        if (self.out / MARK).exists() != (state != "none"):
+            self.wrong.append(f"{what}: a mark without what it vouches for")
         if not resume:
             return
         code = ended(forked(self.arguments, self.log, self.out))
@@ -235,14 +237,19 @@ class Harness:
             time.sleep(seconds)
             alive = len(descendants(run.pid))
             run.send_signal(number)
-            code = run.wait(60)
+            try:
+                code = run.wait(60)
+            except subprocess.TimeoutExpired:
+                run.kill()
+                code = run.wait()
         self.states[f"{signal.Signals(number).name} with {alive} children"] += 1
         time.sleep(1.0)
         left = [pid for pid in processes() if str(self.out) in command_of(pid)]
         if left:
             self.wrong.append(f"after {seconds:.2f} s: {[command_of(pid) for pid in left]}")
         if code not in (-number, 128 + number, 0):
-            self.wrong.append(f"{number} after {seconds:.2f} s: {code}: {self.log.read_text()}")
+            told = f"{signal.Signals(number).name} after {seconds:.2f} s, {alive} children"
+            self.wrong.append(f"{told}: {code}: {self.log.read_text()}")
         self.judge(f"signal {number} after {seconds:.2f} s", resume=False)
 
 

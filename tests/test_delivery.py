@@ -67,6 +67,7 @@ def every_point(out: Path, way: str) -> dict[str, int]:
         now = {path: data for path, data in held(out).items() if files.TEMPORARY not in path}
         whole = [name for name, one in (("old", OLD), ("new", NEW)) if now == one]
         (state,) = ["none"] if delivery.differences(out) else whole
+        assert (out / delivery.MARK).exists() == (state != "none")
         states[state] += 1
         files.sweep(out)
         delivery.deliver(out, NEW)

@@ -11,6 +11,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hascodesign.common import interrupt
+
 ProgressCall = Callable[[str, int, int], None]
 
 
@@ -67,6 +69,7 @@ class Display:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """``done`` of ``total`` of something that takes a while; may be called very often."""
+        interrupt.check_terminated()
         if self._bars is not None:
             self._bar(what, done, total)
             return

@@ -67,6 +67,13 @@ def check() -> None:
         _raise(number)
 
 
+def check_terminated() -> None:
+    """Raise what SIGTERM or SIGHUP has raised and compiled code on its way has swallowed."""
+    for number in _seen:
+        if number != signal.SIGINT:
+            _raise(number)
+
+
 def whole(search: Callable[[], SearchResult]) -> SearchResult:
     """Result of a search that ran to its end; one that Ctrl-C stopped is not to be stored.
 

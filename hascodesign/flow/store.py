@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hascodesign.common import records
+from hascodesign.common import interrupt, records
 from hascodesign.common.files import remove, write_atomic
 from hascodesign.common.shipped import share
 from hascodesign.contract.results import StepRecord
@@ -65,6 +65,7 @@ class StepStore:
             return record
         start = time.perf_counter()
         record = compute()
+        interrupt.check()  # of a signal that was swallowed in it, nothing is stored
         seconds = time.perf_counter() - start
         content = records.encode(record)
         # the key goes last: a run killed in between leaves a key that does not fit its content
