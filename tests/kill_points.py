@@ -234,7 +234,9 @@ class Harness:
         command = [sys.executable, "-m", "hascodesign", *self.arguments, "--from", "verify"]
         with self.log.open("wb") as log:
             run = subprocess.Popen(command, stdout=log, stderr=log)
-            time.sleep(seconds)
+            while run.poll() is None and not descendants(run.pid):
+                time.sleep(0.1)
+            time.sleep(seconds)  # from the first program on
             alive = len(descendants(run.pid))
             run.send_signal(number)
             try:
@@ -242,7 +244,7 @@ class Harness:
             except subprocess.TimeoutExpired:
                 run.kill()
                 code = run.wait()
-        self.states[f"{signal.Signals(number).name} with {alive} children"] += 1
+        self.states[f"{signal.Signals(number).name}, {'with' if alive else 'no'} programs"] += 1
         time.sleep(1.0)
         left = [pid for pid in processes() if str(self.out) in command_of(pid)]
         if left:
@@ -319,7 +321,7 @@ def main() -> int:
         full = drawn.sample(places, min(len(places), options.full))
         show(harness, "full disk", [lambda p=p: harness.full_at(p) for p in full])
         signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-        kills = [(drawn.uniform(2, 14), signals[n % 4]) for n in range(options.children)]
+        kills = [(drawn.uniform(0, 5), signals[n % 4]) for n in range(options.children)]
         show(harness, "children", [lambda k=k: harness.orphans(*k) for k in kills])
     return int(bool(harness.wrong))
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from hascodesign.common import interrupt, records
+from hascodesign.common.display import Display
 from hascodesign.faults import formats as fault_formats
 from hascodesign.flow.run import _keep
+from hascodesign.flow.store import StepStore
 from hascodesign.schedule.formats import from_json, to_json
 from tests.test_flow import QUICK
 
@@ -130,13 +132,15 @@ def _is_a_whole_schedule(out: Path) -> None:
 
 
 @pytest.fixture
-def handler() -> Iterator[None]:
-    old = signal.getsignal(signal.SIGINT)
+def handlers() -> Iterator[None]:
+    old = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGINT, old)
+    for number, handler in old.items():
+        signal.signal(number, handler)
+    interrupt._seen.clear()
 
 
-def test_a_ctrl_c_that_a_library_swallows_is_raised_at_the_next_check(handler: None) -> None:
+def test_a_ctrl_c_that_a_library_swallows_is_raised_at_the_next_check(handlers: None) -> None:
     interrupt.install()
     interrupt.check()
     with suppress(KeyboardInterrupt):
@@ -154,3 +158,29 @@ def test_rendered_files_of_another_schedule_do_not_stay_beside_a_new_one(tmp_pat
     _keep(tmp_path, {"schedule.json": b"new"})
     assert not (tmp_path / "rtl").exists()
     assert (tmp_path / "schedule.json").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_a_step_swallows_ends_the_flow_at_its_next_word(
+    tmp_path: Path, handlers: None, number: signal.Signals
+) -> None:
+    def swallow() -> str:
+        with suppress(interrupt.Terminated):
+            signal.raise_signal(number)
+        return "done"
+
+    interrupt.install()
+    with pytest.raises(interrupt.Terminated) as caught:
+        StepStore(tmp_path).run("load", (1,), swallow)
+    assert caught.value.exit_code == 128 + number and list(tmp_path.iterdir()) == []
+    swallow()
+    with pytest.raises(interrupt.Terminated, match=f"stopped by {number.name}"):
+        Display().progress("verify", 1, 4)
+    interrupt.install()
+    Display().progress("verify", 0, 4)
+
+
+def test_what_nohup_ignores_stays_ignored(handlers: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupt.install()
+    signal.raise_signal(signal.SIGHUP)
