@@ -7,10 +7,10 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from hascodesign.common import processes
 from hascodesign.common.shipped import share
 from mutation.suites import Bench, Suite
 from mutation.yosys import module_netlist, modules, netlist
@@ -40,9 +40,7 @@ def passes(suite: Suite, bench: Bench, work: Path, limit: float, top: str = "") 
     command = ["sh", "-c", 'ulimit -t "$0"; exec "$@"', str(round(limit)), *command]
     environment = os.environ | {"COCOTB_MAX_FAILURES": "1", "HAS_STALLED": str(STALLED)}
     log = work / "bench.log"
-    with log.open("wb") as output:
-        run = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False)
-    if run.returncode == 0:
+    if processes.run(command, env=environment, log=log).status == 0:
         return True, ""
     failed = re.search(r"(\w+\.\w+) failed", log.read_text("utf-8", "replace"))
     return False, failed[1] if failed else f"{bench.modules}: no result"

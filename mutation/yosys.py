@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from hascodesign.common import processes
 from mutation.record import Mutant
 from mutation.suites import Suite
 
@@ -25,15 +25,9 @@ def yosys(suite: Suite, script: str, work: Path, timeout: float | None = None) -
     path = (work / "script.ys").resolve()
     path.write_text(script, encoding="utf-8")
     command = ["yosys", "-q", "-Q", "-T", "-s", str(path)]
-    with (work / "yosys.log").open("wb") as log:
-        try:
-            run = subprocess.run(
-                command, cwd=suite.folder / "roms", stdout=log, stderr=log, timeout=timeout,
-                check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return False
-    return run.returncode == 0
+    log = work / "yosys.log"
+    run = processes.run(command, cwd=suite.folder / "roms", log=log, limit_s=timeout)
+    return run.status == 0
 
 
 def must(suite: Suite, script: str, work: Path) -> None:
