@@ -10,9 +10,29 @@ import typer
 from rich.console import Console
 
 from hascodesign.board.boards import find
+from hascodesign.cli.options import refuse_idle
 from hascodesign.common import files
 from hascodesign.contract.types import ArraySpec
 from hascodesign.flow.config import board_config, load_config
+
+_SIZES = ("board", "pe", "simd", "weight_bits", "act_bits", "acc_bits", "dataflow", "wmem_depth")
+#: Options of `generate` by method, beside the output, the seed and the array.
+METHODS = {
+    "by-area": ("faulty_pes", "faults_per_pe", "bits"),
+    "uniform": ("count",),
+    "clustered": ("count", "clusters", "radius"),
+    "dead": ("count",),
+    "lim": ("pmax", "block", "low_bit", "high_bit"),
+    "inf": ("pmax", "low_bit", "high_bit"),
+    "threshold": ("voltage", "shared", "length"),
+}
+#: Options of `show` and `convert` by kind of source, beside the output.
+SOURCES = {
+    "profile": (),
+    "cells": ("voltage",),
+    "probabilities": (*_SIZES, "seed", "block", "low_bit", "high_bit"),
+    "measured": (*_SIZES, "seed", "voltage", "first_bram"),
+}
 
 faults_app = typer.Typer(help="Draw, show and convert fault profiles.", no_args_is_help=True)
 
@@ -50,6 +70,7 @@ def _array(board: str, depth: int, **changes: int | str | None) -> ArraySpec:
 
 @faults_app.command()
 def generate(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="File to write: .json or .csv.")] = Path("faults.json"),
     method: Annotated[
         Literal["by-area", "uniform", "clustered", "dead", "lim", "inf", "threshold"],
@@ -90,6 +111,7 @@ def generate(
     """Draw a profile from a seed and write it; or, threshold without --voltage, its cells."""
     from hascodesign.faults import commands  # noqa: PLC0415  (start-up time)
 
+    refuse_idle(context, METHODS, method, f"method {method}")
     options = commands.DrawOptions(
         faulty_pes=faulty_pes,
         faults_per_pe=faults_per_pe,
@@ -113,6 +135,7 @@ def generate(
 
 @faults_app.command()
 def show(
+    context: typer.Context,
     source: Source,
     svg: Annotated[Path | None, typer.Option(help="Write the map as SVG to this file.")] = None,
     board: Board = "pynq-z2",
@@ -132,6 +155,7 @@ def show(
     """Print a map of the array with its faults, or draw it."""
     from hascodesign.faults import commands  # noqa: PLC0415  (start-up time)
 
+    _check_source(context, source)
     sizes = {"pe": pe, "simd": simd, "dataflow": dataflow}
     widths = {"weight_bits": weight_bits, "act_bits": act_bits, "acc_bits": acc_bits}
     array = _array(board, wmem_depth, **sizes, **widths)
@@ -144,6 +168,7 @@ def show(
 
 @faults_app.command()
 def convert(
+    context: typer.Context,
     source: Source,
     out: Annotated[
         Path,
@@ -169,6 +194,7 @@ def convert(
     """Write any source of faults as a profile, as probabilities or as masks for the RTL."""
     from hascodesign.faults import commands  # noqa: PLC0415  (start-up time)
 
+    _check_source(context, source)
     sizes = {"pe": pe, "simd": simd, "dataflow": dataflow}
     widths = {"weight_bits": weight_bits, "act_bits": act_bits, "acc_bits": acc_bits}
     array = _array(board, wmem_depth, **sizes, **widths)
@@ -181,6 +207,16 @@ def convert(
     for name, data in content.items():
         files.write_atomic(folder / name, data)
     print(out)
+
+
+def _check_source(context: typer.Context, source: Path) -> None:
+    from hascodesign.faults.sources import kind_of  # noqa: PLC0415  (start-up time)
+
+    if not source.exists():
+        return  # its reader says so
+    kind = kind_of(source)
+    words = {"profile": "a profile", "cells": "cells", "measured": "a measured list"}
+    refuse_idle(context, SOURCES, kind, f"{source.name}, {words.get(kind, kind)}")
 
 
 def _write(path: Path, content: bytes) -> None:

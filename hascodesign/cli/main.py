@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +15,8 @@ from hascodesign import __version__
 from hascodesign.board.boards import BOARDS, find
 from hascodesign.cli.faults import faults_app
 from hascodesign.cli.options import (
-    Board,
     Device,
+    FlowBoard,
     Model,
     OptionalInt,
     OptionalPath,
@@ -23,11 +24,12 @@ from hascodesign.cli.options import (
     cache,
     console,
     data_for,
+    given,
 )
 from hascodesign.cli.study import study_app
 from hascodesign.common import files, interrupt
 from hascodesign.contract.errors import ConfigError, HascodesignError
-from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.config import board_config, board_of, load_config
 from hascodesign.flow.steps import NAMES, STEPS
 
 #: What typer raises on a wrong command line; of this class it exports only a part.
@@ -47,7 +49,8 @@ app.add_typer(study_app, name="study")
 def _flow_command(last: str, name: str, help_text: str) -> None:
     @app.command(name, help=help_text)
     def command(
-        board: Board = "pynq-z2",
+        context: typer.Context,
+        board: FlowBoard = None,
         model: Model = None,
         checkpoint: Annotated[
             OptionalPath, typer.Option(help="State dict of --model file.py:factory.")
@@ -113,11 +116,16 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
         ] = None,
         to_step: Annotated[str, typer.Option("--to", help="Stop after this step.")] = last,
     ) -> None:
+        from hascodesign.flow.options import check_paths, check_used  # noqa: PLC0415
         from hascodesign.flow.request import Request  # noqa: PLC0415
         from hascodesign.flow.run import run_flow  # noqa: PLC0415  (numpy, jinja: start-up time)
 
-        record = find(board)
-        torch_device = _torch_device(device)
+        named = {"config": config, "faults": faults, "schedule": schedule}
+        check_paths(named | {"checkpoint": checkpoint, "data": data})
+        for step in filter(None, (from_step, to_step)):
+            if step not in NAMES:
+                raise typer.BadParameter(f"a step must be one of {', '.join(NAMES)}, not {step}")
+        record = find(board or board_of(config))
         changes = {
             "board": record.name,
             "model": model,
@@ -136,28 +144,25 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             "schedule.spare_passes": spare_passes,
             "verify.core_images": core_images,
         }
-        for step in filter(None, (from_step, to_step)):
-            if step not in STEPS:
-                raise typer.BadParameter(f"a step must be one of {', '.join(NAMES)}, not {step}")
-        run_flow(
-            Request(
-                config=load_config(config or board_config(record.name), changes),
-                out=out or Path("build", record.name),
-                cache=cache(),
-                command=shlex.join(["hascodesign", *sys.argv[1:]]),
-                checkpoint=checkpoint,
-                data=data or data_for(model),
-                faults=faults,
-                voltage=voltage,
-                schedule=schedule,
-                simulator=simulator,
-                device=torch_device,
-                post_route=post_route,
-                fresh=fresh,
-                from_step=from_step,
-                to_step=to_step,
-            )
+        settings = load_config(config or board_config(record.name), changes)
+        request = Request(
+            config=settings,
+            out=out or Path("build", record.name),
+            cache=cache(),
+            command=shlex.join(["hascodesign", *sys.argv[1:]]),
+            checkpoint=checkpoint,
+            data=data or data_for(settings.model),
+            faults=faults,
+            voltage=voltage,
+            schedule=schedule,
+            simulator=simulator,
+            post_route=post_route,
+            fresh=fresh,
+            from_step=from_step,
+            to_step=to_step,
         )
+        check_used(given(context), request, last)
+        run_flow(replace(request, device=_torch_device(device)))
 
 
 for _step in map(STEPS.__getitem__, reversed(NAMES)):
@@ -196,6 +201,7 @@ def doctor() -> None:
 
 @app.command()
 def bench(
+    context: typer.Context,
     model: Annotated[str, typer.Option(help="Bundled network.")] = "mnist-cnn",
     images: Annotated[int, typer.Option(help="Images of one pass.")] = 1000,
     repeats: Annotated[int, typer.Option(help="Repeats of each figure.")] = 11,
@@ -215,6 +221,12 @@ def bench(
     options = run.Options(
         model, images, repeats, parts=parts, command=command, device=_torch_device(device)
     )
+    written = given(context)
+    for name in ("model", "images", "repeats"):
+        if quick and name in written:
+            raise ConfigError(f"{written[name]} has no effect: --quick sets it; leave one out")
+    if "device" in written and "passes" not in parts:
+        raise ConfigError("--device has no effect: only --part passes measures it; leave it out")
     if quick:
         options = run.quick(options)
     found = run.run(options, out, cache())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,13 @@ import platformdirs
 import typer
 from rich.console import Console
 
+from hascodesign.contract.errors import ConfigError
+
 Board = Annotated[str, typer.Option(help="Board; `hascodesign boards` lists them.")]
+FlowBoard = Annotated[
+    str | None,
+    typer.Option(help="Board; `hascodesign boards` lists them. That of --config, else pynq-z2."),
+]
 Model = Annotated[
     str | None, typer.Option(help="digits-cnn, mnist-cnn, mnist-mlp, or file.py:factory.")
 ]
@@ -22,6 +29,18 @@ SparePasses = Annotated[
     typer.Option(min=0, help="Spare passes, as a share of the least; where they help most."),
 ]
 OptionalPath = Path | None
+
+
+def given(context: typer.Context) -> dict[str, str]:
+    """Options that stand on the command line: parameter's name -> as it is written."""
+    written = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE":
+            written[str(parameter.name)] = parameter.opts[-1]
+    return written
+
+
 OptionalInt = int | None
 
 
@@ -42,3 +61,23 @@ def data_for(model: str | None) -> Path | None:
     if folder is None or model is None or not model.startswith("mnist-"):
         return None
     return Path(folder) / "mnist-t10k"
+
+
+def refuse_idle(
+    context: typer.Context, users: Mapping[str, Sequence[str]], chosen: str, what: str
+) -> None:
+    """Refuse an option that goes with other choices than the one that was made.
+
+    Parameters
+    ----------
+    users : choice -> names of the parameters that it uses, beside those that all of them do.
+    chosen : the choice.
+    what : the choice in words, for the message.
+    """
+    for name, written in given(context).items():
+        takers = [choice for choice, names in users.items() if name in names]
+        if takers and chosen not in takers:
+            raise ConfigError(
+                f"{written} has no effect with {what}: it goes with {', '.join(takers)}; leave it"
+                " out"
+            )

@@ -53,6 +53,10 @@ def study_seeds(
     from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
     from hascodesign.study import seeds, seeds_report  # noqa: PLC0415
 
+    if ten_times > n:
+        raise ConfigError(f"--ten-times must be at most --n, {n}, not {ten_times}")
+    if faulty == 0 and bits == "upper":
+        raise ConfigError("--bits upper has no effect: --faulty 0 draws no fault; leave it out")
     record = find(board)
     changes = {
         "board": record.name,

@@ -8,7 +8,6 @@ from typing import Literal
 
 from rich.text import Text
 
-from hascodesign.common import inputs
 from hascodesign.common.inputs import printable
 from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ConfigError, FaultProfileError
@@ -16,8 +15,8 @@ from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.faults import bram, formats, generate, masks, show, transient, voltage
 from hascodesign.faults.places import Half, check_amount
 from hascodesign.faults.profile import MAX_SEED, one_of, shown
+from hascodesign.faults.sources import CELLS_SUFFIX, kind_of
 
-CELLS_SUFFIX = ".cells.json"
 Method = Literal["by-area", "uniform", "clustered", "dead", "lim", "inf", "threshold"]
 
 
@@ -87,10 +86,11 @@ def load(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> FaultProfile:
         probabilities [blocks, threads]; folder or CSV of the measured block RAM list.
     options : what that source needs besides.
     """
-    if source.name.endswith(CELLS_SUFFIX):
+    kind = kind_of(source)
+    if kind == "cells":
         cells = voltage.read_cells(source)
         return voltage.at_voltage(cells, _volts(source, options))
-    if source.suffix == ".npy":
+    if kind == "probabilities":
         array = _array(source, options)
         probabilities = transient.read_probabilities(source)
         return transient.from_probabilities(
@@ -101,7 +101,7 @@ def load(source: Path, options: LoadOptions = _NO_LOAD_OPTIONS) -> FaultProfile:
             seed=options.seed,
             source=f"probabilities of {source.name}",
         )
-    if inputs.is_folder(source) or _is_measured(source):
+    if kind == "measured":
         array, volts = _array(source, options), _volts(source, options)
         measured = bram.read_map(source)
         return bram.onto_banks(array, measured, volts, first=options.first_bram, seed=options.seed)
@@ -184,16 +184,6 @@ def _block(text: str) -> transient.Block:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise ConfigError(f"block must be a number, mean or all, not {shown(text)}")
     return int(text)
-
-
-def _is_measured(source: Path) -> bool:
-    first = bram.COLUMNS[0].encode()
-    if source.suffix != ".csv":
-        return False
-    try:
-        return inputs.head(source, inputs.MEASURED, len(first)) == first
-    except FaultProfileError:
-        return False  # the profile's reader says what is wrong, with the name
 
 
 def _array(source: Path, options: LoadOptions) -> ArraySpec:

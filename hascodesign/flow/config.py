@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,13 +116,8 @@ def load_config(path: Path, changes: Mapping[str, Any]) -> FlowConfig:
     ConfigError
         Unreadable file, TOML syntax, unknown key, or a value out of range; one line.
     """
-    content = inputs.read(path, inputs.FLOW_FILE)
-    try:
-        data = tomllib.loads(documents.text_of(content))
-    except Unreadable as error:
-        raise inputs.FLOW_FILE.refused(path, str(error)) from None
-    except (ValueError, RecursionError) as error:  # ValueError: of syntax, or thousands of digits
-        raise inputs.FLOW_FILE.refused(path, f"must be TOML: {one_line(error)}") from None
+    data = _parsed(path)
+    _check_idle(path, data, changes)
     for key, value in changes.items():
         if value is not None:
             _set(data, key.split("."), value)
@@ -136,9 +131,56 @@ def load_config(path: Path, changes: Mapping[str, Any]) -> FlowConfig:
         ) from None
 
 
+def board_of(path: Path | None) -> str:
+    """The board that a flow file names; pynq-z2 where there is none."""
+    named = None if path is None else _parsed(path).get("board")
+    return named if isinstance(named, str) else "pynq-z2"
+
+
 def board_config(board: str) -> Path:
     """The flow file shipped for a board (its canonical name)."""
     return share("flows", f"{board}.toml")
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    content = inputs.read(path, inputs.FLOW_FILE)
+    try:
+        return tomllib.loads(documents.text_of(content))
+    except Unreadable as error:
+        raise inputs.FLOW_FILE.refused(path, str(error)) from None
+    except (ValueError, RecursionError) as error:  # ValueError: of syntax, or thousands of digits
+        raise inputs.FLOW_FILE.refused(path, f"must be TOML: {one_line(error)}") from None
+
+
+#: Keys of a flow file without effect where another key has one of these values, and why.
+_IDLE: tuple[tuple[str, tuple[str, ...], str, Callable[[Any], bool], str], ...] = (
+    (
+        "schedule", ("allowed_points",), "objectives",
+        lambda value: value in (None, ["accuracy"]),
+        "only a front has points to choose from, as of objectives = ['accuracy', 'passes']",
+    ),
+    (
+        "verify", ("core_cycles",), "core_images",
+        lambda value: value is not None,
+        "core_images says how many images run; leave one of the two out",
+    ),
+    (
+        "faults", ("faults_per_pe", "bits", "site_area"), "faulty_pes",
+        lambda value: type(value) is int and value == 0,
+        "faulty_pes = 0 draws none; leave it out",
+    ),
+)  # fmt: skip
+
+
+def _check_idle(path: Path, data: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Refuse keys that the file itself leaves without effect; options decide for themselves."""
+    for section, keys, other, idle, why in _IDLE:
+        held = data.get(section)
+        if not isinstance(held, dict) or changes.get(f"{section}.{other}") is not None:
+            continue
+        for key in keys:
+            if key in held and idle(held.get(other)):
+                raise ConfigError(f"{path.name}: {section}.{key} has no effect: {why}")
 
 
 def _set(data: dict[str, Any], keys: list[str], value: object) -> None:

@@ -42,6 +42,7 @@ from hascodesign.contract.types import (
 from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
+from hascodesign.faults.sources import kind_of
 from hascodesign.flow import judging
 from hascodesign.flow.request import Request, content, is_user_model, size
 from hascodesign.flow.steps import STEPS
@@ -101,28 +102,34 @@ class Flow:
             return None
         return fault_formats.read(path)
 
-    @property
+    @cached_property
     def derived(self) -> bool:
         """Whether the profile follows from cells, probabilities or a measured list."""
-        path = self.request.faults
-        if self.request.voltage is not None:
-            return True
-        return path is not None and (path.is_dir() or path.suffix == ".npy")
+        path, volts = self.request.faults, self.request.voltage
+        if path is None:
+            return volts is not None
+        kind = kind_of(path)
+        if volts is not None and kind in ("profile", "probabilities"):
+            raise ConfigError(f"{path}: its faults are the same at every voltage, not of {volts} V")
+        return kind != "profile"
 
     @cached_property
     def array(self) -> ArraySpec:
         """The array: the profile's where one is given, else the configured one."""
         spec = self.config.array.spec()
         if self.given_profile is not None:
-            given = self.given_profile.array
-            if replace(given, wmem_depth=0) != spec:
-                raise ConfigError(
-                    f"{self.request.faults}: the profile's array must be the flow's, {size(spec)},"
-                    f" not {size(given)}; name it with --pe, --simd and the --*-bits options"
-                )
-            spec = given
+            spec = self.given_profile.array
+            self._check_size(spec)
         check_array(spec, self.board, self.config.render.multipliers)
         return spec
+
+    def _check_size(self, given: ArraySpec) -> None:
+        spec = self.config.array.spec()
+        if replace(given, wmem_depth=0) != spec:
+            raise ConfigError(
+                f"{self.request.faults}: the profile's array must be the flow's, {size(spec)},"
+                f" not {size(given)}; name it with --pe, --simd and the --*-bits options"
+            )
 
     # ------------------------------------------------------------------------- load, integerise
 
@@ -208,7 +215,9 @@ class Flow:
         volts, seed = self.request.voltage, self.config.seed
         if path is not None:
             options = commands.LoadOptions(spec, volts, seed=seed)
-            return check(commands.load(path, options), words=self.network_words)
+            loaded = commands.load(path, options)
+            self._check_size(loaded.array)
+            return check(loaded, words=self.network_words)
         cells = voltage.draw_cells(spec, arrays.generator(seed, "cells"), seed=seed)
         return voltage.at_voltage(cells, NOMINAL_VOLTS if volts is None else volts)
 
@@ -257,6 +266,11 @@ class Flow:
         return None if path is None else read(path, SCHEDULE)
 
     def _schedule(self) -> SearchResult:
+        if self.config.verify.core_images:  # refused now rather than after the search
+            from hascodesign.flow import proof  # noqa: PLC0415
+
+            plain = arrays.identity_schedule(self.network, self.profile.array)
+            self._check_core(proof.core_refusal(self.network, plain, self.profile))
         return whole(lambda: self._search(self.given_schedule))
 
     def search_longer(self, times: int) -> SearchResult:
@@ -373,9 +387,13 @@ class Flow:
         if chosen == 0:
             return "--core-images 0"
         refused = proof.core_refusal(self.network, self.schedule, self.profile)
+        self._check_core(refused)
+        return refused
+
+    def _check_core(self, refused: str | None) -> None:
+        chosen = self.config.verify.core_images
         if refused is not None and chosen:
             raise ConfigError(f"--core-images {chosen}: {refused}")
-        return refused
 
     def records(self, schedule: Schedule | None) -> dict[str, bytes]:
         """faults.json and, where there is a schedule, schedule.json."""

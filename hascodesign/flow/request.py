@@ -47,6 +47,11 @@ def is_user_model(model: str) -> bool:
     return ":" in model
 
 
+def has_own_data(model: str) -> bool:
+    """Whether a model's images come with it; those of MNIST lie in a folder of the user's."""
+    return model == "digits-cnn"
+
+
 def content(path: Path | None) -> str | None:
     """Hash of a file, or of all files in a folder."""
     if path is None:

@@ -85,7 +85,7 @@ def _run(request: Request, display: Display) -> None:
         _keep(request.out, flow.records(stopped.best), _inputs(request))
         raise Interrupted(
             f"{stopped}; the best map so far is in {request.out / 'schedule.json'}, to be judged"
-            " and rendered with --schedule"
+            " and rendered with --schedule, and with --faults for the faults.json beside it"
         ) from None
     _deliver(flow, wanted)
     if "schedule" in wanted and "estimate" not in wanted:
