@@ -27,6 +27,7 @@ BUSY, HALTED = 1, 2
 SHORT, LONG, WEIGHTS, ROW_MAP = 1 << 8, 1 << 9, 1 << 10, 1 << 11
 ENABLE, CLASS_ONLY, RESTART = 1, 2, 4
 STALLED = int(os.environ.get("HAS_STALLED", "200000"))  # cycles without a beat: given up
+TOLD = 200  # cycles between two lines of progress
 
 Beat = tuple[int, int]  # data, last
 
@@ -308,9 +309,12 @@ class CoreBench:
 
     async def until(self, packets: int) -> None:
         """Run until so many packets have come."""
-        idle, seen = 0, -1
+        idle, seen, first = 0, -1, len(self.results.packets)
         while len(self.results.packets) < packets:
             await self.edge()
+            if self.cycles % TOLD == 0:
+                done = len(self.results.packets) - first
+                print(f"progress cycles {self.cycles} {done} {packets - first}", flush=True)
             moved = self.images.sent + self.weights.sent + len(self.codes.results)
             idle = 0 if moved != seen else idle + 1
             seen = moved

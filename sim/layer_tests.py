@@ -22,6 +22,7 @@ from cocotb.triggers import RisingEdge
 from streams import Checker, Driver, IntArray, Monitor, Pauses, Results, pack
 
 SET = "set_"  # keys of run-time faults: registers of tb_fault_masks
+TOLD = 20  # times that a layer's progress is told
 STALLED = int(os.environ.get("HAS_STALLED", "100000"))  # cycles without a beat: given up
 
 
@@ -144,12 +145,17 @@ class Bench:
         dut.start.value = 0
         cycles, last, idle, seen, done, edge = 0, 0, 0, 0, dut.done, RisingEdge(dut.clk)
         parts = (self.acts, self.weights, monitor)
+        beats = len(job.slots) * job.activations.shape[1] * len(job.order)
+        told = 0
         while True:
             await edge
             for part in parts:
                 part.edge()
             moved = self.acts.sent + self.weights.sent + len(monitor.results)
             cycles += moved > 0
+            if self.acts.sent * TOLD >= (told + 1) * beats:
+                told = self.acts.sent * TOLD // beats
+                print(f"progress {job.name} {self.acts.sent} {beats}", flush=True)
             last = cycles if moved > seen else last
             idle = 0 if moved > seen else idle + 1
             seen = moved

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from hascodesign.board import netlist, tools
 from hascodesign.board.boards import GUIDELINE, available
+from hascodesign.common.follow import following
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.results import Resources
 from hascodesign.contract.types import Board, IntegerNetwork
@@ -28,6 +29,10 @@ _BLOCKS = re.compile(r"RAMB(18|36)E[12]")
 _DSPS = re.compile(r"DSP48E[12]")
 # $scopeinfo is a note that newer yosys keeps of the hierarchy
 _FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|\$scopeinfo")
+_PASS = re.compile(r"^[\d.]+ Executing ")
+BASE_S, MULTIPLIER_S = 10.0, 0.3  # digits-cnn on 16 x 8 multipliers, two idle cores
+WHAT = "synthesis, yosys passes (their number an estimate)"
+FAMILY_PASSES = 320  # of synth_xilinx in yosys 0.23, for has_core of digits-cnn
 _BANK_IN_LOGIC = re.compile(r"^using FF mapping for memory \S*\bbank\b\S*", re.MULTILINE)
 
 
@@ -39,6 +44,8 @@ def estimate(
     *,
     work: Path,
     progress: Callable[[str, int, int], None],
+    multipliers: int = 0,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Resources:
     """Synthesise the build for the board's family and count what it takes.
 
@@ -49,7 +56,9 @@ def estimate(
     network : names the layers.
     on_chip : [layers] whether a layer's weights are in the banks.
     work : folder for the run; it keeps ``yosys.log``.
-    progress : told when synthesis begins and ends.
+    progress : told of each pass of yosys as it begins.
+    multipliers : of the array, PE * SIMD; yosys takes time in proportion.
+    say : told in one line how long it is likely to take.
 
     Raises
     ------
@@ -59,13 +68,18 @@ def estimate(
         yosys failed, or what it left is not the design: a wire without a driver.
     """
     yosys = tools.require("yosys")
-    progress("synthesis", 0, 1)
+    # the passes of a synthesis for a family differ little from design to design
+    total = plan.files[SCRIPT].count(b"read_verilog") + FAMILY_PASSES
+    likely = BASE_S + multipliers * MULTIPLIER_S
+    say(f"synthesis: {total} passes of yosys, about {likely:.0f} s (both estimates)")
+    progress(WHAT, 0, total)
     recipe, log = plan.files[SCRIPT].decode(), work / Path(LOG).name
-    text, found = netlist.synthesise(plan, recipe, (STATISTICS,), work=work, log=log)
+    with following(log, _passes(total, progress)):
+        text, found = netlist.synthesise(plan, recipe, (STATISTICS,), work=work, log=log)
     statistics = found[STATISTICS]
     cells = netlist.cells_of(statistics)
     used, unknown = count(cells)
-    progress("synthesis", 1, 1)
+    progress(WHAT, total, total)
     notes = [
         *_over(used, board),
         *_external(network, on_chip),
@@ -84,6 +98,19 @@ def estimate(
         notes=tuple(notes),
         files={LOG: text.encode(), STATISTICS: statistics},
     )
+
+
+def _passes(total: int, progress: Callable[[str, int, int], None]) -> Callable[[str], None]:
+    """A taker of yosys's lines that counts its passes."""
+    done = 0
+
+    def told(line: str) -> None:
+        nonlocal done
+        if _PASS.match(line):
+            done += 1
+            progress(WHAT, min(done, total - 1), total)
+
+    return told
 
 
 def count(cells: Mapping[str, int]) -> tuple[dict[str, int], tuple[str, ...]]:

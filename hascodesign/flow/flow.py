@@ -472,6 +472,8 @@ class Flow:
             self.on_chip,
             work=work,
             progress=self.display.progress,
+            multipliers=self.array.pe * self.array.simd,
+            say=self.display.line,
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from hascodesign.board.capacity import control_ramb18, ramb18
 from hascodesign.common import processes
 from hascodesign.common.display import Display
+from hascodesign.common.follow import following
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, VerificationMismatch
 from hascodesign.contract.results import CoreRun, CoreStage, Verification, WholeImages
@@ -21,6 +22,7 @@ from hascodesign.faults.power import PowerModel
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render import core as render
 from hascodesign.render import hls, rom, rtl
+from hascodesign.verify.progress import LOG, images_reader, seconds, words
 
 if TYPE_CHECKING:
     from hascodesign.schedule.individuals import PowerShares
@@ -146,6 +148,7 @@ def verify(
         cycle_budget=job.chosen.cycle_budget,
         on_chip=job.on_chip,
         progress=display.progress,
+        say=display.line,
     )
     if verification.mismatches:
         for mismatch in verification.first:
@@ -156,17 +159,22 @@ def verify(
         )
     check_memories(plan, network, schedule, job.on_chip)
     texts = hls_vectors(vectors, network, schedule, job.on_chip)
-    return verification, {**vectors, **texts}, whole_images(job, work, display)
+    longest = max(verification.layers, key=lambda layer: layer.cycles)
+    rate = longest.cycles / longest.seconds if longest.seconds > 0 else None
+    return verification, {**vectors, **texts}, whole_images(job, work, display, rate)
 
 
-def whole_images(job: VerifyJob, work: Path, display: Display) -> WholeImages:
+def whole_images(
+    job: VerifyJob, work: Path, display: Display, rate: float | None = None
+) -> WholeImages:
     """Classify images in the plan's simulated accelerator, healthy and with the faults.
 
     Parameters
     ----------
     job : its ``chosen`` says how many images, or in how many cycles.
     work : folder; core-healthy/ and core-faulty/ below it keep the logs.
-    display : told of the progress.
+    display : told of the progress, and before it how long it is likely to take.
+    rate : cycles per second that the simulator has shown; None where it has not run yet.
 
     Raises
     ------
@@ -179,9 +187,14 @@ def whole_images(job: VerifyJob, work: Path, display: Display) -> WholeImages:
     count, notes = _image_count(job)
     if not count:
         return WholeImages(built=True, runs=(), notes=notes)
+    cycles = count * render.image_cycles(
+        job.build[0], job.build[1], job.on_chip, render.CoreOptions()
+    )
+    likely = seconds(cycles, job.build[1].array, job.simulator, rate)
+    display.line(words("whole images", cycles, likely))
     display.progress("whole images", 0, len(RUNS))
     with processes.threads(len(RUNS)) as pool:
-        waiting = [pool.submit(_core_run, job, run, count, work) for run in RUNS]
+        waiting = [pool.submit(_core_run, job, run, (count, cycles), work, display) for run in RUNS]
         runs = []
         for done, future in enumerate(waiting):
             runs.append(future.result())
@@ -206,17 +219,22 @@ def _image_count(job: VerifyJob) -> tuple[int, tuple[str, ...]]:
     )
 
 
-def _core_run(job: VerifyJob, run: str, count: int, work: Path) -> CoreRun:
+def _core_run(
+    job: VerifyJob, run: str, sizes: tuple[int, int], work: Path, display: Display
+) -> CoreRun:
     from hascodesign.verify import core  # noqa: PLC0415  (numba compiles)
 
-    done = core.verify_core(
-        *job.build,
-        job.codes[:count],
-        work=work / f"core-{run}",
-        faults=run == "faulty",
-        on_chip=job.on_chip,
-        simulator=job.simulator,
-    )
+    count, cycles = sizes
+    folder = work / f"core-{run}"
+    with following(folder / LOG, images_reader(run, count, cycles, display.progress)):
+        done = core.verify_core(
+            *job.build,
+            job.codes[:count],
+            work=folder,
+            faults=run == "faulty",
+            on_chip=job.on_chip,
+            simulator=job.simulator,
+        )
     if done.mismatches:
         raise VerificationMismatch(
             f"the accelerator must equal the fault model: {done.mismatches} integers differ"

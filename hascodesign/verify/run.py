@@ -13,6 +13,7 @@ from typing import TypedDict
 import numpy as np
 
 from hascodesign.common import processes
+from hascodesign.common.follow import following
 from hascodesign.contract import arithmetic
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import StepFailed
@@ -21,9 +22,9 @@ from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork, R
 from hascodesign.verify import simulate
 from hascodesign.verify.coverage import coverage
 from hascodesign.verify.expect import expectations
+from hascodesign.verify.progress import LOG, Progress, reader, seconds, words
 from hascodesign.verify.vectors import Vectors
 
-Progress = Callable[[str, int, int], None]  # (what, done, total)
 RUNS = ("healthy", "faulty")
 FIRST = 5  # mismatches that are shown
 COPIES = ("rtl", "roms", "run", "sim_build")  # folders of a simulation that hold the build
@@ -53,6 +54,7 @@ def verify(
     pauses: int | None = None,
     stalled: int | None = None,
     progress: Progress = lambda _what, _done, _total: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Verification, dict[str, bytes]]:
     """Simulate the plan's RTL on real activations and compare every integer with the engine.
 
@@ -72,7 +74,8 @@ def verify(
     cycle_budget : clock cycles within which a layer is given its full count of columns.
     on_chip : per layer, whether its weights lie in the weight memories; None where all do.
     pauses, stalled : as ``simulate`` takes them.
-    progress : called with (what, done, total).
+    progress : called with (what, done, total), by layer too while it is simulated.
+    say : told in one line how long the simulation is likely to take.
 
     Returns
     -------
@@ -89,15 +92,18 @@ def verify(
     progress(WHAT, 0, steps)
     runs, excited = expectations(network, schedule, profile, codes, cycle_budget, on_chip)
     progress(WHAT, 1, steps)
+    cycles = max(sum(_ideal(vectors) for vectors in layers) for layers in runs.values())
+    say(words("layers", cycles, seconds(cycles, profile.array, simulator)))
     jobs = {run: _write_job(work / run, vectors) for run, vectors in runs.items()}
-    limit = simulate.limit_s(max(map(_ideal_cycles, runs.values())), profile.array)
+    limit = simulate.limit_s(cycles, profile.array)
     options: Options = {
         "simulator": simulator, "pauses": pauses, "stalled": stalled, "limit": limit,
     }  # fmt: skip
     results: dict[str, Mapping[str, simulate.LayerResult]] = {}
     with processes.threads(len(RUNS)) as pool:
         waiting = {
-            pool.submit(_simulate, run, plan, jobs[run], work / run, options): run for run in RUNS
+            pool.submit(_simulate, run, plan, jobs[run], work / run, options, progress): run
+            for run in RUNS
         }
         for done, future in enumerate(as_completed(waiting)):
             results[waiting[future]] = future.result()
@@ -143,18 +149,16 @@ def _write_job(folder: Path, layers: Sequence[Vectors]) -> Path:
 
 
 def _simulate(
-    run: str, plan: BuildPlan, vectors: Path, work: Path, options: Options
+    run: str, plan: BuildPlan, vectors: Path, work: Path, options: Options, progress: Progress
 ) -> dict[str, simulate.LayerResult]:
     """Simulate one run; logs, vectors and results stay, the copy of an unproven build does not."""
+    told = reader(run, progress)
     try:
-        return simulate.simulate(plan, vectors, work, faults=run == "faulty", **options)
+        with following(work / LOG, told):
+            return simulate.simulate(plan, vectors, work, faults=run == "faulty", **options)
     finally:
         for folder in COPIES:
             shutil.rmtree(work / folder, ignore_errors=True)
-
-
-def _ideal_cycles(layers: Sequence[Vectors]) -> int:
-    return sum(v.row_map.passes * len(v.order) * len(v.columns) for v in layers)
 
 
 def _result(
@@ -180,7 +184,7 @@ def _compare(
     """Compare one layer of one run; its mismatches in order of row, column, acc before code."""
     pairs = {"acc": (vectors.acc, result.acc), "code": (vectors.codes, result.codes)}
     differs = {what: expected != got for what, (expected, got) in pairs.items()}
-    passes, count = vectors.row_map.passes, len(vectors.columns)
+    count = len(vectors.columns)
     layer = LayerVerification(
         run=run,
         name=vectors.layer.name,
@@ -188,7 +192,7 @@ def _compare(
         outputs=sum(expected.size for expected, _ in pairs.values()),
         mismatches=sum(int(np.count_nonzero(places)) for places in differs.values()),
         cycles=result.cycles,
-        ideal_cycles=passes * len(vectors.order) * count,
+        ideal_cycles=_ideal(vectors),
         seconds=result.seconds,
     )
     pe_of = _pe_of_rows(vectors.row_map)
@@ -209,6 +213,11 @@ def _compare(
                     )
 
     return layer, mismatches()
+
+
+def _ideal(vectors: Vectors) -> int:
+    """Cycles in which the multipliers work: passes * T * N."""
+    return vectors.row_map.passes * len(vectors.order) * len(vectors.columns)
 
 
 def _pe_of_rows(row_map: RowMap) -> IntArray:
