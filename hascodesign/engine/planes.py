@@ -139,7 +139,7 @@ def limits_of(layer: MultiplyLayer) -> Limits | None:
     if output is None:
         return None
     if isinstance(output, Shift):
-        values = np.broadcast_to(_shift_thresholds(output), (layer.rows, output.high - output.low))
+        values = np.broadcast_to(shift_thresholds(output), (layer.rows, output.high - output.low))
         turn, lowest = np.zeros(layer.rows, dtype=np.int32), output.low
     else:
         values, lowest = output.values, output.lowest
@@ -154,7 +154,7 @@ def limits_of(layer: MultiplyLayer) -> Limits | None:
     return Limits(turn, frozen(limits, np.int32), frozen(levels), lowest)
 
 
-def _shift_thresholds(output: Shift) -> IntArray:
+def shift_thresholds(output: Shift) -> IntArray:
     """Least v of each code above the lowest: half a step below it, the tie going to the even."""
     codes = np.arange(output.low + 1, output.high + 1)
     if output.shift == 0:
