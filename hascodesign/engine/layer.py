@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -110,6 +111,13 @@ class LayerOnArray:
     def spec(self) -> ArraySpec:
         """The array."""
         return self.profile.array
+
+    def with_layer(self, layer: MultiplyLayer, taken: IntArray | None = None) -> LayerOnArray:
+        """The same slots with another layer's rows, of as many weights each."""
+        other = copy(self)
+        other.layer, other._stored = layer, {}
+        other._lay_out(self.order, taken)
+        return other
 
     def classes_of(self, row_map: RowMap) -> IntArray:
         """Class of the slot that each row stands on, [R]."""

@@ -44,12 +44,13 @@ def assign(space: Space, costs: Sequence[FloatArray]) -> Assignment:
     """
     chromosome = np.empty(space.genes, dtype=np.int64)
     for layer, cost in zip(space.layers, costs, strict=True):
-        layer.genes(chromosome)[:] = _assign_layer(layer, cost)
+        layer.genes(chromosome)[:] = assign_layer(layer, cost)
     chromosome = space.canonical(chromosome)
     return Assignment(chromosome, separable_cost(space, costs, chromosome))
 
 
-def _assign_layer(layer: LayerSpace, cost: FloatArray) -> IntArray:
+def assign_layer(layer: LayerSpace, cost: FloatArray) -> IntArray:
+    """Genes of one layer's cheapest map, costs [R, classes]."""
     rows, slots = linear_sum_assignment(cost[:, layer.classes])
     genes = np.full(layer.slots, layer.rows, dtype=np.int64)
     genes[slots] = rows

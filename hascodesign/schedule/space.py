@@ -103,11 +103,12 @@ class Space:
     def decode(self, chromosome: IntArray) -> Schedule:
         """Schedule of a chromosome, canonical or not."""
         return Schedule(
-            self.array, tuple(self._row_map(layer, chromosome) for layer in self.layers)
+            self.array,
+            tuple(self.layer_map(layer, layer.genes(chromosome)) for layer in self.layers),
         )
 
-    def _row_map(self, layer: LayerSpace, chromosome: IntArray) -> RowMap:
-        genes = layer.genes(chromosome)
+    def layer_map(self, layer: LayerSpace, genes: IntArray) -> RowMap:
+        """Row map of one layer's genes."""
         slots = np.where(genes < layer.rows, genes, -1).reshape(layer.passes, self.array.pe)
         return RowMap(layer.name, layer.rows, frozen(slots))
 

@@ -115,16 +115,15 @@ class LayerWriter:
         base: int,
         moves: Moves,
     ) -> None:
-        self._profile, self._faults = profile, faults
-        self._place = {"passes": passes, "base": base, "layer_index": layer.index}
         self.layer, self.moves = layer, moves
         self.output = as_thresholds(layer)
-        self.on_array = self.array_of(layer.weights)
+        self.on_array = LayerOnArray(
+            profile, faults, layer, passes=passes, base=base, layer_index=layer.index
+        )
 
     def array_of(self, weights: IntArray, taken: IntArray | None = None) -> LayerOnArray:
         """The layer with other rows on the array; ``taken`` as LayerOnArray takes it."""
-        layer = replace(self.layer, weights=frozen(weights))
-        return LayerOnArray(self._profile, self._faults, layer, taken=taken, **self._place)
+        return self.on_array.with_layer(replace(self.layer, weights=frozen(weights)), taken)
 
     @property
     def lowest(self) -> int:

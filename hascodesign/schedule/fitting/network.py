@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.contract import arithmetic
-from hascodesign.contract.array import generator, k_order
+from hascodesign.contract.array import generator
 from hascodesign.contract.types import (
     FaultProfile,
     FloatArray,
@@ -80,6 +80,8 @@ class NetworkWriter:
         self.images = np.sort(order)
         self.checks = generator(seed, "fitting checks").random(len(order)) < CHECKED
         self._rng_seed = seed
+        self._passes: tuple[int, ...] = ()
+        self._writers: dict[int, LayerWriter] = {}  # of the passes that are asked for
         clean = Evaluator(
             network, replace(profile, faults=()), codes[self.images], labels[self.images]
         )
@@ -95,6 +97,26 @@ class NetworkWriter:
         rows = np.arange(block.layer.rows)
         return compute(block, on_array, rows, np.full_like(rows, HEALTHY), planes)
 
+    def slot_classes(self, index: int, passes: tuple[int, ...]) -> IntArray:
+        """The engine's class [passes, P] of each slot of a layer."""
+        return self._writer(index, passes).on_array.slot_classes
+
+    def _writer(self, index: int, passes: tuple[int, ...]) -> LayerWriter:
+        if passes != self._passes:
+            self._passes, self._writers = passes, {}
+        if index not in self._writers:
+            spec = self.profile.array
+            before = zip(self.network.layers[:index], passes, strict=False)
+            self._writers[index] = LayerWriter(
+                self.profile,
+                self._faults,
+                self.network.layers[index],
+                passes=passes[index],
+                base=sum(count * spec.steps(layer.depth) for layer, count in before),
+                moves=self.moves,
+            )
+        return self._writers[index]
+
     def write(self, passes: tuple[int, ...], place: Placing) -> Deployed:
         """The network written for the map that ``place`` gives, layer by layer.
 
@@ -103,13 +125,11 @@ class NetworkWriter:
         passes : of each layer.
         place : the map of a layer whose rows leave these errors on each class of slots.
         """
-        planes, base = self._clean[0], 0
+        planes = self._clean[0]
         stages, maps, found = list(self.network.stages), [], []
-        for block, count in zip(self.blocks, passes, strict=True):
+        for block in self.blocks:
             layer = block.layer
-            writer = LayerWriter(
-                self.profile, self._faults, layer, passes=count, base=base, moves=self.moves
-            )
+            writer = self._writer(layer.index, passes)
             fitted, checked = self._samples(block, planes)
             on_classes = writer.on_classes(fitted)
             row_map = place(layer, on_classes.error)
@@ -120,7 +140,6 @@ class NetworkWriter:
             maps.append(row_map)
             found.append(on_classes)
             planes = self._forward(block, writer, written, classes, planes)
-            base += count * len(k_order(layer.depth, self.profile.array.simd))
         network = replace(self.network, stages=tuple(stages))
         return Deployed(network, Schedule(self.profile.array, tuple(maps)), tuple(found))
 
