@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hascodesign.contract.types import Schedule
+from hascodesign.contract.types import IntegerNetwork, Schedule
 
 # ------------------------------------------------------------------------------------------- search
 
@@ -73,6 +73,7 @@ class SearchResult:
     interrupted: bool = False  # by Ctrl-C: the best so far
     front: Front | None = None  # where there is more than one objective
     healthy_loss: float | None = None  # calibration loss on an array without faults, nats
+    written: IntegerNetwork | None = None  # rows as written for their slots; None = as trained
 
 
 # ------------------------------------------------------------------------- simulation and synthesis

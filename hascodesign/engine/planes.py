@@ -19,6 +19,7 @@ from hascodesign.contract.types import (
     MaxPool,
     MultiplyLayer,
     Shift,
+    Thresholds,
     frozen,
 )
 from hascodesign.engine.kernels_planes import count_passed, gather_columns, pool_planes
@@ -135,15 +136,11 @@ def limits_of(layer: MultiplyLayer) -> Limits | None:
     v <= t is ACC <= t - bias, which is ~ACC >= ~(t - bias). A limit above every 32-bit number is
     never passed and goes to the end, one below every number always is.
     """
-    output = layer.output
+    output = as_thresholds(layer)
     if output is None:
         return None
-    if isinstance(output, Shift):
-        values = np.broadcast_to(shift_thresholds(output), (layer.rows, output.high - output.low))
-        turn, lowest = np.zeros(layer.rows, dtype=np.int32), output.low
-    else:
-        values, lowest = output.values, output.lowest
-        turn = np.where(output.descending, -1, 0).astype(np.int32)
+    values, lowest = output.values, output.lowest
+    turn = np.where(output.descending, -1, 0).astype(np.int32)
     # float would lose bits of a huge sentinel; clamped first, the difference fits in 64 bits
     safe = np.clip(values, -(1 << 40), 1 << 40) - layer.bias[:, None]
     limits = safe ^ turn[:, None]
@@ -154,7 +151,16 @@ def limits_of(layer: MultiplyLayer) -> Limits | None:
     return Limits(turn, frozen(limits, np.int32), frozen(levels), lowest)
 
 
-def shift_thresholds(output: Shift) -> IntArray:
+def as_thresholds(layer: MultiplyLayer) -> Thresholds | None:
+    """The layer's output as thresholds of ACC + bias, a shift's too; None for the last layer."""
+    if not isinstance(layer.output, Shift):
+        return layer.output
+    steps = _shift_thresholds(layer.output)
+    values = np.broadcast_to(steps, (layer.rows, len(steps)))
+    return Thresholds(frozen(values), frozen(np.zeros(layer.rows), np.bool_), layer.output.low)
+
+
+def _shift_thresholds(output: Shift) -> IntArray:
     """Least v of each code above the lowest: half a step below it, the tie going to the even."""
     codes = np.arange(output.low + 1, output.high + 1)
     if output.shift == 0:

@@ -13,7 +13,7 @@ from hascodesign.common import documents, inputs
 from hascodesign.common.inputs import Unreadable, one_line, printable
 from hascodesign.common.shipped import share
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.results import Objective
+from hascodesign.contract.results import MOVES, Move, Objective
 from hascodesign.contract.types import ArraySpec, Dataflow, Multipliers, Site
 
 
@@ -59,6 +59,9 @@ class ScheduleConfig(_Section):
     extra_passes: int = Field(default=0, ge=0, le=1000)  # spare passes of every layer
     # and in all, as a share of the least number of passes, given to the layers that they help most
     spare_passes: float = Field(default=0.0, ge=0, le=10)
+    # what may be done to a row so that it suits its slot, through the memories alone; none of it
+    # where maps alone are searched, and with more than one objective
+    moves: tuple[Move, ...] = Field(default=MOVES, strict=False)
     # accuracy alone: one schedule; with passes or power or both: a front, and one point of it
     objectives: tuple[Objective, ...] = Field(default=("accuracy",), strict=False)
     # points of calibration accuracy that the front's point may give up for the other objectives

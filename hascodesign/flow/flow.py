@@ -279,7 +279,7 @@ class Flow:
 
     def _search(self, given: bytes | None, times: int = 1) -> SearchResult:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
-        from hascodesign.schedule import evolve, front  # noqa: PLC0415
+        from hascodesign.schedule import evolve, front, written  # noqa: PLC0415
         from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
 
         evaluator = self.evaluator(self.dataset.calibration, Evaluator)
@@ -288,7 +288,8 @@ class Flow:
         arguments = (self.network, self.profile, evaluator, options, self.config.seed)
         if given is not None:
             schedule = schedule_formats.from_json(given, self.network, self.profile.array)
-            return evolve.judge_given(*arguments, schedule, self.display.progress)
+            rows = written.from_json(given, self.network, self.profile.array)
+            return evolve.judge_given(*arguments, schedule, self.display.progress, written=rows)
         if len(options.objectives) > 1:
             from hascodesign.flow import proof  # noqa: PLC0415
 
@@ -296,10 +297,16 @@ class Flow:
             return front.search_front(*arguments, power, self.display.progress)
         return evolve.search(*arguments, self.display.progress)
 
-    def evaluator(self, split: Split, kind: Any, profile: FaultProfile | None = None) -> Any:
-        """The engine's evaluator of a split under the flow's profile, or another."""
+    def evaluator(
+        self,
+        split: Split,
+        kind: Any,
+        profile: FaultProfile | None = None,
+        network: IntegerNetwork | None = None,
+    ) -> Any:
+        """The engine's evaluator of a split; the flow's profile and network, or others."""
         codes = arithmetic.quantise(split.images, self.network.input)
-        given = (self.network, profile or self.profile, codes, split.labels)
+        given = (network or self.network, profile or self.profile, codes, split.labels)
         return kind(*given, device=self.request.device)
 
     # -------------------------------------------------------------------------------------- judge
@@ -314,13 +321,24 @@ class Flow:
         """Schedule and loss of each baseline of the search."""
         return {b.name: (b.schedule, b.loss) for b in self.search.baselines}
 
+    @property
+    def deployed(self) -> IntegerNetwork:
+        """The network that is rendered: its rows as written for the schedule's slots."""
+        return self.search.written or self.network
+
     def _judge(self) -> dict[str, Accuracy]:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
 
         heldout = self.dataset.heldout
         evaluator = self.evaluator(heldout, Evaluator)
+        written = self.search.written
+        on_written = evaluator
+        if written is not None:
+            on_written = self.evaluator(heldout, Evaluator, network=written)
         counts = (self.brevitas_correct, len(heldout.labels))
-        return judging.accuracies(evaluator, self.network, self.profile.array, self.search, *counts)
+        return judging.accuracies(
+            evaluator, on_written, self.network, self.profile.array, self.search, *counts
+        )
 
     @property
     def masking(self) -> Masking:
@@ -329,7 +347,7 @@ class Flow:
 
     def _masked(self) -> Masking:
         return judging.masking(
-            self.network,
+            self.deployed,
             self.profile,
             self.schedule,
             self.dataset.calibration.images,
@@ -343,8 +361,8 @@ class Flow:
         """Per layer: whether its weights are kept in the banks."""
         from hascodesign.flow import proof  # noqa: PLC0415
 
-        taken = 0 if self.core_refusal else proof.core_ramb18(self.network, self.schedule)
-        return weights_on_chip(self.network, self.schedule, self.array, self.board, taken)
+        taken = 0 if self.core_refusal else proof.core_ramb18(self.deployed, self.schedule)
+        return weights_on_chip(self.deployed, self.schedule, self.array, self.board, taken)
 
     @property
     def plan(self) -> BuildPlan:
@@ -356,14 +374,14 @@ class Flow:
         from hascodesign.render import hls, project, rom, rtl  # noqa: PLC0415
 
         chosen = self.config.render
-        roms = rom.build_roms(self.network, self.schedule, self.on_chip)
+        roms = rom.build_roms(self.deployed, self.schedule, self.on_chip)
         options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
-        build = (self.network, self.schedule, self.profile)
+        build = (self.deployed, self.schedule, self.profile)
         parts = [
             BuildPlan(proof.verilog(*build, options, core=self.core_refusal is None)),
             BuildPlan(rom.rom_files(roms)),
             BuildPlan(
-                hls.render_hls(self.network, self.schedule, roms, self.on_chip, self.profile)
+                hls.render_hls(self.deployed, self.schedule, roms, self.on_chip, self.profile)
             ),
         ]
         clock = chosen.clock_mhz or self.board.clock_mhz
@@ -376,7 +394,9 @@ class Flow:
             top="has_array" if self.core_refusal else "has_core",
         )
         parts.append(BuildPlan(scripts))
-        return BuildPlan.merge([*parts, BuildPlan(self.records(self.schedule))])
+        return BuildPlan.merge(
+            [*parts, BuildPlan(self.records(self.schedule, self.search.written))]
+        )
 
     @cached_property
     def core_refusal(self) -> str | None:
@@ -386,7 +406,7 @@ class Flow:
         chosen = self.config.verify.core_images
         if chosen == 0:
             return "--core-images 0"
-        refused = proof.core_refusal(self.network, self.schedule, self.profile)
+        refused = proof.core_refusal(self.deployed, self.schedule, self.profile)
         self._check_core(refused)
         return refused
 
@@ -395,13 +415,20 @@ class Flow:
         if refused is not None and chosen:
             raise ConfigError(f"--core-images {chosen}: {refused}")
 
-    def records(self, schedule: Schedule | None) -> dict[str, bytes]:
-        """faults.json and, where there is a schedule, schedule.json."""
+    def records(
+        self, schedule: Schedule | None, written: IntegerNetwork | None = None
+    ) -> dict[str, bytes]:
+        """faults.json and, where there is a schedule, schedule.json with the rows as written."""
         from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+        from hascodesign.schedule.written import rows_of  # noqa: PLC0415
 
         made = {"faults.json": fault_formats.write_json(self.profile)}
         if schedule is not None:
-            made["schedule.json"] = schedule_formats.to_json(schedule)
+            rows = None
+            if written is not None:
+                entries = rows_of(self.network, written)
+                rows = [[row.text() for row in layer] for layer in entries]
+            made["schedule.json"] = schedule_formats.to_json(schedule, rows)
         return made
 
     # --------------------------------------------------------------------------- verify, estimate
@@ -417,7 +444,7 @@ class Flow:
         work = self.request.out / "sim"
         files.remove(work)
         job = proof.VerifyJob(
-            (self.network, self.schedule, self.profile, self.plan),
+            (self.deployed, self.schedule, self.profile, self.plan),
             arithmetic.quantise(self.dataset.heldout.images, self.network.input),
             self.on_chip,
             self.config.verify,
@@ -468,7 +495,7 @@ class Flow:
         return synthesis.estimate(
             self.plan,
             self.board,
-            self.network,
+            self.deployed,
             self.on_chip,
             work=work,
             progress=self.display.progress,

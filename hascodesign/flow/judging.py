@@ -27,6 +27,7 @@ MOST_IMAGES = 256  # that it is looked at on
 
 def accuracies(
     evaluator: Evaluator,
+    on_written: Evaluator,
     network: IntegerNetwork,
     spec: ArraySpec,
     search: SearchResult,
@@ -37,7 +38,8 @@ def accuracies(
 
     Parameters
     ----------
-    evaluator : of the held-out images under the profile.
+    evaluator : of the held-out images under the profile, the network as trained.
+    on_written : the same of the network as written for the search's schedule.
     network : the integer network.
     spec : the profile's array.
     search : its schedule, baselines and front are judged.
@@ -50,17 +52,18 @@ def accuracies(
         "faulty_identity": arrays.identity_schedule(network, spec),
         "faulty_random_best": min(randoms, key=lambda b: b.loss).schedule,
         "assignment": named["assignment"].schedule,
-        "scheduled": search.schedule,
     }
     points = () if search.front is None else search.front.points
     chosen |= {f"front_{number:02d}": point.schedule for number, point in enumerate(points)}
     judged = evaluator.judge_many([*chosen.values(), *(b.schedule for b in randoms)])
     correct = [j.correct for j in judged]
+    scheduled = on_written.judge(search.schedule).correct
     result = {
         "brevitas": stats.accuracy(brevitas_correct, n),
         "integer": stats.accuracy(evaluator.healthy_judgement().correct, n),
     }
     result |= {name: stats.accuracy(count, n) for name, count in zip(chosen, correct, strict=False)}
+    result["scheduled"] = stats.accuracy(scheduled, n)
     result["faulty_random_mean"] = stats.mean_accuracy(correct[len(chosen) :], n)
     return result
 

@@ -123,7 +123,9 @@ def _deliver(flow: Flow, wanted: tuple[str, ...]) -> None:
         plan = flow.plan.files
         delivery.deliver(out, {f"unverified/{path}": plan[path] for path in plan}, alone=True)
     elif "faults" in wanted:
-        _keep(out, flow.records(flow.schedule if "schedule" in wanted else None), inputs)
+        found = flow.search if "schedule" in wanted else None
+        made = (None,) if found is None else (found.schedule, found.written)
+        _keep(out, flow.records(*made), inputs)
 
 
 def _keep(out: Path, records: Mapping[str, bytes], inputs: Collection[Path] = ()) -> None:

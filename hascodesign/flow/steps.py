@@ -54,14 +54,14 @@ _TABLE = (
         "_judge",
         (
             *("network", "profile", "schedule", "candidates", "search.front", "brevitas_correct"),
-            "dataset.heldout",
+            *("search.written", "dataset.heldout"),
         ),
         ("device",),
     ),
     Step(
         "render",
         "_render",
-        ("network", "schedule", "profile", "board", "on_chip", "config.render", "core_refusal"),
+        ("deployed", "schedule", "profile", "board", "on_chip", "config.render", "core_refusal"),
         ("multipliers", "core_images"),
         command="render",
         help="The flow up to the rendered files, not verified yet.",
@@ -70,7 +70,7 @@ _TABLE = (
         "verify",
         "_verify",
         (
-            *("plan", "network", "schedule", "profile", "dataset.heldout", "request.simulator"),
+            *("plan", "deployed", "schedule", "profile", "dataset.heldout", "request.simulator"),
             *("config.verify", "core_refusal"),
         ),
         ("simulator", "core_images"),
@@ -80,7 +80,7 @@ _TABLE = (
     Step(
         "masked",
         "_masked",
-        ("network", "profile", "schedule", "config.seed", "dataset.calibration"),
+        ("deployed", "profile", "schedule", "config.seed", "dataset.calibration"),
         ("seed",),
     ),
     Step(

@@ -15,16 +15,18 @@ from hascodesign.contract.types import FaultProfile, FloatArray, IntArray, Integ
 from hascodesign.schedule.assign import separable_cost
 from hascodesign.schedule.descend import large, propose
 from hascodesign.schedule.fitness import Candidate, SearchStopped
+from hascodesign.schedule.fitting.run import WrittenMap, on_written, write
 from hascodesign.schedule.genetic import evolve, first_population, kick
 from hascodesign.schedule.judging import Judged, healthy_loss, judge_both, win_note
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
 from hascodesign.schedule.prepare import Run, prepare, split
-from hascodesign.schedule.protocols import Evaluator, Progress, silent
+from hascodesign.schedule.protocols import Evaluator, Pictured, Progress, silent
 
 __all__ = ["SearchOptions", "judge_given", "search"]
 
 ALGORITHM = "assignment + loss model + pymoo GA + swap polish"
+WITH_ROWS = "rows written for their slots: assignment + pymoo GA + swap polish"
 GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the polish
 ROUNDS = 4  # at most, of searches on the loss model
 KICKS = 60  # random restarts of the polish in a row that may win nothing
@@ -67,15 +69,28 @@ def search(
     """
     start = time.monotonic()
     notes: list[str] = []
+    everything = evaluator
     if selection is None:
         evaluator, selection, notes = split(network, profile, evaluator, seed)
     run = prepare(network, profile, evaluator, options, progress, selection)
     run.notes.extend(notes)
     judged = _baselines(run, network, seed, starts)
-    if run.space.alike:
+    known = _in_space(run, judged)
+    if run.options.moves and profile.faults and isinstance(everything, Pictured):
+        images = (everything.codes, everything.labels)
+        try:
+            found = write(run, network, profile, images, known[0].schedule, seed)
+        except KeyboardInterrupt:
+            _interrupted(run)
+            found = None
+        if found is not None:
+            return _written_result(run, network, judged, found, start)
+    if run.interrupted:
+        pass
+    elif run.space.alike:
         run.notes.append(ALIKE)
     else:
-        _search(run, _in_space(run, judged), seed)
+        _search(run, known, seed)
     winner = _winner(run, judged)
     return _result(run, network, judged, winner, start)
 
@@ -89,12 +104,14 @@ def judge_given(
     schedule: Schedule,
     progress: Progress = silent,
     selection: Evaluator | None = None,
+    written: IntegerNetwork | None = None,
 ) -> SearchResult:
     """Judge a schedule that was made before, with the same baselines and bound, without a search.
 
     Parameters
     ----------
     schedule : of the network; its passes are those of the random maps and of the assignment.
+    written : the network with its rows as written for the schedule; None = as trained.
     network, profile, evaluator, options, seed, progress, selection : as for `search`.
     """
     start = time.monotonic()
@@ -107,9 +124,27 @@ def judge_given(
     judged = _baselines(run, network, seed)
     if run.space.alike:
         run.notes.append(ALIKE)
-    (given,) = judge_both(evaluator, selection, [schedule])
     run.fitness.evaluations = 1
+    if written is not None:
+        found = WrittenMap(written, schedule, *on_written(written, profile, evaluator, selection))
+        result = _written_result(run, network, judged, found, start)
+        return replace(result, algorithm="given")
+    (given,) = judge_both(evaluator, selection, [schedule])
     return replace(_result(run, network, judged, given, start), algorithm="given")
+
+
+def _written_result(
+    run: Run,
+    network: IntegerNetwork,
+    judged: dict[str, Judged],
+    found: WrittenMap,
+    start: float,
+) -> SearchResult:
+    """The result where rows are written: judged as written."""
+    judges = (found.evaluator, found.selection)
+    (winner,) = judge_both(found.evaluator, found.selection, [found.schedule])
+    result = _result(run, network, judged, winner, start, judges)
+    return replace(result, algorithm=WITH_ROWS, written=found.network)
 
 
 def _result(
@@ -118,11 +153,12 @@ def _result(
     judged: dict[str, Judged],
     winner: Judged,
     start: float,
+    judges: Sequence[object] | None = None,
 ) -> SearchResult:
     if not run.space.alike:
         evaluators = (run.evaluator, run.selection)
         plain = judged["identity"].schedule
-        run.notes.extend(win_note(network, evaluators, plain, winner.schedule))
+        run.notes.extend(win_note(network, evaluators, plain, winner.schedule, judges))
     cost = separable_cost(run.space, run.costs, run.space.encode(winner.schedule))
     return SearchResult(
         schedule=winner.schedule,
@@ -191,11 +227,15 @@ def _search(run: Run, known: list[Judged], seed: int) -> None:
     except SearchStopped as stopped:
         run.notes.append(f"Stopped early: {stopped.reason}; this is the best schedule so far.")
     except KeyboardInterrupt:
-        run.interrupted = True
-        run.notes.append(
-            f"Stopped by Ctrl-C after {run.fitness.evaluations} evaluations; "
-            "this is the best schedule so far."
-        )
+        _interrupted(run)
+
+
+def _interrupted(run: Run) -> None:
+    run.interrupted = True
+    run.notes.append(
+        f"Stopped by Ctrl-C after {run.fitness.evaluations} evaluations; "
+        "this is the best schedule so far."
+    )
 
 
 def _rebuild(run: Run) -> list[IntArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,22 +23,34 @@ from hascodesign.contract.types import (
 )
 
 VERSION = 1
+WITH_ROWS = 2  # version of a file that says how rows are written, too
 _ARRAY_FIELDS = ("pe", "simd", "weight_bits", "act_bits", "acc_bits", "dataflow", "wmem_depth")
 
 
-def to_json(schedule: Schedule) -> bytes:
-    """Bytes of schedule.json: one line per pass, the same bytes for the same schedule."""
+def to_json(schedule: Schedule, written: Sequence[Sequence[str]] | None = None) -> bytes:
+    """Bytes of schedule.json: one line per pass, the same bytes for the same schedule.
+
+    ``written`` holds each layer's written rows as JSON; where there are none the file is of
+    version 1.
+    """
     array = {name: getattr(schedule.array, name) for name in _ARRAY_FIELDS}
-    layers = ",\n".join(_layer_text(row_map) for row_map in schedule.layers)
-    text = f'{{\n  "version": {VERSION},\n  "array": {json.dumps(array)},\n  "layers": [\n'
+    rows: Sequence[Sequence[str] | None] = [None] * len(schedule.layers)
+    version, rows = (VERSION, rows) if written is None else (WITH_ROWS, written)
+    parts = zip(schedule.layers, rows, strict=True)
+    layers = ",\n".join(_layer_text(row_map, texts) for row_map, texts in parts)
+    text = f'{{\n  "version": {version},\n  "array": {json.dumps(array)},\n  "layers": [\n'
     return f"{text}{layers}\n  ]\n}}\n".encode()
 
 
-def _layer_text(row_map: RowMap) -> str:
+def _layer_text(row_map: RowMap, written: Sequence[str] | None) -> str:
     passes = ",\n".join(f"        {json.dumps(line.tolist())}" for line in row_map.slots)
     name = json.dumps(row_map.name)
     head = f'      "name": {name},\n      "rows": {row_map.rows},\n      "slots": [\n'
-    return f"    {{\n{head}{passes}\n      ]\n    }}"
+    tail = ""
+    if written is not None:
+        lines = ",\n".join(f"        {text}" for text in written)
+        tail = f',\n      "written": [\n{lines}\n      ]' if written else ',\n      "written": []'
+    return f"    {{\n{head}{passes}\n      ]{tail}\n    }}"
 
 
 def from_json(data: bytes, network: IntegerNetwork, array: ArraySpec) -> Schedule:
@@ -59,14 +72,19 @@ def from_json(data: bytes, network: IntegerNetwork, array: ArraySpec) -> Schedul
     ScheduleError
         One line with the place, where anything is missing, unknown, doubled or does not fit.
     """
-    top = _record(_parse(data), "schedule.json", ("version", "array", "layers"))
-    if type(top["version"]) is not int or top["version"] != VERSION:
-        _fail("version", f"must be {VERSION}", top["version"])
+    top = record_of(parse(data), "schedule.json", ("version", "array", "layers"))
+    version = top["version"]
+    if type(version) is not int or version not in (VERSION, WITH_ROWS):
+        fail("version", f"must be {VERSION} or {WITH_ROWS}", version)
+    keys = ("name", "rows", "slots") + (("written",) if version == WITH_ROWS else ())
     _check_array(top["array"], array)
     entries = top["layers"]
     if not isinstance(entries, list):
-        _fail("layers", "must be a list", entries)
-    maps = tuple(_layer(entry, i, network, array) for i, entry in enumerate(entries))
+        fail("layers", "must be a list", entries)
+    maps = tuple(
+        _layer(record_of(entry, f"layers[{i}]", keys), i, network, array)
+        for i, entry in enumerate(entries)
+    )
     if len(maps) < len(network.layers):
         missing = network.layers[len(maps)].name
         raise ScheduleError(f"schedule.json: layer {missing!r} of the network has no entry")
@@ -85,7 +103,8 @@ def check(schedule: Schedule, network: IntegerNetwork) -> Schedule:
     return from_json(to_json(schedule), network, schedule.array)
 
 
-def _parse(data: bytes) -> Any:
+def parse(data: bytes) -> Any:
+    """The file's JSON, no key twice."""
     try:
         return documents.decoder().decode(documents.text_of(data))
     except Unreadable as error:
@@ -98,9 +117,10 @@ def _parse(data: bytes) -> Any:
         raise ScheduleError("schedule.json must be JSON that is not nested so deep") from None
 
 
-def _record(value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+def record_of(value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """``value`` where it is an object of exactly these keys."""
     if not isinstance(value, dict):
-        _fail(where, "must be an object", value)
+        fail(where, "must be an object", value)
     if isinstance(value, documents.Doubled):
         raise ScheduleError(f"{_place(where)}: key {_short(value.key)} must stand once, not twice")
     for key in value:
@@ -113,18 +133,17 @@ def _record(value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _check_array(value: Any, array: ArraySpec) -> None:
-    record = _record(value, "array", _ARRAY_FIELDS)
+    record = record_of(value, "array", _ARRAY_FIELDS)
     for name in _ARRAY_FIELDS:
         want, got = getattr(array, name), record[name]
         # the depth of the weight banks only limits a schedule, and is held against it later
         same = name == "wmem_depth" or got == want
         if type(got) is not type(want) or not same:
-            _fail(f"array.{name}", f"must be the array's {want!r}", got)
+            fail(f"array.{name}", f"must be the array's {want!r}", got)
 
 
-def _layer(entry: Any, index: int, network: IntegerNetwork, array: ArraySpec) -> RowMap:
+def _layer(record: dict[str, Any], index: int, network: IntegerNetwork, array: ArraySpec) -> RowMap:
     where = f"layers[{index}]"
-    record = _record(entry, where, ("name", "rows", "slots"))
     if index >= len(network.layers):
         raise ScheduleError(
             f"schedule.json: {where} must not be there, "
@@ -132,9 +151,9 @@ def _layer(entry: Any, index: int, network: IntegerNetwork, array: ArraySpec) ->
         )
     layer = network.layers[index]
     if record["name"] != layer.name:
-        _fail(f"{where}.name", f"must be {layer.name!r}", record["name"])
+        fail(f"{where}.name", f"must be {layer.name!r}", record["name"])
     if type(record["rows"]) is not int or record["rows"] != layer.rows:
-        _fail(f"{where}.rows", f"must be {layer.rows}", record["rows"])
+        fail(f"{where}.rows", f"must be {layer.rows}", record["rows"])
     slots = _slots(record["slots"], f"{where}.slots", layer, array.pe)
     return RowMap(layer.name, layer.rows, slots)
 
@@ -142,12 +161,12 @@ def _layer(entry: Any, index: int, network: IntegerNetwork, array: ArraySpec) ->
 def _slots(value: Any, where: str, layer: MultiplyLayer, pe: int) -> IntArray:
     least = least_passes(layer.rows, pe)
     if not isinstance(value, list) or len(value) < least:
-        _fail(where, f"must be a list of at least {least} passes", value)
+        fail(where, f"must be a list of at least {least} passes", value)
     seen: dict[int, str] = {}
     for number, line in enumerate(value):
         place = f"{where}[{number}]"
         if not isinstance(line, list) or len(line) != pe:
-            _fail(place, f"must be a list of {pe} rows, one per PE", line)
+            fail(place, f"must be a list of {pe} rows, one per PE", line)
         for column, row in enumerate(line):
             _see(row, f"{place}[{column}]", layer.rows, seen)
     for row in range(layer.rows):
@@ -158,7 +177,7 @@ def _slots(value: Any, where: str, layer: MultiplyLayer, pe: int) -> IntArray:
 
 def _see(row: Any, place: str, rows: int, seen: dict[int, str]) -> None:
     if type(row) is not int or not -1 <= row < rows:
-        _fail(place, f"must be a row from 0 to {rows - 1} or -1 for idle", row)
+        fail(place, f"must be a row from 0 to {rows - 1} or -1 for idle", row)
     if row in seen:
         raise ScheduleError(
             f"schedule.json: {place}: row {row} must stand once, it stands at {seen[row]} too"
@@ -167,7 +186,8 @@ def _see(row: Any, place: str, rows: int, seen: dict[int, str]) -> None:
         seen[row] = place
 
 
-def _fail(where: str, must: str, got: Any) -> NoReturn:
+def fail(where: str, must: str, got: Any) -> NoReturn:
+    """Refuse what a place holds."""
     raise ScheduleError(f"{_place(where)} {must}, not {_short(got)}")
 
 

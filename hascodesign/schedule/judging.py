@@ -74,15 +74,17 @@ def win_note(
     evaluators: Sequence[object],
     plain: Schedule,
     chosen: Schedule,
+    judges: Sequence[object] | None = None,
 ) -> list[str]:
     """One sentence where the win over the plain order is not above its own noise, else none.
 
     The noise is the 95 % normal interval of the mean paired difference of the images' losses.
+    ``judges`` judge the chosen schedule where its rows are not those of ``evaluators``.
     """
     parts = [
-        image_losses(network, labelled, plain) - image_losses(network, labelled, chosen)
-        for labelled in evaluators
-        if isinstance(labelled, Labelled)
+        image_losses(network, labelled, plain) - image_losses(network, other, chosen)
+        for labelled, other in zip(evaluators, judges or evaluators, strict=True)
+        if isinstance(labelled, Labelled) and isinstance(other, Labelled)
     ]
     won = np.concatenate(parts) if parts else np.zeros(0)
     if won.size < 2:

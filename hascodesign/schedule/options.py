@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.results import OBJECTIVES, Objective
+from hascodesign.contract.results import MOVES, OBJECTIVES, Move, Objective
 
 ACCURACY: Objective = "accuracy"
 
@@ -35,6 +35,7 @@ class SearchOptions:
     swaps: float = 1.5  # mean number of swaps in a mutated child
     objectives: tuple[Objective, ...] = (ACCURACY,)  # more than one: a front
     allowed_points: float = 0.5  # calibration accuracy that a front's pick may give up, points
+    moves: tuple[Move, ...] = ()  # of rows written for their slots; none: rows as trained
     times: int = 1  # of the evaluations that suit the work, where no number is set
 
     def __post_init__(self) -> None:
@@ -55,6 +56,9 @@ class SearchOptions:
             raise ConfigError(f"search option crossover must be in [0, 1], not {self.crossover}")
         if not self.swaps > 0:
             raise ConfigError(f"search option swaps must be above 0, not {self.swaps}")
+        for move in self.moves:
+            if move not in MOVES:
+                raise ConfigError(f"a move must be one of {', '.join(MOVES)}, not {move}")
         self._check_objectives()
 
     def _check_objectives(self) -> None:

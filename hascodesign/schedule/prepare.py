@@ -15,7 +15,7 @@ from hascodesign.schedule.baselines import rule_costs
 from hascodesign.schedule.cost import plain_costs, row_costs
 from hascodesign.schedule.fitness import Fitness, by_network
 from hascodesign.schedule.options import SearchOptions
-from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts
+from hascodesign.schedule.protocols import Evaluator, Labelled, Pictured, Progress, RowCosts, silent
 from hascodesign.schedule.rebuild import rebuilt
 from hascodesign.schedule.space import Space, make_space
 from hascodesign.schedule.spare import budget, spread_passes
@@ -53,6 +53,7 @@ class Run:
     history: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False  # by Ctrl-C
+    progress: Progress = silent
 
 
 def prepare(
@@ -109,6 +110,7 @@ def prepare(
         model_around,
         maps,
         notes=notes,
+        progress=progress,
     )
 
 

@@ -14,13 +14,11 @@ from hascodesign.contract.types import (
     FloatArray,
     IntArray,
     MultiplyLayer,
-    Shift,
-    Thresholds,
     frozen,
 )
 from hascodesign.engine.classes import HEALTHY, SlotClass
 from hascodesign.engine.layer import LayerOnArray
-from hascodesign.engine.planes import shift_thresholds
+from hascodesign.engine.planes import as_thresholds
 from hascodesign.engine.slots import STAGES, PeFaults
 from hascodesign.schedule.fitting import reconstruct, staircase, words
 from hascodesign.schedule.fitting.moves import Moves
@@ -81,16 +79,6 @@ class OnClasses:
 
     rows: Rows  # [classes * R], class by class
     error: FloatArray  # [R, classes]
-
-
-def as_thresholds(layer: MultiplyLayer) -> Thresholds | None:
-    """The layer's output as thresholds, a shift's too; None for the last layer."""
-    if isinstance(layer.output, Shift):
-        values = np.broadcast_to(
-            shift_thresholds(layer.output), (layer.rows, layer.output.high - layer.output.low)
-        )
-        return Thresholds(frozen(values), frozen(np.zeros(layer.rows), np.bool_), layer.output.low)
-    return layer.output
 
 
 class LayerWriter:

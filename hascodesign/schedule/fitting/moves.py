@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import MOVES, Move
 
 
@@ -19,22 +18,7 @@ class Moves:
     thresholds: bool = True  # fitted anew to the faulty sums
     reconstruction: bool = True  # healthy words make up for what the faulty ones lack
 
-    @property
-    def any(self) -> bool:
-        """Whether a row may be changed at all."""
-        return any(getattr(self, name) for name in MOVES)
 
-
-def moves_of(names: Iterable[Move]) -> Moves:
-    """The moves of these names.
-
-    Raises
-    ------
-    ConfigError
-        A name that is none of a move.
-    """
-    given = tuple(names)
-    for name in given:
-        if name not in MOVES:
-            raise ConfigError(f"a move must be one of {', '.join(MOVES)}, not {name}")
-    return Moves(**{name: name in given for name in MOVES})
+def moves_of(names: Collection[Move]) -> Moves:
+    """The moves of these names and no others."""
+    return Moves(**{name: name in names for name in MOVES})

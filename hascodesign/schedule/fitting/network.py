@@ -196,9 +196,7 @@ def _chosen(
     return replace(best, error=left)
 
 
-def _drafts(
-    writer: LayerWriter, drafts: Rows, classes: IntArray, fitted: Sample
-) -> Iterator[Rows]:
+def _drafts(writer: LayerWriter, drafts: Rows, classes: IntArray, fitted: Sample) -> Iterator[Rows]:
     again = writer.fit(drafts, classes, fitted)
     yield again
     if writer.moves.reconstruction and reconstruct.affordable(writer.layer.depth):

@@ -8,11 +8,11 @@ where the rows' errors meet to less harm; then the rows are written anew for the
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hascodesign.contract.array import generator
+from hascodesign.contract.array import generator, identity_schedule
 from hascodesign.contract.types import (
     FaultProfile,
     FloatArray,
@@ -29,13 +29,14 @@ from hascodesign.schedule.fitting.judge import WrittenEvaluator
 from hascodesign.schedule.fitting.moves import Moves
 from hascodesign.schedule.fitting.network import Deployed, NetworkWriter
 from hascodesign.schedule.genetic import evolve, first_population
+from hascodesign.schedule.judging import NORMAL_95, image_losses
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
 from hascodesign.schedule.protocols import Progress
 from hascodesign.schedule.space import Space
 
-JUDGED = 512  # images that maps are searched on, at most
-EVALUATIONS = 160  # of the search over maps, at most
+JUDGED = 256  # images that maps are searched on, at most
+EVALUATIONS = 96  # of the search over maps, at most
 WORK = 1.5e11  # multiply-accumulates of these evaluations; most rows are kept from one to the next
 GENETIC_SHARE = 0.6
 
@@ -85,6 +86,16 @@ class WrittenSearch:
         """Loss of a network, as trained or as written, on the images that no fit saw."""
         return Evaluator(network, self.profile, *self._checked).judge(schedule).loss
 
+    def _harmed(self, first: Deployed) -> bool:
+        """Whether the images that fits saw show a loss, above its noise, to be won back."""
+        codes, labels = self._fitted
+        clean = Evaluator(self.network, replace(self.profile, faults=()), codes, labels)
+        written = Evaluator(first.network, self.profile, codes, labels)
+        plain = identity_schedule(self.network, self.profile.array)
+        lost = image_losses(self.network, written, first.schedule)
+        lost -= image_losses(self.network, clean, plain)
+        return bool(lost.mean() > NORMAL_95 * lost.std() / max(len(lost), 1) ** 0.5)
+
     def search(self, options: SearchOptions, progress: Progress) -> Written:
         """The assignment by what fits leave, bettered by the search over maps where that wins."""
         progress("fitted rows", 0, 3)
@@ -93,7 +104,7 @@ class WrittenSearch:
         history: list[float] = []
         progress("fitted rows", 1, 3)
         fitness = self._fitness(first, options)
-        if not self.space.alike:
+        if not self.space.alike and self._harmed(first):
             chromosome = self._maps(first, fitness, options, history)
             progress("fitted rows", 2, 3)
             other = self.on_map(self.space.decode(chromosome))
@@ -106,9 +117,7 @@ class WrittenSearch:
 
     def on_map(self, schedule: Schedule) -> Deployed:
         """The rows written for the slots of a given map, of the space's passes."""
-        return self.writer.write(
-            self._passes, lambda layer, _error: schedule.layers[layer.index]
-        )
+        return self.writer.write(self._passes, lambda layer, _error: schedule.layers[layer.index])
 
     # ------------------------------------------------------------------------------ placing
 

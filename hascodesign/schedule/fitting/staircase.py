@@ -103,7 +103,7 @@ def _pool(sums: Any, codes: Any, starts: Any, totals: Any) -> int:
 
 @compiled()
 def _nearest(total: Any, count: Any) -> int:
-    """total / count, rounded; halves go up, so that no code depends on the sign."""
+    """Rounded total / count; halves go up, so that no code depends on the sign."""
     return int((2 * total + count) // (2 * count))
 
 
