@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from hascodesign.board import post_route, tools
 from hascodesign.cli import main as cli
 from hascodesign.common import records
 from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.types import frozen
 from hascodesign.engine import gemm
 from hascodesign.flow.flow import Flow
+from hascodesign.render import rom
 
 QUICK = """
 board = "pynq-z2"
@@ -215,6 +218,30 @@ def test_a_wrong_bit_that_no_column_shows_fails_the_flow_too(copy, flow_file, mo
     changed_plan(monkeypatch, flipped("roms/bias.mem", 0, 0))
     code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
     assert code == 1 and "roms/bias.mem must hold" in capsys.readouterr().err
+    left_nothing(copy)
+
+
+def test_a_fit_with_one_wrong_word_fails_the_flow(copy, flow_file, monkeypatch, capsys):
+    """One row that is written, left with one word as trained: even if the memories agree on it."""
+    right = rom.build_roms
+    schedule = json.loads((copy / "schedule.json").read_text())
+    layer, row, k = next(
+        (index, entry["row"], entry["words"][0][0])
+        for index, one in enumerate(schedule["layers"])
+        for entry in one["written"]
+        if entry["words"]
+    )
+
+    def wrong(network, *others):
+        one = network.layers[layer]
+        weights = one.weights.copy()
+        weights[row, k] ^= 1
+        stages = [replace(s, weights=frozen(weights)) if s is one else s for s in network.stages]
+        return right(replace(network, stages=tuple(stages)), *others)
+
+    monkeypatch.setattr(rom, "build_roms", wrong)
+    code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
+    assert code == 1 and "integers differ" in capsys.readouterr().err
     left_nothing(copy)
 
 

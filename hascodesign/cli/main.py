@@ -29,6 +29,7 @@ from hascodesign.cli.options import (
 from hascodesign.cli.study import study_app
 from hascodesign.common import files, interrupt
 from hascodesign.contract.errors import ConfigError, HascodesignError
+from hascodesign.contract.results import MOVES
 from hascodesign.flow.config import board_config, board_of, load_config
 from hascodesign.flow.steps import NAMES, STEPS
 
@@ -92,6 +93,10 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             str | None,
             typer.Option(help="accuracy, or a front of accuracy,passes,power (any of the two)."),
         ] = None,
+        moves: Annotated[
+            str | None,
+            typer.Option(help=f"How rows are written for their slots: {','.join(MOVES)}, or none."),
+        ] = None,
         allowed_points: Annotated[
             float | None,
             typer.Option(help="Accuracy that the front's point may give up for the rest, points."),
@@ -139,6 +144,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             "render.multipliers": multipliers,
             "schedule.seconds": search_seconds,
             "schedule.objectives": None if objectives is None else objectives.split(","),
+            "schedule.moves": _named(moves),
             "schedule.allowed_points": allowed_points,
             "schedule.extra_passes": extra_passes,
             "schedule.spare_passes": spare_passes,
@@ -177,6 +183,13 @@ def _torch_device(name: str) -> str | None:
     from hascodesign.engine.device import check_device  # noqa: PLC0415  (torch: start-up time)
 
     return check_device(name)
+
+
+def _named(moves: str | None) -> list[str] | None:
+    """Names of the moves that an option holds; empty for "none"."""
+    if moves is None:
+        return None
+    return [] if moves == "none" else moves.split(",")
 
 
 @app.command()

@@ -24,9 +24,9 @@ class Baseline:
 OBJECTIVES = ("accuracy", "passes", "power")
 Objective = Literal["accuracy", "passes", "power"]
 
-#: What may be done to a row so that it suits its slot.
-MOVES = ("sign", "words", "constant", "thresholds", "reconstruction")
 Move = Literal["sign", "words", "constant", "thresholds", "reconstruction"]
+#: What may be done to a row so that it suits its slot.
+MOVES: tuple[Move, ...] = ("sign", "words", "constant", "thresholds", "reconstruction")
 
 
 @dataclass(frozen=True, slots=True)

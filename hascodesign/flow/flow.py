@@ -294,7 +294,9 @@ class Flow:
             from hascodesign.flow import proof  # noqa: PLC0415
 
             power = proof.power_shares(self.profile)
-            return front.search_front(*arguments, power, self.display.progress)
+            alone = replace(options, moves=())  # each point has rows of its own: as trained
+            judge = (self.network, self.profile, evaluator, alone, self.config.seed)
+            return front.search_front(*judge, power, self.display.progress)
         return evolve.search(*arguments, self.display.progress)
 
     def evaluator(

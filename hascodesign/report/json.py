@@ -9,6 +9,7 @@ from typing import Any
 
 from hascodesign.contract.results import Accuracy
 from hascodesign.report.record import FRONT, FlowResult, describe
+from hascodesign.schedule.written import rows_of
 
 VERSION = 1
 
@@ -99,10 +100,29 @@ def _schedule(result: FlowResult) -> dict[str, Any]:
         "baselines": [
             {"name": b.name, "loss": b.loss, "accuracy": b.accuracy} for b in search.baselines
         ],
+        "written": _written(result),
         "passes": {row_map.name: row_map.passes for row_map in search.schedule.layers},
         "notes": list(search.notes),
         "front": _front(result),
     }
+
+
+def _written(result: FlowResult) -> list[dict[str, Any]] | None:
+    """Rows written for their slots, layer by layer; None where all are as trained."""
+    written = result.search.written
+    if written is None:
+        return None
+    layers = zip(result.network.layers, rows_of(result.network, written), strict=True)
+    return [
+        {
+            "layer": layer.name,
+            "rows": layer.rows,
+            "written": len(rows),
+            "negated": sum(row.sign < 0 for row in rows),
+            "words": sum(len(row.words) for row in rows),
+        }
+        for layer, rows in layers
+    ]
 
 
 def _front(result: FlowResult) -> dict[str, Any] | None:

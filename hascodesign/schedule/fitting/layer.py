@@ -162,11 +162,12 @@ class LayerWriter:
         legal = np.ones(len(plain.bias), dtype=np.bool_)
         if number == HEALTHY:
             return [(plain, legal)]
-        signs = [(plain, legal)]
+        signs: list[tuple[Rows, BoolArray]] = [(plain, legal)]
         if self.moves.sign and self._reversible:
             low = -(1 << (self.on_array.spec.weight_bits - 1))
             turned = replace_rows(plain, -plain.weights, -plain.bias, -plain.direction)
-            signs.append((turned, (plain.weights > low).all(axis=1)))
+            may = np.asarray((plain.weights > low).all(axis=1), dtype=np.bool_)
+            signs.append((turned, may))
         if not (self.moves.words and words.touched(slot)):
             return signs
         chosen = [words.choose(self.on_array, slot, one.weights, seen) for one, _ in signs]

@@ -1,0 +1,362 @@
+"""Rows written for their slots: each move held to what it claims, the network to the arrays."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.isotonic import isotonic_regression
+
+from hascodesign.contract import arithmetic
+from hascodesign.contract.array import identity_map, identity_schedule, wmem_bases
+from hascodesign.contract.errors import ScheduleError
+from hascodesign.contract.results import MOVES
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, frozen
+from hascodesign.engine import reference
+from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.network import Evaluator
+from hascodesign.engine.slots import pe_faults
+from hascodesign.schedule import evolve, formats, written
+from hascodesign.schedule.fitting import reconstruct, staircase, words
+from hascodesign.schedule.fitting.judge import WrittenEvaluator
+from hascodesign.schedule.fitting.moves import Moves, moves_of
+from hascodesign.schedule.fitting.network import NetworkWriter, written_layer
+from hascodesign.schedule.options import SearchOptions
+from tests.engine_helpers import (
+    dense_layer,
+    random_faults,
+    random_inputs,
+    random_network,
+    random_schedule,
+    random_spec,
+)
+
+SPEC = ArraySpec(pe=4, simd=3, weight_bits=4, act_bits=5, acc_bits=16)
+
+
+def rng_of(seed):
+    return np.random.default_rng(seed)
+
+
+# ------------------------------------------------------------------------------------ thresholds
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_thresholds_are_the_rounded_isotonic_regression(seed):
+    rng = rng_of(seed)
+    lowest, levels = int(rng.integers(-3, 2)), int(rng.integers(1, 8))
+    sums = rng.integers(-20, 20, (5, 60)) * int(rng.integers(1, 1000))
+    wanted = rng.integers(lowest, lowest + levels + 1, (5, 60))
+    wanted[0] = np.clip(lowest + sums[0] // 500, lowest, lowest + levels)  # one that is a staircase
+    trained = np.sort(rng.integers(-9000, 9000, (5, levels)), axis=1)
+    values, left = staircase.fit(sums, wanted, trained, lowest)
+    assert (np.diff(values, axis=1) >= 0).all()
+    codes = lowest + (sums[:, :, None] >= values[:, None, :]).sum(axis=2)
+    for row in range(5):
+        _, inverse = np.unique(sums[row], return_inverse=True)
+        count = np.bincount(inverse)
+        mean = np.bincount(inverse, wanted[row]) / count
+        best = isotonic_regression(mean, sample_weight=count)[inverse]
+        assert np.array_equal(codes[row], np.floor(best + 0.5 + 1e-9))
+        assert left[row] == ((codes[row] - wanted[row]) ** 2).mean()
+    assert np.array_equal(staircase.error(sums, wanted, values, lowest), left)
+
+
+def test_codes_that_no_column_asks_for_keep_their_distance():
+    sums, wanted = np.arange(100, 150)[None], np.repeat([3, 4], 25)[None]
+    values, _ = staircase.fit(sums, wanted, np.array([[0, 10, 20, 30, 50, 90]]), 0)
+    # 1 to 3 lie at or below the least sum, 5 and 6 beyond the greatest, as far apart as trained
+    assert values.tolist() == [[80, 90, 100, 125, 150, 190]]
+
+
+# ----------------------------------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_words_are_the_nearest_of_all(seed, signed):
+    rng = rng_of(seed)
+    layer = replace(dense_layer(rng, SPEC, 4, 8), in_signed=signed, in_bits=5)
+    faults = (
+        Fault(0, "sa1", "product", 1, int(rng.integers(10))),
+        Fault(0, "flip", "act", 1, int(rng.integers(5))),
+        Fault(0, "sa0", "weight", 2, int(rng.integers(4))),
+        Fault(0, "sa1", "wmem", 1, 2, 1),
+    )
+    profile = FaultProfile(replace(SPEC, wmem_depth=9), faults)
+    made = pe_faults(profile)
+    on_array = LayerOnArray(profile, made, layer, passes=1, base=0, layer_index=0)
+    slot = on_array.classes[1]
+    x = rng.integers(-16 if signed else 0, 16 if signed else 32, (8, 50))
+    seen = words.histograms(x, SPEC, signed)
+    new, left = words.choose(on_array, slot, layer.weights, seen)
+    assert words.touched(slot) == (1, 2)
+    row_map = identity_map(layer, SPEC.pe)
+    best = np.zeros(4)
+    for row, k in np.ndindex(4, 8):
+        simd = k % 3
+        if simd == 0:
+            assert new[row, k] == layer.weights[row, k]
+            continue
+        alone = np.zeros((16, 8), dtype=np.int64)
+        alone[:, k] = np.arange(-8, 8)
+        struck = struck_sums(profile, layer, alone, x, row_map)
+        variances = (struck - layer.weights[row, k] * x[k]).var(axis=1)
+        chosen = variances[new[row, k] + 8]
+        assert chosen <= variances.min() + 1e-3
+        best[row] += chosen
+    assert np.allclose(left, best, atol=1e-2)
+
+
+def struck_sums(profile, layer, weights, x, row_map):
+    """What each row of weights, alone on PE 0, gives by the reference; only one word is not 0."""
+    out = []
+    for row in weights:
+        one = replace(layer, weights=frozen(np.tile(row, (layer.rows, 1))))
+        out.append(reference.accumulate(profile, one, row_map, x, wmem_base=0)[0])
+    return np.array(out)
+
+
+# -------------------------------------------------------------------------------- reconstruction
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reconstruction_takes_error_away_and_keeps_to_what_is_free(seed):
+    rng = rng_of(seed)
+    x, weights = rng.integers(0, 16, (12, 300)), rng.integers(-4, 5, (5, 12))
+    lacking = weights.copy()
+    lacking[:, :3] = 0
+    x[3] = np.clip(x[0] + rng.integers(-1, 2, 300), 0, 15)  # one that can make up for another
+    free = np.ones((5, 12), dtype=bool)
+    free[:, :3] = False
+    wrong = (lacking - weights) @ x
+    new = reconstruct.improve(lacking, wrong, x, reconstruct.covariances(x), free, (-8, 7))
+    assert np.array_equal(new[:, :3], lacking[:, :3]) and new.min() >= -8 and new.max() <= 7
+    before, after = wrong.var(axis=1), ((new - weights) @ x).var(axis=1)
+    assert (after <= before).all() and after.sum() < 0.8 * before.sum()
+
+
+# ----------------------------------------------------------------------------------- the network
+
+
+def case(seed, dataflow="os", transient=False):
+    rng = rng_of(seed)
+    spec = replace(random_spec(rng, dataflow), acc_bits=24)
+    network = random_network(rng, spec)
+    spec = replace(spec, wmem_depth=400)
+    faults = random_faults(rng, spec, 12)
+    if not transient:
+        faults = tuple(fault for fault in faults if fault.kind != "transient")
+    return rng, network, FaultProfile(spec, faults, seed=seed)
+
+
+def logits_by_reference(network, profile, codes, schedule):
+    bases = wmem_bases(network, schedule)
+
+    def accumulate(layer, x):
+        row_map, base = schedule.layers[layer.index], bases[layer.index]
+        return reference.accumulate(profile, layer, row_map, x, wmem_base=base)
+
+    return list(arithmetic.walk(network, codes, accumulate))[-1].codes.T
+
+
+def write(network, profile, codes, labels, schedule, moves=None):
+    writer = NetworkWriter(network, profile, codes, labels, moves or Moves(), 1)
+    passes = tuple(one.passes for one in schedule.layers)
+    return writer.write(passes, lambda layer, _error: schedule.layers[layer.index])
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_network_as_written_is_one_that_every_engine_runs(seed, dataflow):
+    rng, network, profile = case(seed, dataflow, transient=seed == 3)
+    codes, labels = random_inputs(rng, network, 24)
+    schedule = random_schedule(rng, network, profile.array)
+    made = write(network, profile, codes, labels, schedule)
+    assert made.schedule == schedule
+    fast = Evaluator(made.network, profile, codes, labels).logits(schedule)
+    assert np.array_equal(fast, logits_by_reference(made.network, profile, codes, schedule))
+    changed = [one != two for one, two in zip(made.network.layers, network.layers, strict=True)]
+    assert any(changed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_maps_are_judged_with_the_rows_written_for_their_classes(seed):
+    rng, network, profile = case(seed)
+    codes, labels = random_inputs(rng, network, 24)
+    schedule = random_schedule(rng, network, profile.array)
+    made = write(network, profile, codes, labels, schedule)
+    judge = WrittenEvaluator(network, profile, codes, labels, made.layers)
+    other = random_schedule(rng, network, profile.array)
+    stages = list(network.stages)
+    assignments = Evaluator(network, profile, codes, labels).assignments(other)
+    for layer, on_classes, one in zip(network.layers, made.layers, assignments, strict=True):
+        rows = on_classes.rows.at(one.classes * layer.rows + np.arange(layer.rows))
+        stages[network.stages.index(layer)] = written_layer(layer, rows)
+    wanted = Evaluator(replace(network, stages=tuple(stages)), profile, codes, labels)
+    assert np.array_equal(judge.logits(other), wanted.logits(other))
+
+
+def test_a_row_negated_computes_the_same_on_a_healthy_slot():
+    rng, network, profile = case(5)
+    codes, labels = random_inputs(rng, network, 10)
+    clean = replace(profile, faults=())
+    stages = list(network.stages)
+    for place, stage in enumerate(stages):
+        if stage not in network.layers or stage.output is None:
+            continue
+        one = written.as_thresholds(stage)
+        whole = replace(stage, weights=frozen(np.maximum(stage.weights, -7)))
+        network = replace(
+            network, stages=(*network.stages[:place], whole, *network.stages[place + 1 :])
+        )
+        turned = replace(
+            whole,
+            weights=frozen(-whole.weights),
+            bias=frozen(-whole.bias),
+            output=replace(
+                one, values=frozen(-one.values), descending=frozen(~one.descending, bool)
+            ),
+        )
+        stages[place] = turned
+    schedule = identity_schedule(network, profile.array)
+    two = replace(network, stages=tuple(stages))
+    first, second = (Evaluator(n, clean, codes, labels).logits(schedule) for n in (network, two))
+    assert np.array_equal(first, second)
+
+
+def test_a_row_is_kept_as_trained_where_nothing_is_wrong():
+    rng, network, profile = case(6)
+    codes, labels = random_inputs(rng, network, 24)
+    clean = replace(profile, faults=())
+    schedule = random_schedule(rng, network, profile.array)
+    made = write(network, clean, codes, labels, schedule)
+    assert not any(written.rows_of(network, made.network))
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_each_move_can_be_switched(move):
+    moves = moves_of((move,))
+    assert [name for name in MOVES if getattr(moves, name)] == [move]
+    rng, network, profile = case(2)
+    codes, labels = random_inputs(rng, network, 24)
+    schedule = random_schedule(rng, network, profile.array)
+    made = write(network, profile, codes, labels, schedule, moves)
+    rows = [row for layer in written.rows_of(network, made.network) for row in layer]
+    if move in ("constant", "thresholds"):
+        assert rows and all(row.sign == 1 and not row.words for row in rows)
+    if move not in ("sign",):
+        assert all(row.sign == 1 for row in rows if not row.words)
+
+
+# -------------------------------------------------------------------------------------- the search
+
+
+def searched(network, profile, codes, labels, **options):
+    evaluator = Evaluator(network, profile, codes, labels)
+    chosen = SearchOptions(population=8, generations=2, evaluations=40, random_maps=2, **options)
+    return evolve.search(network, profile, evaluator, chosen, seed=3)
+
+
+def test_a_search_writes_rows_only_where_moves_are_given():
+    rng, network, profile = case(1)
+    codes, labels = random_inputs(rng, network, 60)
+    labels = (
+        Evaluator(network, replace(profile, faults=()), codes, labels)
+        .logits(identity_schedule(network, profile.array))
+        .argmax(axis=1)
+    )
+    plain = searched(network, profile, codes, labels)
+    fitted = searched(network, profile, codes, labels, moves=MOVES)
+    again = searched(network, profile, codes, labels, moves=MOVES)
+    assert plain.written is None and fitted.written is not None
+    assert fitted.loss < plain.loss
+    judged = Evaluator(fitted.written, profile, codes, labels).judge(fitted.schedule)
+    assert judged.loss == fitted.loss
+    assert document(network, fitted) == document(network, again)
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+def document(network, found):
+    rows = [[row.text() for row in layer] for layer in written.rows_of(network, found.written)]
+    return formats.to_json(found.schedule, rows)
+
+
+def written_case():
+    rng, network, profile = case(3)
+    codes, labels = random_inputs(rng, network, 24)
+    schedule = random_schedule(rng, network, profile.array)
+    return network, profile.array, write(network, profile, codes, labels, schedule)
+
+
+def same(one, other):
+    for a, b in zip(one.layers, other.layers, strict=True):
+        assert np.array_equal(a.weights, b.weights) and np.array_equal(a.bias, b.bias)
+        left, right = written.as_thresholds(a), written.as_thresholds(b)
+        assert (left is None) == (right is None)
+        if left is not None:
+            assert np.array_equal(left.values, right.values) and left.lowest == right.lowest
+            assert np.array_equal(left.descending, right.descending)
+
+
+def test_written_rows_come_back_from_their_file():
+    network, array, made = written_case()
+    data = document(network, replace_found(made))
+    assert json.loads(data)["version"] == 2
+    assert formats.from_json(data, network, array).layers[0].slots.tolist() == (
+        made.schedule.layers[0].slots.tolist()
+    )
+    back = written.from_json(data, network, array)
+    same(back, made.network)
+    assert document(network, replace_found(replace(made, network=back))) == data
+    plain = formats.to_json(made.schedule)
+    assert json.loads(plain)["version"] == 1
+    assert written.from_json(plain, network, array) is None
+
+
+def replace_found(made):
+    class Found:
+        schedule, written = made.schedule, made.network
+
+    return Found
+
+
+BAD = {
+    "row": (10_000, "must be a whole number from 0 to"),
+    "sign": (0, "must be 1 or -1"),
+    "words": ([[0, 99]], "must be a whole number from -"),
+    "bias": (0.5, "must be a whole number from"),
+    "descending": (1, "must be true or false"),
+    "thresholds": ([1], "must be a list of"),
+}
+
+
+@pytest.mark.parametrize("key", BAD)
+def test_a_written_row_that_does_not_fit_is_refused_with_its_place(key):
+    network, array, made = written_case()
+    top = json.loads(document(network, replace_found(made)))
+    layer = next(i for i, entry in enumerate(top["layers"]) if entry["written"])
+    value, words_ = BAD[key]
+    top["layers"][layer]["written"][0][key] = value
+    with pytest.raises(ScheduleError, match=rf"layers\[{layer}\].written\[0\].{key}.*{words_}"):
+        written.from_json(json.dumps(top).encode(), network, array)
+
+
+def test_thresholds_out_of_order_and_rows_twice_are_refused():
+    network, array, made = written_case()
+    top = json.loads(document(network, replace_found(made)))
+    layer = next(
+        i for i, entry in enumerate(top["layers"]) if any(r["thresholds"] for r in entry["written"])
+    )
+    entry = top["layers"][layer]["written"][0]
+    good = entry["thresholds"]
+    beyond = good[-1] - 1 if entry["descending"] else good[-1] + 1
+    entry["thresholds"] = [beyond, *good[1:]]
+    with pytest.raises(ScheduleError, match="in the order in which they are passed"):
+        written.from_json(json.dumps(top).encode(), network, array)
+    entry["thresholds"] = good
+    top["layers"][layer]["written"].append(entry)
+    with pytest.raises(ScheduleError, match=r"row must be (above|a whole)"):
+        written.from_json(json.dumps(top).encode(), network, array)
