@@ -34,7 +34,7 @@ VALUES = {
     "schedule": "{s}", "seed": 3, "pe": 16, "simd": 8, "weight_bits": 4, "act_bits": 8,
     "acc_bits": 24, "dataflow": "os", "multipliers": "dsp", "simulator": "icarus",
     "device": "cpu", "search_seconds": 9, "objectives": "accuracy,passes", "allowed_points": 1,
-    "extra_passes": 1, "spare_passes": 0.1, "core_images": 0, "post_route": None,
+    "extra_passes": 1, "spare_passes": 0.1, "moves": "sign", "core_images": 0, "post_route": None,
 }  # fmt: skip
 
 
@@ -126,6 +126,8 @@ REFUSED = {
     "front": (["--schedule", "s.json", "--objectives", "accuracy,passes"], "nothing is searched"),
     "spare": (["--schedule", "s.json", "--spare-passes", 1], "nothing is searched"),
     "extra": (["--schedule", "s.json", "--extra-passes", 1], "nothing is searched"),
+    "moves": (["--schedule", "s.json", "--moves", "sign"], "nothing is searched"),
+    "moves of a front": (["--moves", "sign", "--objectives", "accuracy,passes"], "maps alone"),
     "points": (["--allowed-points", 1], "--objectives"),
     "points of accuracy": (["--allowed-points", 1, "--objectives", "accuracy"], "--objectives"),
     "seed": (["--to", "faults", "--faults", "f.json", "--seed", 4], "nothing is drawn"),

@@ -55,7 +55,7 @@ RULES = (
         " measured list with --faults, or leave --voltage out",
     ),
     Rule(
-        ("search_seconds", "allowed_points", *_DEPTH),
+        ("search_seconds", "allowed_points", "moves", *_DEPTH),
         lambda r: r.schedule is not None,
         "with --schedule nothing is searched; leave it out, and give the faults.json that lies"
         " beside the schedule with --faults",
@@ -64,6 +64,11 @@ RULES = (
         ("allowed_points",),
         lambda r: len(r.config.schedule.objectives) == 1,
         "only a front has points to choose from; ask for one with --objectives accuracy,passes",
+    ),
+    Rule(
+        ("moves",),
+        lambda r: len(r.config.schedule.objectives) > 1,
+        "the points of a front are maps alone; leave --moves or --objectives out",
     ),
     Rule(
         _DEPTH,

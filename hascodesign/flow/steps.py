@@ -44,7 +44,7 @@ _TABLE = (
         ),
         (
             *("schedule", "seed", "device", "search_seconds", "objectives", "allowed_points"),
-            *("extra_passes", "spare_passes"),
+            *("extra_passes", "spare_passes", "moves"),
         ),
         command="schedule",
         help="The flow up to the schedule.",
