@@ -9,11 +9,12 @@ import resource
 import shutil
 import sys
 from pathlib import Path
+from threading import Lock
 
 from hascodesign.common import processes
 from hascodesign.common.shipped import share
 from mutation.suites import Bench, Suite
-from mutation.yosys import module_netlist, modules, netlist
+from mutation.yosys import module_netlist, netlist
 
 STALLED = 4000  # cycles without a beat after which a bench gives up: the designs are small
 
@@ -46,13 +47,22 @@ def passes(suite: Suite, bench: Bench, work: Path, limit: float, top: str = "") 
     return False, failed[1] if failed else f"{bench.modules}: no result"
 
 
-def measure(suite: Suite, limits: dict[str, float]) -> None:
-    """Limits of the benches where one has none: four times what the design as it is takes."""
-    benches = [(bench, "") for bench in suite.benches]
-    benches += [(suite.modules[b], n) for n, b in modules(suite).items() if b in suite.modules]
-    left = [(bench, module) for bench, module in benches if digest(suite, bench) not in limits]
-    work = suite.folder / "healthy"
-    for bench, module in left:
+class Limits:
+    """Seconds of each bench: four times what the design as it is takes, which must pass."""
+
+    def __init__(self, suite: Suite, held: dict[str, float]) -> None:
+        self._suite, self._held, self._lock = suite, held, Lock()
+
+    def of(self, bench: Bench, module: str = "") -> float:
+        """The limit of a bench, of one module where it takes one alone; measured when needed."""
+        name = f"{digest(self._suite, bench)} {module}".strip()
+        with self._lock:
+            if name not in self._held:
+                self._held[name] = round(10 + 4 * self._measure(bench, module), 1)
+            return self._held[name]
+
+    def _measure(self, bench: Bench, module: str) -> float:
+        suite, work = self._suite, self._suite.folder / "healthy"
         shutil.rmtree(work, ignore_errors=True)
         if module:
             module_netlist(suite, module, "", work)
@@ -62,8 +72,7 @@ def measure(suite: Suite, limits: dict[str, float]) -> None:
         passed, how = passes(suite, bench, work, 1200, "has_dut" if module else "")
         if not passed:
             raise SystemExit(f"{suite.name} without a mutation fails {how}: {work / 'bench.log'}")
-        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)  # with what other workers ran, at most
         taken = end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
-        name = digest(suite, bench)
-        limits[name] = max(limits.get(name, 0.0), round(10 + 4 * taken, 1))
         print(f"{suite.name} without a mutation: {bench.modules}, {taken:.1f} s", flush=True)
+        return taken

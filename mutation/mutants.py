@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from mutation.benches import digest, measure, passes
+from mutation.benches import Limits, digest, passes
 from mutation.invariants import prove
 from mutation.proofs import constant, dead, equivalent
 from mutation.record import Mutant, Record
@@ -33,7 +33,7 @@ from mutation.yosys import draw, elaborate, module_netlist, modules, netlist
 GOAL = 0.95  # of those that are not proved equivalent, in each design
 
 
-def judge(suite: Suite, mutant: Mutant, work: Path, limits: dict[str, float]) -> None:
+def judge(suite: Suite, mutant: Mutant, work: Path, limits: Limits) -> None:
     """Benches, then the proofs of one mutant where all pass."""
     start = time.perf_counter()
     shutil.rmtree(work, ignore_errors=True)
@@ -41,7 +41,8 @@ def judge(suite: Suite, mutant: Mutant, work: Path, limits: dict[str, float]) ->
     mutant.fate, mutant.against = "alive", everything(suite)
     for count, (bench, top) in enumerate(tried(suite, mutant, work)):
         name = digest(suite, bench)
-        passed, how = passes(suite, bench, work / top, limits[name], top)
+        limit = limits.of(bench, mutant.module if top else "")
+        passed, how = passes(suite, bench, work / top, limit, top)
         if not passed:
             mutant.fate, mutant.by, mutant.against = "killed", how, name
             break
@@ -80,9 +81,7 @@ class Round:
     ) -> None:
         self._suite, self._record, self._workers, self._end = suite, record, workers, end
         self._proofs = proofs
-        self._limits = record.enter(suite.name, elaborate(suite))
-        measure(suite, self._limits)
-        record.save()
+        self._limits = Limits(suite, record.enter(suite.name, elaborate(suite)))
         benches = (*suite.modules.values(), *suite.benches)
         self._standing = {digest(suite, bench) for bench in benches} | {everything(suite)}
 
