@@ -13,6 +13,7 @@ from threading import Lock
 
 from hascodesign.common import processes
 from hascodesign.common.shipped import share
+from hascodesign.contract import registers
 from mutation.suites import Bench, Suite
 from mutation.yosys import module_netlist, netlist
 
@@ -24,6 +25,7 @@ def digest(suite: Suite, bench: Bench) -> str:
     taken = [path for path in share("sim").glob("*.*") if not path.stem.endswith("_tests")]
     taken += [share("sim", f"{module}.py") for module in bench.modules.split(",")]
     taken += (suite.folder / bench.vectors).glob("*.npz") if bench.vectors else ()
+    taken.append(Path(str(registers.__file__)))  # addresses that benches take from the package
     held = hashlib.sha256(f"{bench} {STALLED}".encode())
     for path in sorted(taken, key=lambda path: path.name):  # wherever the folders are
         held.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
