@@ -224,3 +224,27 @@ async def the_map_holds(dut: Any) -> None:
         assert (value(dut, "enable"), value(dut, "class_only")) == (
             model.control & 1, model.control >> 1,
         )  # fmt: skip
+
+
+@cocotb.test()
+async def each_memory_is_written_alone(dut: Any) -> None:
+    """Its first and last word, and not the one after."""
+    rng = random.Random(2)
+    names = ("awvalid", "wvalid", "arvalid", "bready", "rready")
+    await begin(dut, rst=1, busy=0, halted=0, errors=0, image_done=0, stage_done=0,
+                **{f"s_axil_{name}": 0 for name in names})  # fmt: skip
+    model, port = Model(dut), Port(dut, rng)
+    drive(dut, rst=0)
+    await edge(dut)
+    for memory in rng.sample(range(len(model.depths)), len(model.depths)):
+        for address in (0, model.depths[memory] - 1, model.depths[memory]):
+            steps = [(CONTROL, 0), (SELECT, memory), (ADDRESS, address)]
+            steps += [(VALUES + 4 * word, any_bits(rng, 32)) for word in range(model.words)]
+            for at, data in (*steps, (COMMIT, 0)):
+                response, commits, _ = model.write(at, data, 0xF)
+                port.commits = []
+                assert await port.write(at, data, 0xF) == response, f"write of {at:#x}"
+                await port.edge()
+                await port.edge()
+                assert port.commits == commits, f"memory {memory}, word {address}"
+            assert bool(commits) == (address < model.depths[memory])
