@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -233,7 +234,8 @@ class Harness:
         shutil.copytree(self.base, self.out)
         command = [sys.executable, "-m", "hascodesign", *self.arguments, "--from", "verify"]
         with self.log.open("wb") as log:
-            run = subprocess.Popen(command, stdout=log, stderr=log)
+            hears = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # under nohup too
+            run = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=hears)  # noqa: PLW1509
             while run.poll() is None and not descendants(run.pid):
                 time.sleep(0.1)
             time.sleep(seconds)  # from the first program on

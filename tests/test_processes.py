@@ -19,9 +19,10 @@ from hascodesign.verify import simulate
 #: A program with a child in the background, both of which write their numbers and go on.
 FAMILY = "echo $$ > first; (sh -c 'echo $$ > second; exec sleep 1000') & sleep 1000"
 START = """
-import sys
+import signal, sys
 from pathlib import Path
 from hascodesign.common import interrupt, processes
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 interrupt.install()
 try:
     with processes.threads(1) as pool:
