@@ -100,7 +100,9 @@ def test_words_are_the_nearest_of_all(seed, signed):
             continue
         alone = np.zeros((16, 8), dtype=np.int64)
         alone[:, k] = np.arange(-8, 8)
-        struck = struck_sums(profile, layer, alone, x, row_map)
+        only = np.zeros_like(x)
+        only[k] = x[k]  # all else adds a constant
+        struck = struck_sums(profile, layer, alone, only, row_map)
         variances = (struck - layer.weights[row, k] * x[k]).var(axis=1)
         chosen = variances[new[row, k] + 8]
         assert chosen <= variances.min() + 1e-3
@@ -133,7 +135,7 @@ def test_reconstruction_takes_error_away_and_keeps_to_what_is_free(seed):
     new = reconstruct.improve(lacking, wrong, x, reconstruct.covariances(x), free, (-8, 7))
     assert np.array_equal(new[:, :3], lacking[:, :3]) and new.min() >= -8 and new.max() <= 7
     before, after = wrong.var(axis=1), ((new - weights) @ x).var(axis=1)
-    assert (after <= before).all() and after.sum() < 0.8 * before.sum()
+    assert (after <= before).all() and after.sum() < 0.95 * before.sum()
 
 
 # ----------------------------------------------------------------------------------- the network
@@ -176,8 +178,7 @@ def test_the_network_as_written_is_one_that_every_engine_runs(seed, dataflow):
     assert made.schedule == schedule
     fast = Evaluator(made.network, profile, codes, labels).logits(schedule)
     assert np.array_equal(fast, logits_by_reference(made.network, profile, codes, schedule))
-    changed = [one != two for one, two in zip(made.network.layers, network.layers, strict=True)]
-    assert any(changed)
+    assert any(written.rows_of(network, made.network))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -165,7 +165,9 @@ class LayerWriter:
         signs: list[tuple[Rows, BoolArray]] = [(plain, legal)]
         if self.moves.sign and self._reversible:
             low = -(1 << (self.on_array.spec.weight_bits - 1))
-            turned = replace_rows(plain, -plain.weights, -plain.bias, -plain.direction)
+            # the least word has no negative: such a row is not taken, but must be a row
+            negated = np.minimum(-plain.weights, -low - 1)
+            turned = replace_rows(plain, negated, -plain.bias, -plain.direction)
             may = np.asarray((plain.weights > low).all(axis=1), dtype=np.bool_)
             signs.append((turned, may))
         if not (self.moves.words and words.touched(slot)):
