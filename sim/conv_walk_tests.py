@@ -144,8 +144,15 @@ async def follow(dut: Any, rng: random.Random, runs: list[dict[str, int]]) -> No
         while rng.random() < 0.2:
             drive(dut, move=0)
             await edge(dut)
+            if number:
+                check(dut, runs[number - 1], f"run {number - 1}, held,")
         drive(dut, move=1)
         await edge(dut)
-        assert value(dut, "valid"), number
-        got = {name: value(dut, name) for name in run}
-        assert got == run, f"run {number} must be {run}, not {got}"
+        check(dut, run, f"run {number}")
+
+
+def check(dut: Any, run: dict[str, int], what: str) -> None:
+    """What is shown now."""
+    assert value(dut, "valid"), what
+    got = {name: value(dut, name) for name in run}
+    assert got == run, f"{what} must be {run}, not {got}"

@@ -123,7 +123,10 @@ async def stream(case: Case, parts: list[tuple[list[list[Run]], list[int]]], poo
             show(case, [{"element": 0, "x_place": 0, "y_inside": 1, "lane_first": 0,
                          "lane_end": case.simd}])  # fmt: skip
         drive(dut, move=int(move), run_valid=int(valid))
+        before = shown(dut)
         await edge_before(case, move)
+        if not move:
+            assert shown(dut) == before, "a word stands while nothing moves"
         if move and valid:
             left.popleft()
         if move and value(dut, "out_valid"):
@@ -140,6 +143,12 @@ async def stream(case: Case, parts: list[tuple[list[list[Run]], list[int]]], poo
     for _ in range(4):
         await edge_before(case, True)
         assert not value(dut, "out_valid"), "no word without a step"
+
+
+def shown(dut: Any) -> list[str]:
+    """The word and what stands beside it, bits that nothing has set yet among them."""
+    names = ("out_valid", "out_codes", "out_lanes", "out_ending")
+    return [str(getattr(dut, name).value) for name in names]
 
 
 def show(case: Case, runs: list[Run]) -> None:

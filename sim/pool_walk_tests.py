@@ -66,14 +66,21 @@ async def codes_in_order(dut: Any) -> None:
             while rng.random() < 0.2:
                 drive(dut, move=0)
                 await edge(dut)
+                if number:
+                    check(dut, runs[number - 1], f"code {number - 1}, held,")
             drive(dut, move=1)
             await edge(dut)
-            assert value(dut, "valid"), number
-            got = {name: value(dut, name) for name in run}
-            assert got == run, f"code {number} must be {run}, not {got}"
+            check(dut, run, f"code {number}")
         drive(dut, rst=int(not whole))
         await edge(dut)
         drive(dut, rst=0)
         for _ in range(4):
             assert not value(dut, "valid"), "nothing after the end or a reset"
             await edge(dut)
+
+
+def check(dut: Any, run: dict[str, int], what: str) -> None:
+    """What is shown now."""
+    assert value(dut, "valid"), what
+    got = {name: value(dut, name) for name in run}
+    assert got == run, f"{what} must be {run}, not {got}"
