@@ -30,6 +30,7 @@ from tests.engine_helpers import (
     random_schedule,
     random_spec,
 )
+from tests.schedule_stand_in import array, dense_network
 
 SPEC = ArraySpec(pe=4, simd=3, weight_bits=4, act_bits=5, acc_bits=16)
 
@@ -255,26 +256,24 @@ def test_each_move_can_be_switched(move):
 
 def searched(network, profile, codes, labels, **options):
     evaluator = Evaluator(network, profile, codes, labels)
-    chosen = SearchOptions(population=8, generations=2, evaluations=40, random_maps=2, **options)
+    few = {"population": 6, "generations": 1, "evaluations": 16, "random_maps": 1}
+    chosen = SearchOptions(**few, model=False, polish=False, **options)
     return evolve.search(network, profile, evaluator, chosen, seed=3)
 
 
-def test_a_search_writes_rows_only_where_moves_are_given():
-    rng, network, profile = case(1)
-    codes, labels = random_inputs(rng, network, 60)
-    labels = (
-        Evaluator(network, replace(profile, faults=()), codes, labels)
-        .logits(identity_schedule(network, profile.array))
-        .argmax(axis=1)
-    )
+def test_rows_are_written_only_where_moves_are_given_and_they_win():
+    network = dense_network((12, 12, 6), 12, 1)
+    faults = tuple(Fault(pe, "sa1", "product", pe % 3, 9 - pe) for pe in range(3))
+    profile = FaultProfile(array(acc_bits=24), faults)
+    codes, _ = random_inputs(rng_of(1), network, 200)
+    healthy = Evaluator(network, replace(profile, faults=()), codes, np.zeros(200, dtype=np.int64))
+    labels = healthy.logits(identity_schedule(network, profile.array)).argmax(axis=1)
     plain = searched(network, profile, codes, labels)
+    # of a random network, whose logits are all but ties, no row is won back
     fitted = searched(network, profile, codes, labels, moves=MOVES)
-    again = searched(network, profile, codes, labels, moves=MOVES)
-    assert plain.written is None and fitted.written is not None
-    assert fitted.loss < plain.loss
-    judged = Evaluator(fitted.written, profile, codes, labels).judge(fitted.schedule)
-    assert judged.loss == fitted.loss
-    assert document(network, fitted) == document(network, again)
+    assert plain.written is None and fitted.written is None
+    assert fitted.notes[0].startswith("Rows stay as trained: on images that no fit saw")
+    assert formats.to_json(plain.schedule) == formats.to_json(fitted.schedule)
 
 
 # ------------------------------------------------------------------------------------------ files
