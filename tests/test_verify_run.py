@@ -29,7 +29,7 @@ class Player:
         self.change = lambda run, name, acc, codes: (acc, codes)
         self.together = threading.Barrier(2, timeout=60)  # broken unless both runs are at work
 
-    def __call__(self, plan, vectors, work, *, faults, simulator="icarus", waves=False):
+    def __call__(self, plan, vectors, work, *, faults, simulator="icarus", **_limits):
         self.together.wait()
         for folder in ("rtl", "roms", "run", "sim_build", "results"):
             (work / folder).mkdir(exist_ok=True)
