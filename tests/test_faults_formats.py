@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -263,16 +264,16 @@ def csv_line(line: str) -> bytes:
         (CSV_TEXT.replace("seed: 7", "seed: " + "7" * 9000).encode(), "seed must be an integer"),
         (CSV_TEXT.replace("pe,simd", "pe,lane").encode(), "a column must be pe, simd"),
         (CSV_TEXT.replace("pe,simd", "pe,pe").encode(), "column 'pe' must stand once"),
-        (csv_line("1,,,,dead,,,"), "entry 1: a line must have 9 cells, not 8"),
-        (csv_line("1,,,,dead,,,,,"), "entry 1: a line must have 9 cells, not 10"),
-        (csv_line('"1,,,,dead,,,,'), "entry 1: the line must be CSV"),
-        (csv_line("x,,,,dead,,,,"), "entry 1: pe must be an integer, not 'x'"),
-        (csv_line("1.0,,,,dead,,,,"), "entry 1: pe must be an integer, not '1.0'"),
-        (csv_line(",,,,dead,,,,"), "entry 1: key 'pe' must be given"),
-        (csv_line("1,,psum,,transient,,nan,0,1"), "entry 1: p must be a number in [0, 1]"),
-        (csv_line("1,,psum,,transient,,1_0,0,1"), "entry 1: p must be a number in [0, 1]"),
-        (csv_line("1,,psum,,transient,,0.5,0,"), "entry 1: bits_lo and bits_hi must be given"),
-        (csv_line("1,,psum,24,sa0,,,,"), "entry 1: bit at site psum must be 0..23, not 24"),
+        (csv_line("1,,,,dead,,,"), "line 17: a line must have 9 cells, not 8"),
+        (csv_line("1,,,,dead,,,,,x"), "line 17: a line must have 9 cells, not 10"),
+        (csv_line('"1,,,,dead,,,,'), "line 17: the line must be CSV"),
+        (csv_line("x,,,,dead,,,,"), "line 17: pe must be an integer, not 'x'"),
+        (csv_line("1.0,,,,dead,,,,"), "line 17: pe must be an integer, not '1.0'"),
+        (csv_line(",,,,dead,,,,"), "line 17: key 'pe' must be given"),
+        (csv_line("1,,psum,,transient,,nan,0,1"), "line 17: p must be a number in [0, 1]"),
+        (csv_line("1,,psum,,transient,,1_0,0,1"), "line 17: p must be a number in [0, 1]"),
+        (csv_line("1,,psum,,transient,,0.5,0,"), "line 17: bits_lo and bits_hi must be given"),
+        (csv_line("1,,psum,24,sa0,,,,"), "line 17: bit at site psum must be 0..23, not 24"),
     ],
 )
 def test_a_bad_csv_file_gives_its_line(data: bytes, words: str) -> None:
@@ -308,7 +309,43 @@ def test_a_million_entries_are_refused_with_the_limit() -> None:
         "entry 250000: a profile must have at most 250000 entries, not 1000000"
     )
     lines = CSV_TEXT.replace("1,,,,dead,,,,\n", "1,,,,dead,,,,\n" * 250_000).encode()
-    assert said(lines, "csv").startswith("entry 250000: a profile must have at most 250000 entries")
+    assert "a profile must have at most 250000 entries" in said(lines, "csv")
+
+
+def spreadsheet(mark: str, *, quoted: bool) -> bytes:
+    """The profile as a spreadsheet saves it: padded to the widest line, CRLF, blank lines, BOM."""
+    rows = []
+    for line in CSV_TEXT.splitlines():
+        cells = [line] if line.startswith("#") else line.split(",")
+        cells += [""] * (9 - len(cells))
+        escaped = cells[0].replace('"', '""')
+        if quoted or mark in cells[0] or '"' in cells[0]:
+            cells[0] = f'"{escaped}"'
+        rows.append(mark.join(cells))
+    blank = mark * 8
+    return "\r\n".join([blank, *rows[:4], "", *rows[4:12], blank, *rows[12:], "", ""]).encode(
+        "utf-8-sig"
+    )
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_a_csv_saved_by_a_spreadsheet_reads_the_same(mark: str, quoted: bool) -> None:
+    assert typed(parse(spreadsheet(mark, quoted=quoted), "csv")) == typed(PROFILE)
+
+
+def test_an_error_in_a_spreadsheet_names_its_line() -> None:
+    data = spreadsheet(";", quoted=False)
+    line = next(n for n, row in enumerate(data.split(b"\n"), 1) if row.startswith(b"1;;;;dead"))
+    assert said(data.replace(b"1;;;;dead", b"9;;;;dead"), "csv").startswith(
+        f"line {line}: pe must be 0..3, not 9"
+    )
+
+
+@pytest.mark.parametrize("source", ["a,", "a;", ",,,,,,,,", 'a, "b";', "#, c"])
+def test_a_source_is_not_taken_for_padding(source: str) -> None:
+    profile = replace(PROFILE, source=source)
+    assert parse(write_csv(profile), "csv").source == source
 
 
 VALUES = st.one_of(

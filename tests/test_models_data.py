@@ -213,3 +213,65 @@ def test_what_is_no_npz(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(ModelError, match="not a single array"):
         user_data(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array([0, 2**64 - 1] * 15, np.uint64), "at most 1048576, not 18446744073709551615"),
+        (np.array([0, 2**32] * 15, np.int64), "at most 1048576, not 4294967296"),
+        (np.array([0, -1] * 15), "0 or more, not -1"),
+        (np.array([0, 1] * 15, float), "must be integers, not float64"),
+        (np.array([0, np.nan] * 15), "must be integers, not float64"),
+        (np.array([0, 1] * 15, bool), "must be integers, not bool"),
+        (np.array([0, 1] * 15, "m8[s]"), "must be integers, not timedelta64"),
+        (np.array([0, 1] * 15, complex), "must be integers, not complex128"),
+    ],
+)
+def test_labels_that_a_cast_would_change_are_refused(tmp_path, labels, words):
+    path = tmp_path / "d.npz"
+    np.savez(path, images=np.zeros((30, 4, 3), np.float32), labels=labels)
+    with pytest.raises(ModelError, match=re.escape(words)):
+        user_data(path)
+
+
+def test_labels_and_images_of_any_byte_order_are_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((30, 4, 3)), np.arange(30) % 3
+    np.savez(tmp_path / "little.npz", images=images, labels=labels)
+    np.savez(tmp_path / "big.npz", images=images.astype(">f8"), labels=labels.astype(">u2"))
+    little, big = (user_data(tmp_path / f"{name}.npz").heldout for name in ("little", "big"))
+    assert np.array_equal(little.images, big.images)
+    assert np.array_equal(little.labels, big.labels)
+
+
+def test_a_split_of_the_users_own(tmp_path):
+    rng = np.random.default_rng(0)
+    images, held = (rng.random((n, 4, 3)).astype(np.float32) for n in (30, 12))
+    parts = {"images": images, "labels": np.arange(30) % 3}
+    own = parts | {"heldout_images": held, "heldout_labels": np.arange(12) % 3}
+    np.savez(tmp_path / "own.npz", **own)
+    data = user_data(tmp_path / "own.npz")
+    assert np.array_equal(data.calibration.images[:, 0], images)
+    assert np.array_equal(data.heldout.images[:, 0], held)
+    assert "whether the network was trained on them is not known here" in data.held
+    assert data.warnings == ()
+    np.savez(tmp_path / "shared.npz", **(own | {"heldout_images": images[:12]}))
+    assert "12 of 12 held-out images are among" in user_data(tmp_path / "shared.npz").warnings[0]
+    np.savez(tmp_path / "half.npz", **parts, heldout_images=held)
+    with pytest.raises(ModelError, match="must hold 'heldout_labels'"):
+        user_data(tmp_path / "half.npz")
+    np.savez(tmp_path / "tall.npz", **(own | {"heldout_images": held.reshape(12, 3, 4)}))
+    with pytest.raises(ModelError, match="must be of one size, not 1x4x3 and 1x3x4"):
+        user_data(tmp_path / "tall.npz")
+
+
+def test_bytes_that_are_no_pixels_are_warned_of(tmp_path):
+    images = np.arange(30 * 12, dtype=np.uint8).reshape(30, 4, 3) % 17
+    np.savez(tmp_path / "d.npz", images=images, labels=np.arange(30) % 3)
+    assert "the largest value here is 16" in user_data(tmp_path / "d.npz").warnings[0]
+
+
+def test_what_is_known_of_bundled_images():
+    assert digits().held.startswith("held out of the training of the bundled network and")
+    assert digits().warnings == ()

@@ -70,10 +70,18 @@ def test_user_model_with_its_checkpoint(user):
     assert compare(loaded.model, network, loaded.dataset.heldout).total == 0
     state = torch.load(user / "good.pt", weights_only=True)
     assert torch.equal(loaded.model[2].weight, state["2.weight"])
-    # the way that training loops save it
-    torch.save({"state_dict": state, "epoch": 3}, user / "wrapped.pt")
-    again = load.load_user(f"{user}/mine.py:network", user / "wrapped.pt", user / "data.npz")
-    assert torch.equal(again.model[2].weight, state["2.weight"])
+    # the ways that training loops save it
+    buffers = {f"{k[:-5]}buffer": torch.ones(()) for k in state if k.endswith("scaling_impl.value")}
+    assert buffers
+    for saved in (
+        {"state_dict": state, "epoch": 3},
+        {"model_state_dict": state, "epoch": 3},
+        {f"module.{key}": value for key, value in state.items()},  # nn.DataParallel
+        state | buffers,  # what the scales were gathered from, beside the scales
+    ):
+        torch.save(saved, user / "wrapped.pt")
+        again = load.load_user(f"{user}/mine.py:network", user / "wrapped.pt", user / "data.npz")
+        assert torch.equal(again.model[2].weight, state["2.weight"])
 
 
 def test_model_file_and_factory(user):
@@ -106,7 +114,13 @@ def test_checkpoint_that_does_not_fit(user):
             checkpoint="less.pt")  # fmt: skip
     extra = {"a": torch.zeros(1), "b": torch.zeros(1)}
     torch.save(state | extra, user / "more.pt")
-    assert refused(user, "it has unexpected 'a' and 1 more", checkpoint="more.pt")
+    assert refused(user, "it has unexpected 'a', 'b';", checkpoint="more.pt")
+    renamed = {("w" if k == "2.weight" else k): v for k, v in state.items()}
+    torch.save(renamed, user / "renamed.pt")
+    both = "it lacks '2.weight' and has unexpected 'w'"
+    assert refused(user, both, checkpoint="renamed.pt")
+    torch.save({"optimizer": 3}, user / "other.pt")
+    assert refused(user, "'optimizer' is of type int", checkpoint="other.pt")
     torch.save(state | {"2.weight": torch.zeros(6, 11)}, user / "size.pt")
     assert refused(user, "must fit the model: size mismatch for 2.weight", checkpoint="size.pt")
     torch.save([1, 2], user / "list.pt")

@@ -20,7 +20,8 @@ RESULT = report_case.result()
 def test_keys_that_the_format_promises() -> None:
     report = json.loads(report_json.dumps(report_json.build(RESULT)))
     assert list(report) == [
-        "version", "command", "seed", "board", "array", "model", "data", "equivalence", "accuracy",
+        "version", "command", "seed", "board", "array", "model", "data", "warnings", "equivalence",
+        "accuracy",
         "recovery", "within_noise", "schedule", "verification", "masked", "power",
         "core", "files", "resources", "timing", "steps", "peak_rss_bytes",
     ]  # fmt: skip
@@ -30,7 +31,10 @@ def test_keys_that_the_format_promises() -> None:
         "pe": 16, "simd": 8, "weight_bits": 4, "act_bits": 8, "acc_bits": 24, "dataflow": "os",
         "wmem_depth": 58,
     }  # fmt: skip
-    assert report["data"] == {"calibration": 1437, "heldout": 360}
+    assert report["data"] == {
+        "calibration": 1437, "heldout": 360, "held": "held out of the search",
+    }  # fmt: skip
+    assert report["warnings"] == ["the images are few"]
     assert report["equivalence"]["differences"] == 0
     assert {"algorithm", "evaluations", "seconds", "bound", "gap"} <= report["schedule"].keys()
     assert {"used", "available", "percent"} <= report["resources"].keys()

@@ -247,6 +247,8 @@ class Dataset:
     name: str
     calibration: Split
     heldout: Split
+    held: str = ""  # what is known of the held-out images, in words
+    warnings: tuple[str, ...] = ()  # what is odd about the images, a sentence each
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +258,23 @@ class Equivalence:
     layers: tuple[str, ...]
     differences: tuple[int, ...]  # per layer: codes (last: logits) that differ
     compared: tuple[int, ...]  # per layer: codes compared
+    values: tuple[int, ...]  # per layer: distinct codes among those compared
     logit_residual: float  # max |logit / scale - integer|, below 1e-6
-    brevitas_correct: int  # held-out images that Brevitas classifies correctly
+    images: int  # held-out images compared
+    brevitas_correct: int  # of them, those that Brevitas classifies correctly by its own logits
+    integer_correct: int  # and those that the integer graph does
+    clipped: float  # share of input values far outside the range of the images' quantiser
 
     @property
     def total(self) -> int:
         """All differences together; must be 0."""
         return sum(self.differences)
+
+    @property
+    def first(self) -> str:
+        """The first layer that differs; empty where none does."""
+        pairs = zip(self.layers, self.differences, strict=True)
+        return next((name for name, count in pairs if count), "")
 
 
 # ------------------------------------------------------------------------------------- schedule

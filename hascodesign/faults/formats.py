@@ -58,8 +58,16 @@ def parse(data: bytes, form: str, words: int | None = None) -> FaultProfile:
     text = text_of(data)
     if not text or text.isspace():
         raise FaultProfileError("a profile must stand in the file, which is empty")
-    document = table.document(text) if form == "csv" else json_document(text)
-    return check(from_document(document), words)
+    if form != "csv":
+        return check(from_document(json_document(text)), words)
+    document, lines = table.document(text)
+    try:
+        return check(from_document(document), words)
+    except FaultProfileError as error:  # who looks at a table counts its lines
+        entry = re.match(r"entry (\d+)(?=:)", str(error))
+        if entry is None or int(entry[1]) >= len(lines):
+            raise
+        raise FaultProfileError(f"line {lines[int(entry[1])]}{str(error)[entry.end() :]}") from None
 
 
 def write_json(profile: FaultProfile) -> bytes:

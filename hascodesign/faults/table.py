@@ -33,20 +33,46 @@ def text(head: Mapping[str, Any], faults: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def document(source: str) -> dict[str, Any]:
-    """What the CSV text says, in the shape that the JSON form has."""
+def document(source: str) -> tuple[dict[str, Any], list[int]]:
+    """What the CSV text says, in the shape that the JSON form has, and the line of each entry.
+
+    A spreadsheet saves every line with as many cells as the widest has, quotes some, separates by
+    the locale's ``,`` or ``;`` and may leave empty lines: all of that is read. What stays wrong is
+    refused by the number of its line, from 1.
+    """
     lines = [line.removesuffix("\r") for line in source.split("\n")]
     if lines.pop():
         raise FaultProfileError("the last line must end with a line break; the file is cut short")
-    heads = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    result = _head(lines[:heads])
-    result["faults"] = _entries(lines[heads:])
-    return result
+    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip(",; \t")]
+    heads = next(
+        (i for i, (_, line) in enumerate(numbered) if not line.lstrip(' "\t').startswith("#")),
+        len(numbered),
+    )
+    header = numbered[heads][1] if heads < len(numbered) else ""
+    mark = ";" if header.count(";") > header.count(",") else ","
+    width = header.count(mark) + 1
+    result = _head([(n, _unpadded(line, mark, width)) for n, line in numbered[:heads]])
+    result["faults"] = _entries(numbered[heads:], mark)
+    return result, [n for n, _ in numbered[heads + 1 :]]
 
 
-def _head(lines: Sequence[str]) -> dict[str, Any]:
+def _unpadded(line: str, mark: str, width: int) -> str:
+    """A line of the head as it was before a spreadsheet filled it up or quoted it."""
+    line = line.strip()
+    try:
+        cells = next(csv.reader([line], delimiter=mark, strict=True))
+    except csv.Error:
+        return line
+    if len(cells) != width and not line.startswith('"'):
+        return line
+    while cells and not cells[-1]:
+        cells.pop()
+    return mark.join(cells)
+
+
+def _head(lines: Sequence[tuple[int, str]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         key, colon, value = line[1:].partition(":")
         path = key.strip().split(".", 1)
         if not colon:
@@ -64,40 +90,51 @@ def _head(lines: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def _entries(lines: Sequence[str]) -> list[dict[str, Any]]:
-    rows = csv.reader(lines, strict=True)
-    entry = -1
+def _entries(lines: Sequence[tuple[int, str]], mark: str) -> list[dict[str, Any]]:
+    columns: list[str] | None = None
     entries: list[dict[str, Any]] = []
-    try:
-        columns = _columns(next(rows, []))
-        for entry, row in enumerate(filter(None, rows)):
-            if entry == MAX_ENTRIES:
-                raise FaultProfileError(
-                    f"entry {entry}: a profile must have at most {entry} entries"
-                )
-            if len(row) != len(columns):
-                raise FaultProfileError(
-                    f"entry {entry}: a line must have {len(columns)} cells, not {len(row)}"
-                )
-            entries.append(_entry(entry, dict(zip(columns, map(str.strip, row), strict=True))))
-    except csv.Error as error:
-        raise FaultProfileError(f"entry {entry + 1}: the line must be CSV: {error}") from None
+    for number, line in lines:
+        try:
+            row = next(csv.reader([line], delimiter=mark, strict=True))
+        except csv.Error as error:
+            raise FaultProfileError(f"line {number}: the line must be CSV: {error}") from None
+        cells = [cell.strip() for cell in row]
+        if columns is None:
+            columns = _columns(cells, number)
+            continue
+        if len(entries) == MAX_ENTRIES:
+            raise FaultProfileError(
+                f"line {number}: a profile must have at most {MAX_ENTRIES} entries"
+            )
+        while len(cells) > len(columns) and not cells[-1]:
+            cells.pop()
+        if len(cells) != len(columns):
+            raise FaultProfileError(
+                f"line {number}: a line must have {len(columns)} cells, not {len(cells)}"
+            )
+        entries.append(_entry(number, dict(zip(columns, cells, strict=True))))
+    if columns is None:
+        raise FaultProfileError("a line naming the columns must follow the '# key: value' lines")
     return entries
 
 
-def _columns(header: Sequence[str]) -> list[str]:
-    columns = [name.strip() for name in header]
-    if not columns:
-        raise FaultProfileError("a line naming the columns must follow the '# key: value' lines")
+def _columns(header: Sequence[str], number: int) -> list[str]:
+    columns = list(header)
+    while columns and not columns[-1]:
+        columns.pop()
     for name in columns:
         if name not in COLUMNS:
-            raise FaultProfileError(f"a column must be {one_of(COLUMNS)}, not {shown(name)}")
+            raise FaultProfileError(
+                f"line {number}: a column must be {one_of(COLUMNS)}, not {shown(name)}"
+            )
         if columns.count(name) > 1:
-            raise FaultProfileError(f"column {shown(name)} must stand once, not twice")
+            raise FaultProfileError(
+                f"line {number}: column {shown(name)} must stand once, not twice"
+            )
     return columns
 
 
-def _entry(entry: int, cells: Mapping[str, str]) -> dict[str, Any]:
+def _entry(line: int, cells: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, cell in cells.items():
         if not cell:
@@ -110,7 +147,7 @@ def _entry(entry: int, cells: Mapping[str, str]) -> dict[str, Any]:
         values[name] = number
     lo, hi = values.pop("bits_lo", None), values.pop("bits_hi", None)
     if (lo is None) != (hi is None):
-        raise FaultProfileError(f"entry {entry}: bits_lo and bits_hi must be given together")
+        raise FaultProfileError(f"line {line}: bits_lo and bits_hi must be given together")
     if lo is not None:
         values["bits"] = [lo, hi]
     return values
@@ -133,6 +170,7 @@ def _written(key: str, value: Any) -> str:
         and value
         and value.isprintable()
         and value == value.strip()
+        and value[-1] not in ",;"  # a reader takes these for cells that a spreadsheet added
         and _read_value(key, value) == value
     ):
         return value

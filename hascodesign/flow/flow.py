@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -43,7 +42,7 @@ from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.faults.sources import kind_of
-from hascodesign.flow import judging
+from hascodesign.flow import judging, oddities
 from hascodesign.flow.request import Request, content, is_user_model, size
 from hascodesign.flow.steps import STEPS
 from hascodesign.flow.store import StepStore
@@ -55,6 +54,10 @@ if TYPE_CHECKING:
 LOGIT_RESIDUAL = 1e-6
 NOMINAL_VOLTS = 1.0
 PLACER_SEED = 1
+#: The bundled network whose weights and images are part of the program and its libraries.
+SHIPPED = "digits-cnn"
+#: Held-out images whose every code says, in each run, whether a model does what it did before.
+EVIDENCE = 32
 
 
 class Flow:
@@ -80,7 +83,9 @@ class Flow:
         if name not in self._records:
             step = STEPS[name]
             inputs = tuple(_plain(attrgetter(key)(self)) for key in step.inputs)
-            self._records[name] = self.store.run(name, inputs, getattr(self, step.method))
+            afresh = name == "load" and not self.shipped
+            compute = getattr(self, step.method)
+            self._records[name] = self.store.run(name, inputs, compute, afresh=afresh)
         return self._records[name]
 
     def share_model(self, other: Flow) -> None:
@@ -147,41 +152,79 @@ class Flow:
             raise ConfigError(f"--checkpoint goes with --model file.py:factory, not with {model}")
         return load.load_bundled(model, request.data, request.cache, self.display.progress)
 
-    @cached_property
-    def model_inputs(self) -> tuple[Any, ...]:
-        """All that the model and its data depend on."""
-        model = self.config.model
-        source: tuple[Path | None, ...] = (self.request.checkpoint, self.request.data)
-        if is_user_model(model):
-            source = (Path(model.rpartition(":")[0]), *source)
-        return (model, *(content(path) for path in source))
+    @property
+    def shipped(self) -> bool:
+        """Whether network and data come with the program, whose digest is in every step's key."""
+        return self.config.model == SHIPPED and self.request.checkpoint is None
 
     def _load(self) -> Dataset:
         return self.loaded.dataset
 
     @property
     def dataset(self) -> Dataset:
-        """Images and labels of both splits."""
+        """Images and labels of both splits.
+
+        What is not shipped is loaded in every run: a file of the user's may import, read or ask
+        for anything, so that only what it made tells whether it is what an earlier run made.
+        """
         return self.result("load")
+
+    @property
+    def what_was_loaded(self) -> tuple[Any, ...]:
+        """Network and data as they are, from whatever they came."""
+        if self.shipped:
+            return (self.config.model,)
+        return (self._loaded_network, self._evidence, self.dataset)
+
+    @cached_property
+    def _loaded_network(self) -> IntegerNetwork:
+        """The integer graph of what was loaded, not compared yet."""
+        from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)
+
+        loaded = self.loaded
+        network = integer.integerise(
+            loaded.model, loaded.name, loaded.in_shape, self.array.acc_bits
+        )
+        arrays.check_widths(network, self.array)
+        return network
+
+    @property
+    def _evidence(self) -> tuple[Any, ...]:
+        """What the integer graph alone does not tell of the model: its answers and its source."""
+        from hascodesign.models import equivalence  # noqa: PLC0415  (torch: seconds to import)
+
+        loaded, network = self.loaded, self._loaded_network
+        images = self.dataset.heldout.images[:EVIDENCE]
+        return (equivalence.answers(loaded.model, network, images), loaded.sources)
 
     def _integerise(self) -> tuple[IntegerNetwork, Equivalence]:
         from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)
 
-        shape = self.dataset.heldout.images.shape[1:]
-        loaded = self.loaded
-        network = integer.integerise(
-            loaded.model, loaded.name, (shape[0], shape[1], shape[2]), self.array.acc_bits
-        )
-        arrays.check_widths(network, self.array)
+        network = self._loaded_network
         equivalence = integer.compare(
-            loaded.model, network, self.dataset.heldout, self.array.acc_bits
+            self.loaded.model, network, self.dataset.heldout, self.array.acc_bits
         )
-        if equivalence.total or equivalence.logit_residual >= LOGIT_RESIDUAL:
+        if equivalence.total or not equivalence.logit_residual < LOGIT_RESIDUAL:
             raise HascodesignError(
                 f"integer graph must equal Brevitas code for code: {equivalence.total} differ,"
-                f" logits by {equivalence.logit_residual:.1e} of a step"
+                f" first in {equivalence.first}, logits by {equivalence.logit_residual:.1e} of a"
+                " step"
             )
         return network, equivalence
+
+    def say_accuracy(self) -> None:
+        """Tell the healthy accuracy, and what makes it or a later figure say less than it seems."""
+        network, equivalence = self.integers
+        self.display.line(oddities.healthy(equivalence, self.dataset))
+        for warning in oddities.warnings(
+            network, equivalence, self.dataset, factory_weights=self.factory_weights
+        ):
+            self.display.line(f"warning: {warning}")
+
+    @property
+    def factory_weights(self) -> bool:
+        """Whether the weights are those that the user's factory gives, no checkpoint's."""
+        return is_user_model(self.config.model) and self.request.checkpoint is None
 
     @property
     def integers(self) -> tuple[IntegerNetwork, Equivalence]:

@@ -59,6 +59,8 @@ def content(path: Path | None) -> str | None:
     total = hashlib.sha256()
     for file in sorted(path.rglob("*")) if inputs.is_folder(path) else [path]:
         if file == path or file.is_file():
-            total.update(os.fsencode(file.name))
+            inner = Path(file.name) if file == path else file.relative_to(path)
+            # NUL stands in no name, and a digest is always as long
+            total.update(os.fsencode(inner) + b"\0")
             total.update(inputs.digest(file, inputs.ANY).encode())
     return total.hexdigest()

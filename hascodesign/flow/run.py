@@ -26,7 +26,7 @@ from hascodesign.contract.errors import (
 from hascodesign.contract.results import StepRecord
 from hascodesign.contract.types import FaultProfile
 from hascodesign.faults import power
-from hascodesign.flow import delivery
+from hascodesign.flow import delivery, oddities
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.steps import NAMES, STEPS, since, up_to
@@ -76,6 +76,8 @@ def _run(request: Request, display: Display) -> None:
     try:
         for step in wanted:
             flow.result(step)
+            if step == "integerise":
+                flow.say_accuracy()
     except (VerificationMismatch, StepFailed):
         delivery.withdraw(request.out, inputs=_inputs(request))
         raise
@@ -161,7 +163,11 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         dataset=data.name,
         calibration=len(data.calibration.labels),
         heldout=len(data.heldout.labels),
+        held=data.held,
         equivalence=flow.integers[1],
+        warnings=oddities.warnings(
+            flow.network, flow.integers[1], data, factory_weights=flow.factory_weights
+        ),
         accuracy=flow.accuracy,
         search=flow.search,
         verification=flow.verified[0],

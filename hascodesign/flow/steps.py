@@ -21,11 +21,11 @@ class Step:
 
 
 _TABLE = (
-    Step("load", "_load", ("model_inputs",), ("model", "checkpoint", "data")),
+    Step("load", "_load", ("config.model",), ("model", "checkpoint", "data")),
     Step(
         "integerise",
         "_integerise",
-        ("model_inputs", "array"),
+        ("what_was_loaded", "array"),
         ("pe", "simd", "weight_bits", "act_bits", "acc_bits", "dataflow", "multipliers"),
     ),
     Step(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from hascodesign.common.shipped import share
 from hascodesign.contract.results import StepRecord
 
 LARGEST_META = 1 << 16  # bytes of a step's .json, which takes about 200
+#: Libraries whose code the steps' results come from.
+LIBRARIES = ("brevitas", "jinja2", "numba", "numpy", "pymoo", "scikit-learn", "scipy", "torch")
 
 
 @lru_cache(maxsize=1)
 def source_digest() -> str:
-    """Hash of the program itself: a step made by other code is never served."""
+    """Hash of the program and its libraries: a step made by other code is never served."""
     total = hashlib.sha256()
+    for library in LIBRARIES:
+        total.update(f"{library} {version(library)}\n".encode())
     package = Path(__file__).resolve().parent.parent
     folders = (package, share("rtl_templates"), share("sim"), share("flows"))
     suffixes = {".py", ".v", ".j2", ".toml", ".pt", ""}
@@ -46,7 +51,14 @@ class StepStore:
     announce: Callable[[StepRecord], None] | None = None
     records: list[StepRecord] = field(default_factory=list)
 
-    def run(self, name: str, inputs: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+    def run(
+        self,
+        name: str,
+        inputs: tuple[Any, ...],
+        compute: Callable[[], Any],
+        *,
+        afresh: bool = False,
+    ) -> Any:
         """The step's record: the stored one where code and inputs are the same, else computed.
 
         Parameters
@@ -54,11 +66,12 @@ class StepStore:
         name : of the step; of its files.
         inputs : all that the result depends on; records or plain values.
         compute : called where nothing fitting is stored.
+        afresh : compute whatever is stored: the inputs cannot tell what the result will be.
         """
         key = records.digest(name, source_digest(), *inputs)
         path = self.folder / f"{name}.npz"
         meta = self.folder / f"{name}.json"
-        stored = None if name in self.redo else _stored(path, meta, key)
+        stored = None if afresh or name in self.redo else _stored(path, meta, key)
         if stored is not None:
             record, seconds = stored
             self._note(name, seconds, cached=True)

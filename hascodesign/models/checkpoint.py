@@ -17,6 +17,8 @@ from hascodesign.models.graph import quiet
 
 MOST_PICKLE = 1 << 20  # bytes of that part of a checkpoint that says what it holds
 MOST_WORD = 256  # characters; torch searches its own messages, quadratic in the longest word
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys of training loops
+PARALLEL = "module."  # written by nn.DataParallel before every name
 OLD_PICKLES = 5  # that the form before zip archives begins with
 #: Names that torch takes in a checkpoint but no state dict needs: the first makes as many bytes as
 #: a number says, the others tensors whose values are not in the file.
@@ -24,7 +26,7 @@ REFUSED = ("bytearray", "_rebuild_wrapper_subclass", "_rebuild_meta_tensor_no_st
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors by name; those of ``state_dict`` where the file holds one.
+    """Tensors by name, whatever a training loop or nn.DataParallel wrapped them in.
 
     Raises
     ------
@@ -36,8 +38,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = _loaded(file, size)
         except Unreadable as error:
             raise Unreadable(f"must be a state dict of tensors: it {error}") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for wrapper in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+            break
     if not isinstance(state, dict):
         raise inputs.CHECKPOINT.refused(
             path, f"must be a state dict of tensors, not {type(state).__name__}"
@@ -45,7 +49,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for key, value in state.items():
         if not isinstance(key, str) or not _plain(value):
             what = f"{type(value).__name__} under {str(key)[:80]!a}"
-            raise inputs.CHECKPOINT.refused(path, f"must be a state dict of tensors, not {what}")
+            raise inputs.CHECKPOINT.refused(
+                path,
+                "must be a state dict of tensors, alone or under 'state_dict', 'model_state_dict'"
+                f" or 'model', not {what}",
+            )
     return _with_metadata(state)
 
 
@@ -100,7 +108,12 @@ def _unpickled(file: BinaryIO) -> Any:
 def _with_metadata(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state, with torch's versions of its modules where they are of the form it expects."""
     metadata = getattr(state, "_metadata", None)
-    kept: dict[str, Tensor] = OrderedDict(state)
+    prefix = PARALLEL if state and all(key.startswith(PARALLEL) for key in state) else ""
+    kept: dict[str, Tensor] = OrderedDict(
+        (key.removeprefix(prefix), value) for key, value in state.items()
+    )
+    if prefix:  # its names are those of the wrapped modules
+        return kept
     if isinstance(metadata, dict) and all(
         isinstance(entry, dict) and isinstance(entry.get("version", 0), int)
         for entry in metadata.values()

@@ -20,13 +20,18 @@ SPLIT_SEED = 0  # fixed: what is held out never depends on the seed of a run
 DIGITS_HELDOUT = 0.3  # of 1,797 images, by class: 540
 MNIST_HELDOUT = 0.2  # of the test file's 10,000 images: 2,000
 USER_HELDOUT = 1 / 3
+MOST_LABEL = 1 << 20  # far above any number of classes
+# what is known of the held-out images, for the report
+HELD_OF_MNIST = "held out of the training of the bundled network and of the search"
+HELD_OF_DIGITS = f"{HELD_OF_MNIST}; the recipe of the training was chosen with an eye on them"
+HELD_OF_USER = "held out of the search; whether the network was trained on them is not known here"
 
 
 def digits() -> Dataset:
     """UCI handwritten digits as scikit-learn ships them: 8x8, values 0..16, one channel."""
     raw = load_digits()
     images = np.asarray(raw.images, dtype=np.float32)[:, None]
-    return _cut("uci-digits", images, np.asarray(raw.target), DIGITS_HELDOUT)
+    return _cut("uci-digits", images, np.asarray(raw.target), DIGITS_HELDOUT, HELD_OF_DIGITS)
 
 
 def mnist(folder: Path) -> Dataset:
@@ -40,7 +45,7 @@ def mnist(folder: Path) -> Dataset:
     ModelError
         The folder holds no t10k pair, or a file of it is malformed.
     """
-    return _idx_dataset("mnist", folder, MNIST_HELDOUT)
+    return _idx_dataset("mnist", folder, MNIST_HELDOUT, HELD_OF_MNIST)
 
 
 def user_data(path: Path) -> Dataset:
@@ -49,13 +54,15 @@ def user_data(path: Path) -> Dataset:
     Parameters
     ----------
     path : ``.npz`` with ``images`` [n, channels, height, width] or [n, height, width], float or
-        uint8 (scaled by 1/255, as are IDX images), and ``labels`` [n], integers from 0; or a
-        folder with one ``*images*`` and one ``*labels*`` IDX file, or with MNIST's train and t10k
-        pairs, of which the second is held out.
+        uint8 (scaled by 1/255, as are IDX images), and ``labels`` [n], integers from 0, and
+        perhaps ``heldout_images`` and ``heldout_labels``; or a folder with one ``*images*`` and
+        one ``*labels*`` IDX file, or with MNIST's train and t10k pairs, of which the second is
+        held out.
 
     Returns
     -------
-    Two thirds of each class for calibration, one third held out; the cut is fixed.
+    The user's own split where there is one; else two thirds of each class for calibration, one
+    third held out, and the cut is fixed.
 
     Raises
     ------
@@ -63,34 +70,45 @@ def user_data(path: Path) -> Dataset:
         Anything else, with what was required and what came.
     """
     if inputs.is_folder(path):
-        return _idx_dataset(path.name, path, USER_HELDOUT)
-    images, labels = _read_npz(path)
-    return _cut(path.stem, images, labels, USER_HELDOUT, inputs.printable(path))
+        return _idx_dataset(path.name, path, USER_HELDOUT, HELD_OF_USER)
+    arrays, where = _read_npz(path), inputs.printable(path)
+    if "heldout_images" not in arrays:
+        given = (arrays["images"], arrays["labels"])
+        return _cut(path.stem, *given, USER_HELDOUT, HELD_OF_USER, where)
+    parts = {
+        prefix: _checked(arrays[f"{prefix}images"], arrays[f"{prefix}labels"], f"{where}: {name}")
+        for prefix, name in (("", "calibration"), ("heldout_", "held out"))
+    }
+    notes = (*_small_bytes(arrays["images"]), *_small_bytes(arrays["heldout_images"]))
+    return _split(path.stem, parts[""], parts["heldout_"], HELD_OF_USER, notes, where)
 
 
 # ---------------------------------------------------------------------------------------- files
 
 
-def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    arrays = read_npz(path, inputs.NPZ, ("images", "labels"))
-    return arrays["images"], arrays["labels"]
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    split = ("heldout_images", "heldout_labels")
+    arrays = read_npz(path, inputs.NPZ, ("images", "labels"), split)
+    for name, other in (split, split[::-1]):
+        if name in arrays and other not in arrays:
+            raise ModelError(f"{inputs.printable(path)}: .npz must hold {other!r} beside {name!r}")
+    return arrays
 
 
-def _idx_dataset(name: str, folder: Path, fraction: float) -> Dataset:
+def _idx_dataset(name: str, folder: Path, fraction: float, held: str) -> Dataset:
     pairs = idx_pairs(folder)
     if {"train", "t10k"} <= pairs.keys():
-        train, test = (_checked_idx(*pairs[key]) for key in ("train", "t10k"))
-        if train.images.shape[1:] != test.images.shape[1:]:
-            raise ModelError(f"{folder}: train and t10k images must be of one size")
-        return Dataset(name, train, test)
+        (train, low), (test, low_too) = (_checked_idx(*pairs[key]) for key in ("train", "t10k"))
+        return _split(name, train, test, held, (*low, *low_too), str(folder))
     if len(pairs) != 1:
         found = ", ".join(sorted(pairs)) or "none"
         raise ModelError(
             f"{folder}: an IDX folder must hold one pair of *images* and *labels* files,"
             f" or train and t10k, not: {found}"
         )
-    split = _checked_idx(*next(iter(pairs.values())))
-    return _cut(name, split.images, split.labels, fraction, str(folder))
+    files = next(iter(pairs.values()))
+    images, labels = read_idx(files[0], 3), read_idx(files[1], 1)
+    return _cut(name, images, labels, fraction, held, str(folder))
 
 
 def idx_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
@@ -123,8 +141,10 @@ def _listed(folder: Path) -> list[Path]:
         ) from None
 
 
-def _checked_idx(images: Path, labels: Path) -> Split:
-    return _checked(read_idx(images, 3), read_idx(labels, 1), str(images))
+def _checked_idx(images: Path, labels: Path) -> tuple[Split, tuple[str, ...]]:
+    """Images and labels of a pair, and what is to be said of them."""
+    pixels = read_idx(images, 3)
+    return _checked(pixels, read_idx(labels, 1), str(images)), _small_bytes(pixels)
 
 
 # ----------------------------------------------------------------------------- checks and the cut
@@ -143,10 +163,13 @@ def _checked(images: NDArray[Any], labels: NDArray[Any], where: str) -> Split:
         raise ModelError(
             f"{where}: images and labels must be of one length, not {len(images)} and {len(labels)}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":  # numpy counts spans of time among its integers
         raise ModelError(f"{where}: labels must be integers, not {labels.dtype}")
+    # asked before the cast to int64, in which an unsigned label can wrap into the range
     if labels.min() < 0:
         raise ModelError(f"{where}: labels must be 0 or more, not {labels.min()}")
+    if labels.max() > MOST_LABEL:
+        raise ModelError(f"{where}: labels must be at most {MOST_LABEL}, not {labels.max()}")
     return Split(_real(images, where), frozen(labels))
 
 
@@ -163,8 +186,47 @@ def _real(images: NDArray[Any], where: str) -> NDArray[np.float32]:
     return real
 
 
+def _small_bytes(images: NDArray[Any]) -> tuple[str, ...]:
+    """A warning where bytes do not look like pixels of 0..255."""
+    if images.dtype != np.uint8 or not images.size or images.max() >= 128:
+        return ()
+    return (
+        f"uint8 images are scaled by 1/255 and the largest value here is {images.max()}: where they"
+        " are not meant as 0..255, store them as float, which is taken as it is",
+    )
+
+
+def _split(
+    name: str, kept: Split, held: Split, words: str, notes: tuple[str, ...], where: str
+) -> Dataset:
+    """A split that was given, with a warning where an image stands on both sides."""
+    sizes = ["x".join(map(str, part.images.shape[1:])) for part in (kept, held)]
+    if sizes[0] != sizes[1]:
+        raise ModelError(
+            f"{where}: calibration (train) and held-out (t10k) images must be of one size, not"
+            f" {sizes[0]} and {sizes[1]}"
+        )
+    return Dataset(name, kept, held, words, (*dict.fromkeys(notes), *_shared(kept, held)))
+
+
+def _shared(kept: Split, held: Split) -> tuple[str, ...]:
+    known = {image.tobytes() for image in kept.images}
+    twice = sum(image.tobytes() in known for image in held.images)
+    if not twice:
+        return ()
+    return (
+        f"{twice} of {len(held.labels)} held-out images are among the calibration images too: their"
+        " accuracy is not that of unseen images",
+    )
+
+
 def _cut(
-    name: str, images: NDArray[Any], labels: NDArray[Any], fraction: float, where: str = ""
+    name: str,
+    images: NDArray[Any],
+    labels: NDArray[Any],
+    fraction: float,
+    words: str,
+    where: str = "",
 ) -> Dataset:
     whole = _checked(images, labels, where or name)
     held = heldout_indices(whole.labels, fraction)
@@ -174,10 +236,10 @@ def _cut(
             f"{where or name}: data must fill both parts, not {len(kept)} calibration"
             f" and {len(held)} held-out images"
         )
-    parts = (
+    first, second = (
         Split(frozen(whole.images[i], np.float32), frozen(whole.labels[i])) for i in (kept, held)
     )
-    return Dataset(name, *parts)
+    return _split(name, first, second, words, _small_bytes(images), where or name)
 
 
 def heldout_indices(labels: IntArray, fraction: float) -> IntArray:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import wrap
+from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import (
     Equivalence,
     FloatArray,
@@ -18,8 +20,8 @@ from hascodesign.contract.types import (
     MultiplyLayer,
     Split,
 )
-from hascodesign.models import quantisers
-from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, quiet, value_of
+from hascodesign.models import quantisers, user_code
+from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, value_of
 
 BATCH = 250  # images at a time: bounds the memory
 
@@ -40,47 +42,101 @@ def compare(
     -------
     Differences per layer, the input codes first and the logits (as rounded integers) last. Of
     equal logits the lowest class counts, on both sides.
+
+    Raises
+    ------
+    ModelError
+        Nothing to compare, an activation that is not code * scale, or logits that are not finite.
     """
-    channels, height, width = heldout.images.shape[1:]
-    graph = build(model, (channels, height, width))
+    if not len(heldout.labels):
+        raise ModelError("held-out images must be there to compare on, not none")
+    graph = build(model, _shape(heldout.images))
     names = ("input", *(layer.name for layer in network.layers))
     differences, compared = (np.zeros(len(names), dtype=np.int64) for _ in range(2))
-    residual, correct = 0.0, 0
+    seen: list[set[int]] = [set() for _ in names]
+    residual, correct = 0.0, [0, 0]
     for start in range(0, len(heldout.labels), BATCH):
         images = heldout.images[start : start + BATCH]
         golden, logits = _brevitas(graph, images, network.logit_scale)
         ours = _integers(graph, network, images, acc_bits)
         for i, (left, right) in enumerate(zip(golden, ours, strict=True)):
+            if left.shape != right.shape:  # numpy would stretch one to the other
+                raise ModelError(f"{names[i]}: codes must be {left.shape}, not {right.shape}")
             differences[i] += np.count_nonzero(left != right)
             compared[i] += right.size
-        residual = max(residual, float(np.abs(logits - golden[-1]).max(initial=0.0)))
+            seen[i] |= set(np.unique(right).tolist())
+        residual = max(residual, float(np.abs(logits - golden[-1]).max()))
         labels = heldout.labels[start : start + BATCH]
-        correct += int((arithmetic.classify(golden[-1]) == labels).sum())
-    differing, all_ = (tuple(int(n) for n in array) for array in (differences, compared))
-    return Equivalence(names, differing, all_, residual, correct)
+        # each by its own logits: rounded ones would hide what rounding takes away
+        correct[0] += int((logits.argmax(axis=1) == labels).sum())
+        correct[1] += int((arithmetic.classify(ours[-1]) == labels).sum())
+    if not compared.all():
+        raise ModelError(f"{names[int(compared.argmin())]}: codes must be there to compare")
+    return Equivalence(
+        layers=names,
+        differences=tuple(int(n) for n in differences),
+        compared=tuple(int(n) for n in compared),
+        values=tuple(len(found) for found in seen),
+        logit_residual=residual,
+        images=len(heldout.labels),
+        brevitas_correct=correct[0],
+        integer_correct=correct[1],
+        clipped=_clipped(network, heldout),
+    )
+
+
+def answers(
+    model: nn.Module, network: IntegerNetwork, images: NDArray[np.float32]
+) -> tuple[NDArray[Any], ...]:
+    """Codes of every activation and logits that a model gives, in float64: what it does."""
+    codes, logits = _brevitas(build(model, _shape(images)), images, network.logit_scale)
+    return (*codes[:-1], logits)
+
+
+def _shape(images: NDArray[np.float32]) -> tuple[int, int, int]:
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
+def _clipped(network: IntegerNetwork, heldout: Split) -> float:
+    """Share of the images' values that lie far beyond their quantiser's range.
+
+    A sixteenth of the range is let pass: 1.0 is a step above the codes of a signed quantiser.
+    """
+    source = network.input
+    margin = (source.high - source.low) / 16
+    low, high = (source.low - margin) * source.scale, (source.high + margin) * source.scale
+    beyond = (heldout.images < low) | (heldout.images > high)
+    return float(np.count_nonzero(beyond) / heldout.images.size)
 
 
 def _brevitas(graph: Graph, images: Any, logit_scale: float) -> tuple[list[IntArray], FloatArray]:
     """Codes of every activation, channel last, then integer logits; and the logits as they are."""
-    caught: dict[int, IntArray] = {}
+    caught: dict[int, FloatArray] = {}
 
-    def catch(node: Node, scale: float) -> Any:
+    def catch(node: Node) -> Any:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
-            real = value_of(out).numpy()
-            caught[node.position] = np.rint(real / scale).astype(np.int64)
+            caught[node.position] = value_of(out).numpy().copy()
 
         return node.module.register_forward_hook(hook)
 
     quantised = [graph.input, *(block.activation for block in graph.blocks if block.chain)]
-    handles = [catch(node, quantisers.activation(node).scale) for node in quantised]
+    scales = [quantisers.activation(node).scale for node in quantised]
+    handles = [catch(node) for node in quantised]
     try:
-        with quiet(), torch.no_grad():
+        with user_code.running("forward() must take the held-out images"), torch.no_grad():
             out = value_of(graph.model(torch.from_numpy(images.astype(np.float64))))
+            real = out.numpy().astype(np.float64)
     finally:
         for handle in handles:
             handle.remove()
-    logits = out.numpy() / logit_scale
-    codes = [caught[node.position] for node in quantised]
+    if not np.isfinite(real).all():
+        raise ModelError("logits must be finite on held-out images, not NaN or infinite")
+    logits = real / logit_scale
+    codes = [
+        quantisers.codes_of(node, caught[node.position], scale)
+        for node, scale in zip(quantised, scales, strict=True)
+    ]
     return [*(_channel_last(c) for c in codes), np.rint(logits).astype(np.int64)], logits
 
 

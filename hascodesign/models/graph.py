@@ -19,6 +19,7 @@ with warnings.catch_warnings():
 
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import MaxPool
+from hascodesign.models.user_code import running
 
 MULTIPLY = (qnn.QuantConv2d, qnn.QuantLinear)
 ACTIVATIONS = (qnn.QuantIdentity, qnn.QuantReLU)
@@ -28,8 +29,6 @@ FLAT = (nn.Flatten,)
 # identity at evaluation
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
 SUPPORTED = MULTIPLY + ACTIVATIONS + NORMS + POOLS + FLAT + DROPOUTS
-# what a forward pass that does not fit its input raises
-FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +103,19 @@ def build(model: nn.Module, in_shape: tuple[int, int, int]) -> Graph:
     ModelError
         A layer that is not supported, or a forward pass that is not that sequence.
     """
-    double = copy.deepcopy(model).double().eval().requires_grad_(False)
-    _check_finite(double)
+    with running("model must be one that can be copied and evaluated in float64"):
+        double = copy.deepcopy(model).double().eval().requires_grad_(False)
+        _check_finite(double)
     nodes = tuple(
         Node(module, path, position) for position, (path, module) in enumerate(_leaves(double, ""))
     )
     for node in nodes:
         if type(node.module) not in SUPPORTED:
             names = ", ".join(kind.__name__ for kind in SUPPORTED)
-            raise node.error(f"must be one of {names}")
+            raise node.error(
+                f"must be one of {names}; what forward() does not call, or what stands behind the"
+                " logits (softmax changes no class), can be taken out of the model"
+            )
     traced = _trace(double, nodes, in_shape)
     return _grouped(double, traced)
 
@@ -163,11 +166,15 @@ class _Tracer:
         expected = self.nodes[len(self.seen)] if len(self.seen) < len(self.nodes) else None
         if node is not expected:
             due = expected or "the end of the model"
-            raise ModelError(f"layers must run once each, as registered: {node} runs at {due}")
+            raise ModelError(
+                f"layers must run once each, as registered: {node} runs at {due}; give each use a"
+                " module of its own, created in the order of the calls"
+            )
         if len(args) != 1 or not self.passing.same(args[0]):
             raise node.error(
                 f"must take what {self.passing.by} gives, unchanged; forward() does something"
-                " between them that is no layer (for flattening use nn.Flatten)"
+                " between them that is no layer: use modules (nn.Flatten for view, reshape and"
+                " flatten, nn.MaxPool2d for max_pool2d), and scale the images in the data"
             )
 
     def leave(self, node: Node, args: tuple[Any, ...], out: Any) -> None:
@@ -194,18 +201,22 @@ def _trace(model: nn.Module, nodes: tuple[Node, ...], in_shape: tuple[int, int, 
             node.module.register_forward_hook(lambda _, a, o, n=node: tracer.leave(n, a, o)),
         ]
     try:
-        with quiet(), torch.no_grad():
+        with running("forward()"), torch.no_grad():
             out = model(image)
-    except FORWARD_ERRORS as error:
+    except ModelError as error:
+        if error.__cause__ is None:  # the tracer's own
+            raise
         shape = "x".join(map(str, in_shape))
         where = f" at {nodes[len(tracer.seen)]}" if len(tracer.seen) < len(nodes) else ""
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = str(error).removeprefix("forward(): ")
         raise ModelError(f"model must take images of {shape}{where}: {reason}") from error
     finally:
         for handle in handles:
             handle.remove()
     if len(tracer.seen) < len(nodes):
-        raise nodes[len(tracer.seen)].error("must run once in forward(), not never")
+        raise nodes[len(tracer.seen)].error(
+            "must run once in forward(), not never; take it out of the model"
+        )
     if not tracer.passing.same(out):
         raise ModelError(f"forward() must return what {tracer.passing.by} gives, unchanged")
     return tracer.seen
@@ -257,7 +268,10 @@ def _check_block(block: Block, following: Node | None) -> None:
     if following is None:
         extra = [*block.chain, *norms, *(n for n in block.after if isinstance(n.module, POOLS))]
         if extra:
-            raise extra[0].error(f"must not follow the last layer, {block.multiply}")
+            raise extra[0].error(
+                f"must not follow the last layer, {block.multiply}, whose sums are the logits: take"
+                " it out of the model"
+            )
         return
     if not block.chain:
         raise following.error(
@@ -273,6 +287,11 @@ def _check_block(block: Block, following: Node | None) -> None:
 
 def _check_layout(node: Node) -> None:
     module = node.module
+    if isinstance(module, NORMS) and module.running_mean is None:
+        raise node.error(
+            "must have running statistics (track_running_stats=True): without them its constants"
+            " are those of the batch, and hardware sees one image at a time"
+        )
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
         raise node.error(
             f"must flatten from 1 to -1, not from {module.start_dim} to {module.end_dim}"

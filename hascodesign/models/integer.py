@@ -98,9 +98,16 @@ def _layer(
         output = output_of(block, unit, bias, act, acc_bits)
     else:
         if bias.real is not None:
-            raise node.error("must, as the last layer, have a bias in units of s_in*s_w, or none")
+            raise node.error(
+                "must, as the last layer, have a bias in units of s_in*s_w, or none: give it"
+                " bias_quant=Int32Bias and the activation before it return_quant_tensor=True, or"
+                " bias=False"
+            )
         if (unit != unit[0]).any():
-            raise node.error("must, as the last layer, have one weight scale for all rows")
+            raise node.error(
+                "must, as the last layer, have one weight scale for all rows: give it"
+                " weight_quant=Int8WeightPerTensorFloat"
+            )
     conv = _conv(node) if isinstance(node.module, QuantConv2d) else None
     matrix = _conv_matrix(weights.codes) if conv else _dense_matrix(graph, node, weights.codes)
     layer = MultiplyLayer(
@@ -190,5 +197,10 @@ def _check_rounding(node: Node, source: Activation) -> None:
     quant = InputQuant(source.scale, source.bits, source.signed, source.low, source.high)
     expected = arithmetic.quantise(real[:, None, None, None], quant).reshape(-1)
     value = out.value if hasattr(out, "value") else out
+    if not bool((value == 0).any()):
+        raise node.error(
+            "must have 0 among its codes, not -1 and +1 alone as a binary quantiser: give the"
+            " images an 8-bit one, such as Int8ActPerTensorFloat"
+        )
     if not np.array_equal(np.rint(value.numpy() / source.scale), expected):
         raise ModelError(f"{node} must round half to even, not otherwise")

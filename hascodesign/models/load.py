@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import Dataset
-from hascodesign.models import zoo
+from hascodesign.models import user_code, zoo
 from hascodesign.models.checkpoint import read_state
 from hascodesign.models.data import user_data
 from hascodesign.models.graph import build, quiet
 from hascodesign.models.zoo import Progress
 
-# what the user's own code can raise
-USER_ERRORS = (
-    *(SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError),
-    *(RuntimeError, OSError, ArithmeticError, AssertionError),
-)
 BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed
 
 
@@ -34,6 +31,7 @@ class Loaded:
     model: nn.Module
     name: str
     dataset: Dataset
+    sources: Mapping[str, bytes] = field(default_factory=dict)  # the user's own, by module
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -80,11 +78,22 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
         Whatever does not fit, in one line.
     """
     dataset = user_data(data)
-    model = _factory_model(spec)
-    if checkpoint is not None:
-        load_checkpoint(model, checkpoint)
-    loaded = Loaded(model.eval(), Path(spec.rpartition(":")[0]).stem, dataset)
-    classes = build(model, loaded.in_shape).classes
+    file = _model_file(spec)
+    user_code.forget()
+    before = frozenset(sys.modules)
+    sources: dict[str, bytes] = {}
+    channels, height, width = dataset.heldout.images.shape[1:]
+    try:
+        model = _factory_model(spec)
+        if checkpoint is not None:
+            load_checkpoint(model, checkpoint)
+        # forward() runs once here, where what it imports from beside its file is found
+        with user_code.running(f"{spec} must be a model that can be evaluated", file):
+            model = model.eval()
+            classes = build(model, (channels, height, width)).classes
+    finally:
+        sources |= user_code.sources(before)
+    loaded = Loaded(model, file.stem, dataset, sources)
     for part in (dataset.calibration, dataset.heldout):
         if part.labels.max() >= classes:
             raise ModelError(
@@ -97,28 +106,77 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
 def load_checkpoint(model: nn.Module, path: Path) -> None:
     """Fill a model with a state dict, every key of it; nothing but tensors is unpickled."""
     state = read_state(path)
+    with user_code.running(f"{path}: the model must be able to name its parameters"):
+        known = set(model.state_dict())
+    # what Brevitas gathers for a scale has no use beside the scale that came of it
+    state = {
+        key: value
+        for key, value in state.items()
+        if key in known or f"{key.removesuffix('buffer')}value" not in state or key[-6:] != "buffer"
+    }
+    strange = [key for key in state if key not in known]
+    of_none = f"; of no layer of the model: {_named(strange)}" if strange else ""
     try:
-        with quiet():
-            fit = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # a heading, then a line for each tensor of another size
-        reason = (str(error).splitlines()[1:] or [str(error)])[0].strip()
-        raise ModelError(f"{path}: checkpoint must fit the model: {reason}") from error
-    for what, keys in (("lacks", fit.missing_keys), ("has unexpected", fit.unexpected_keys)):
-        if keys:
+        with user_code.running(f"{path}: checkpoint must fit the model"):
+            fit = _filled(model, state, path)
+    except ModelError as error:
+        raise ModelError(f"{error}{of_none}") from error
+    problems = [
+        f"{what} {_named(keys)}"
+        for what, keys in (("lacks", fit[0]), ("has unexpected", fit[1]))
+        if keys
+    ]
+    if problems:
+        raise ModelError(
+            f"{path}: checkpoint must fit the model: it {' and '.join(problems)};"
+            " it must be saved from the very network that the factory builds"
+        )
+
+
+def _filled(
+    model: nn.Module, state: Mapping[str, Tensor], path: Path
+) -> tuple[list[str], list[str]]:
+    """Fill the model; keys that the state lacks, and those that it has too many."""
+    try:
+        fit: Any = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        lines = str(error).splitlines()  # a heading, then a line for each tensor of another size
+        if len(lines) > 1 and "state_dict" in lines[0]:
             raise ModelError(
-                f"{path}: checkpoint must fit the model: it {what} {keys[0]!r}"
-                + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-            )
+                f"{path}: checkpoint must fit the model: {lines[1].strip()}"
+            ) from error
+        raise
+    return list(fit.missing_keys), list(fit.unexpected_keys)
 
 
-def _factory_model(spec: str) -> nn.Module:
+def _named(keys: list[str], most: int = 5) -> str:
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(map(repr, keys[:most])) + more
+
+
+def _model_file(spec: str) -> Path:
+    """The file of ``file.py:factory``."""
     file, _, name = spec.rpartition(":")
     path = Path(file)
     if not file or not name or path.suffix != ".py":
         raise ModelError(f"model must be file.py:factory, not {spec}")
     inputs.digest(path, inputs.MODEL_FILE)  # Python's own reader waits for a FIFO, takes any size
+    return path
+
+
+def _factory_model(spec: str) -> nn.Module:
+    path, name = _model_file(spec), spec.rpartition(":")[2]
     module = _imported(path)
-    factory = getattr(module, name, None)
+    factory = _factory(module, path, name)
+    with user_code.running(f"{spec} must run", path):
+        model = factory()
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec} must return a torch.nn.Module, not {type(model).__name__}")
+    return model
+
+
+def _factory(module: ModuleType, path: Path, name: str) -> Callable[[], Any]:
+    factory = vars(module).get(name)
     if not callable(factory):
         there = [
             key
@@ -127,14 +185,12 @@ def _factory_model(spec: str) -> nn.Module:
         ]
         known = ", ".join(sorted(there)) or "nothing to call"
         raise ModelError(f"{path} must define {name!r}; it defines: {known}")
-    try:
-        with quiet():
-            model = factory()
-    except USER_ERRORS as error:
-        raise ModelError(f"{spec} must run: {_reason(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec} must return a torch.nn.Module, not {type(model).__name__}")
-    return model
+    if isinstance(factory, nn.Module):
+        raise ModelError(
+            f"{path}: {name!r} must be a function or class that returns the model,"
+            f" called without arguments; write: def factory(): return {name}"
+        )
+    return factory
 
 
 def _imported(path: Path) -> ModuleType:
@@ -143,19 +199,8 @@ def _imported(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ModelError(f"model file must be Python source: {path}")
     module = importlib.util.module_from_spec(spec)
+    sys.modules.pop(spec.name, None)
     sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        with quiet():
-            spec.loader.exec_module(module)
-    except USER_ERRORS as error:
-        raise ModelError(f"{path} must import: {_reason(error)}") from error
-    finally:
-        sys.path.pop(0)
+    with user_code.running(f"{path} must import", path):
+        spec.loader.exec_module(module)
     return module
-
-
-def _reason(error: BaseException) -> str:
-    """First line of an error, with its kind."""
-    text = str(error).splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

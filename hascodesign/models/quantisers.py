@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.models.graph import Node, quiet, value_of
+from hascodesign.models.user_code import running
 
 MOST_BITS = 8  # of a weight and of an activation on the array
 LARGE = 1e30  # real number that every quantiser clamps
@@ -54,18 +55,47 @@ def activation(node: Node) -> Activation:
     if not module.act_quant.is_quant_enabled:
         raise node.error("must quantise, not pass real numbers on")
     # asked at both ends, the quantiser tells its range whatever clamps it
-    with quiet(), torch.no_grad():
-        ends = module.act_quant(torch.tensor([-LARGE, LARGE], dtype=torch.float64))
+    ends = _asked(node, torch.tensor([-LARGE, LARGE], dtype=torch.float64))
     scales = _checked(node, ends, "activations")
     if scales.size != 1:
         raise node.error(f"must have one scale, not {scales.size}")
     scale = float(scales[0])
-    low, high = (int(code) for code in _codes(ends.value, scale))
+    low, high = (int(code) for code in _codes(node, ends.value, scale))
     signed = bool(ends.signed)
     bits = max(int(ends.bit_width), bits_of(low, high, signed))
     if bits > MOST_BITS:
         raise node.error(f"must have at most {MOST_BITS} bits, not {bits}")
+    _check_constant(node, ends)
     return Activation(scale, bits, signed, low, high)
+
+
+def _asked(node: Node, values: Tensor) -> Any:
+    """What an activation's quantiser makes of values."""
+    module: Any = node.module
+    with running(f"{node} must quantise what it is given"), torch.no_grad():
+        return module.act_quant(values)
+
+
+def _check_constant(node: Node, ends: Any) -> None:
+    """Refuse a format that moves with the images: thresholds and memories hold one for all."""
+    rng = np.random.default_rng(0)
+    draws = [np.zeros((1, *node.in_shape))]
+    draws += [
+        magnitude * rng.standard_normal((batch, *node.in_shape))
+        for batch, magnitude in ((1, 1e-3), (1, 1.0), (7, 1.0), (2, 1e3), (1, 1e6))
+    ]
+    for draw in draws:
+        found = _asked(node, torch.from_numpy(draw))
+        if type(found) is not type(ends):
+            raise node.error("must quantise whatever it is given, not some images only")
+        for what in ("scale", "zero_point", "bit_width"):
+            before, now = (torch.as_tensor(getattr(t, what)).flatten() for t in (ends, found))
+            if now.numel() != before.numel() or not torch.equal(now.double(), before.double()):
+                raise node.error(
+                    f"must have one {what.replace('_', ' ')} whatever the images are; this one's"
+                    " depends on them (a dynamic quantiser), and hardware holds a constant: take"
+                    " one whose scale is learned or calibrated, such as Int8ActPerTensorFloat"
+                )
 
 
 def weights(node: Node) -> Weights:
@@ -83,7 +113,7 @@ def weights(node: Node) -> Weights:
     if scale.size not in (1, rows) or tensor.scale.numel() != np.prod(tensor.scale.shape[:1] or 1):
         raise node.error(f"must have one weight scale or one for each of {rows} rows")
     scale = np.broadcast_to(scale, (rows,)).copy()
-    codes = _codes(tensor.value, scale.reshape(-1, *[1] * (tensor.value.dim() - 1)))
+    codes = _codes(node, tensor.value, scale.reshape(-1, *[1] * (tensor.value.dim() - 1)))
     trained = int(tensor.bit_width) + (0 if bool(tensor.signed) else 1)
     bits = max(trained, bits_of(int(codes.min()), int(codes.max()), True))
     if bits > MOST_BITS:
@@ -104,7 +134,7 @@ def bias(node: Node, given: Weights, source: Activation) -> Bias:
     if isinstance(quantised, IntQuantTensor):
         scale = np.broadcast_to(_checked(node, quantised, "bias"), unit.shape)
         if np.array_equal(scale, unit):
-            return Bias(_codes(real, unit), None)
+            return Bias(_codes(node, real, unit), None)
     return Bias(none, real)
 
 
@@ -132,10 +162,23 @@ def _checked(node: Node, tensor: Any, what: str) -> FloatArray:
     return scale
 
 
-def _codes(value: Tensor | FloatArray, scale: float | FloatArray) -> IntArray:
+def _codes(node: Node, value: Tensor | FloatArray, scale: float | FloatArray) -> IntArray:
     """Integers that a quantised tensor stands for: its values are code * scale, rounded once."""
     real = value.detach().numpy() if isinstance(value, Tensor) else value
-    return np.rint(np.asarray(real, dtype=np.float64) / scale).astype(np.int64)
+    return codes_of(node, np.asarray(real, dtype=np.float64), scale)
+
+
+def codes_of(node: Node, real: FloatArray, scale: float | FloatArray) -> IntArray:
+    """Codes of real values; refuses values that are not code * scale, to the last bit."""
+    codes = np.rint(real / scale)
+    wrong = np.flatnonzero(~(codes * scale == real))  # NaN is wrong too
+    if wrong.size:
+        value = float(real.flat[wrong[0]])
+        raise node.error(
+            f"must give multiples of its scale and nothing else: {wrong.size} of {real.size} values"
+            f" are none, the first {value!r}"
+        )
+    return codes.astype(np.int64)
 
 
 def bits_of(low: int, high: int, signed: bool = True) -> int:

@@ -29,7 +29,12 @@ def build(result: FlowResult) -> dict[str, Any]:
             "parameters": network.parameters,
             "macs": network.macs,
         },
-        "data": {"calibration": result.calibration, "heldout": result.heldout},
+        "data": {
+            "calibration": result.calibration,
+            "heldout": result.heldout,
+            "held": result.held,
+        },
+        "warnings": list(result.warnings),
         "equivalence": _equivalence(result),
         "accuracy": {
             name: _accuracy(entry)
@@ -76,11 +81,13 @@ def _equivalence(result: FlowResult) -> dict[str, Any]:
     held = result.equivalence
     return {
         "layers": [
-            {"name": name, "compared": compared, "differences": differences}
-            for name, compared, differences in zip(
-                held.layers, held.compared, held.differences, strict=True
+            {"name": name, "compared": compared, "values": values, "differences": differences}
+            for name, compared, values, differences in zip(
+                held.layers, held.compared, held.values, held.differences, strict=True
             )
         ],
+        "images": held.images,
+        "clipped": held.clipped,
         "differences": held.total,
         "logit_residual": held.logit_residual,
     }

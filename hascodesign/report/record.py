@@ -50,7 +50,9 @@ class FlowResult:
     dataset: str
     calibration: int  # images
     heldout: int  # images
+    held: str  # what is known of the held-out images
     equivalence: Equivalence
+    warnings: Sequence[str]  # what makes a result say less than it seems to
     accuracy: Mapping[str, Accuracy]  # the keys of ACCURACIES; "assignment" may be missing
     search: SearchResult
     verification: Verification

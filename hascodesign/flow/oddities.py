@@ -1,0 +1,75 @@
+"""What is said of a healthy network: its accuracy, and a warning where a result may mislead."""
+
+from __future__ import annotations
+
+from hascodesign.common import stats
+from hascodesign.contract.types import Dataset, Equivalence, IntegerNetwork
+
+#: Share of the images' values beyond their quantiser's range that is worth a warning.
+CLIPPED = 0.01
+
+
+def healthy(equivalence: Equivalence, dataset: Dataset) -> str:
+    """Accuracy of the healthy network, and what it was compared on."""
+    found = stats.accuracy(equivalence.integer_correct, equivalence.images)
+    brevitas = stats.accuracy(equivalence.brevitas_correct, equivalence.images)
+    low, high = found.ci95
+    return (
+        f"healthy: {found.value:.2f} % of {found.n:,} held-out images ({low:.1f} .. {high:.1f} %),"
+        f" Brevitas {brevitas.value:.2f} %; {equivalence.total} of"
+        f" {sum(equivalence.compared):,} codes differ; images {dataset.held}"
+    )
+
+
+def warnings(
+    network: IntegerNetwork, equivalence: Equivalence, dataset: Dataset, *, factory_weights: bool
+) -> tuple[str, ...]:
+    """One sentence for each thing that makes a result say less than it seems to.
+
+    Parameters
+    ----------
+    network : the integer graph.
+    equivalence : what comparing it with Brevitas showed.
+    dataset : the images.
+    factory_weights : whether a user's network came without a checkpoint.
+    """
+    found = list(dataset.warnings)
+    if factory_weights:
+        found.append("no --checkpoint was given: the weights are those that the factory returns")
+    if equivalence.clipped >= CLIPPED:
+        source = network.input
+        found.append(
+            f"{100 * equivalence.clipped:.1f} % of the images' values lie outside the range of"
+            f" their quantiser, {source.low * source.scale:.4g} to"
+            f" {source.high * source.scale:.4g}, and are saturated: does the scale of --data fit"
+            " the network?"
+        )
+    found += _constant(equivalence)
+    found += _chance(equivalence, dataset)
+    return tuple(found)
+
+
+def _constant(equivalence: Equivalence) -> list[str]:
+    """The first layer whose codes are all the same: what stands behind it was not tested."""
+    for name, compared, values in zip(
+        equivalence.layers, equivalence.compared, equivalence.values, strict=True
+    ):
+        if values == 1:
+            return [
+                f"all {compared:,} codes of {name} are the same on held-out images: that they do"
+                " not differ from Brevitas's shows nothing about the layers behind it"
+            ]
+    return []
+
+
+def _chance(equivalence: Equivalence, dataset: Dataset) -> list[str]:
+    labels = dataset.heldout.labels
+    counts = [int((labels == label).sum()) for label in set(labels.tolist())]
+    common = 100 * max(counts) / len(labels)
+    found = stats.accuracy(equivalence.integer_correct, equivalence.images)
+    if found.ci95[0] > common:
+        return []
+    return [
+        f"the healthy network cannot be told from guessing: {found.value:.2f} % of {found.n:,}"
+        f" images, where naming the most frequent class alone gives {common:.2f} %"
+    ]
