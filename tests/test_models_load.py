@@ -120,7 +120,7 @@ def test_checkpoint_that_does_not_fit(user):
     both = "it lacks '2.weight' and has unexpected 'w'"
     assert refused(user, both, checkpoint="renamed.pt")
     torch.save({"optimizer": 3}, user / "other.pt")
-    assert refused(user, "'optimizer' is of type int", checkpoint="other.pt")
+    assert refused(user, "not int under 'optimizer'", checkpoint="other.pt")
     torch.save(state | {"2.weight": torch.zeros(6, 11)}, user / "size.pt")
     assert refused(user, "must fit the model: size mismatch for 2.weight", checkpoint="size.pt")
     torch.save([1, 2], user / "list.pt")
