@@ -84,7 +84,8 @@ def test_an_activation_must_be_code_times_scale(wrong: float) -> None:
     model = settled(pixels(), nn.Flatten(), dense(60, 6), relu(), last(6))
     model[0].act_quant = Off(model[0].act_quant, wrong)
     network = integerise(model, "off", IMAGE)
-    with pytest.raises(ModelError, match=r"layer 0 .* must give multiples of its scale|logits must be finite"):
+    words = r"layer 0 .* must give multiples of its scale|logits must be finite"
+    with pytest.raises(ModelError, match=words):
         compare(model, network, images())
 
 
