@@ -85,6 +85,11 @@ def search(
             found = None
         if found is not None:
             return _written_result(run, network, judged, found, start)
+        notes = run.notes  # maps alone are searched by all images
+        alone = replace(run.options, moves=())
+        if not run.interrupted:
+            run = prepare(network, profile, evaluator, alone, progress, selection)
+            run.notes.extend(notes)
     if run.interrupted:
         pass
     elif run.space.alike:

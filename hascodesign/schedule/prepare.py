@@ -29,6 +29,7 @@ WORK = 4e12
 FEWEST, MOST = 64, 600  # evaluations
 IMAGE_WORK = 5e9  # multiply-accumulates of one evaluation, above which fewer images are judged
 FEWEST_SEARCHED = 256  # images
+COSTED = 192  # images that cost rows as trained where the rows will be written anew
 BY_RULE = (
     "Too many kinds of slots to cost each row on each: assignment, bound and gap follow "
     "saliency times severity and are not in nats."
@@ -72,14 +73,15 @@ def prepare(
         images = (evaluator.codes, evaluator.labels)
         passes = spread_passes(network, profile, spare, *images)
     space = make_space(network, profile, options.extra_passes, passes)
+    costing = _few(network, profile, evaluator) if options.moves else evaluator
     limit = options.evaluations or options.times * affordable(network, evaluator)
     fitness = Fitness(space, by_network(space, evaluator), limit, options.seconds, progress)
 
     def model_around(chromosome: IntArray | None) -> LogitModel | None:
         wanted = options.model and not space.alike and pairs_of(space) <= MOST_PAIRS
-        if not (wanted and isinstance(evaluator, Pictured)):
+        if not (wanted and isinstance(costing, Pictured)):
             return None
-        images = (evaluator.codes, evaluator.labels)
+        images = (costing.codes, costing.labels)
         return make_model(network, profile, space, *images, chromosome, progress)
 
     def maps() -> Iterator[IntArray]:
@@ -92,11 +94,11 @@ def prepare(
         costs = rule_costs(network, profile, space)
         notes.append(BY_RULE)
     else:
-        if not (isinstance(evaluator, RowCosts) and slot_pairs(space) <= EXACT_PAIRS):
+        if not (isinstance(costing, RowCosts) and slot_pairs(space) <= EXACT_PAIRS):
             model = model_around(None)
-        costs = costs_of(space, evaluator, model, progress)
+        costs = costs_of(space, costing, model, progress)
     assigned = assign(space, costs)
-    best_assignment = _best_assignment(space, evaluator, model, assigned)
+    best_assignment = _best_assignment(space, costing, model, assigned)
     return Run(
         space,
         evaluator,
@@ -112,6 +114,14 @@ def prepare(
         notes=notes,
         progress=progress,
     )
+
+
+def _few(network: IntegerNetwork, profile: FaultProfile, evaluator: Evaluator) -> Evaluator:
+    """The evaluator on its first images: what written rows need of the costs of trained ones."""
+    if not isinstance(evaluator, NetworkEvaluator):
+        return evaluator
+    images = (evaluator.codes[:COSTED], evaluator.labels[:COSTED])
+    return NetworkEvaluator(network, profile, *images, device=evaluator.device)
 
 
 def split(
