@@ -7,10 +7,11 @@ A mutant is equivalent where
 * the design and the mutant, side by side on the same inputs, never give different outputs
   (``pair``).
 
-Both are statements about a circuit, an and-inverter graph, and ABC's PDR proves them for every
-sequence of inputs. Registers and memories power up at 0 where their source says nothing, as an
-FPGA's do. First memories give any words at any time and what is written to them counts as an output
-(all that is so proved holds of the true ones), then they are registers.
+Both are statements about a circuit, an and-inverter graph, and ABC proves them for every sequence of
+inputs: registers that always agree are found first (``lcorr``), then PDR. Registers and memories
+power up at 0 where their source says nothing, as an FPGA's do. First memories give any words at any
+time and what is written to them counts as an output (all that is so proved holds of the true ones),
+then they are registers.
 """
 
 from __future__ import annotations
@@ -208,6 +209,6 @@ class Circuit:
             return bad == 0
         path = work / "question.aig"
         graph.write(path, bad)
-        command = ["yosys-abc", "-c", f"read_aiger {path}; pdr -T {SECONDS}"]
+        command = ["yosys-abc", "-c", f"read_aiger {path}; scleanup; lcorr; pdr -T {SECONDS}"]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         return "Property proved" in run.stdout
