@@ -7,8 +7,8 @@ A mutant is equivalent where
 * the design and the mutant, side by side on the same inputs, never give different outputs
   (``pair``).
 
-Both are statements about a circuit, an and-inverter graph, and ABC proves them for every sequence of
-inputs: registers that always agree are found first (``lcorr``), then PDR. Registers and memories
+Both are statements about a circuit, an and-inverter graph, and ABC proves them for every sequence
+of inputs: registers that always agree are found first (``lcorr``), then PDR. Registers and memories
 power up at 0 where their source says nothing, as an FPGA's do. First memories give any words at any
 time and what is written to them counts as an output (all that is so proved holds of the true ones),
 then they are registers.
