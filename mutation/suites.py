@@ -187,7 +187,7 @@ def core_suite(folder: Path) -> Suite:
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
     benches = (
         Bench("core_tests"),
-        Bench("core_streams_tests", ("--built",)),
+        Bench("core_streams_tests,core_counter_tests", ("--built",)),
         Bench("core_tests", ("--built", "--pauses", "3"), "many"),
         Bench("core_protocol_tests,core_map_tests", ("--built",)),
     )
