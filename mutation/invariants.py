@@ -209,6 +209,8 @@ class Circuit:
             return bad == 0
         path = work / "question.aig"
         graph.write(path, bad)
-        command = ["yosys-abc", "-c", f"read_aiger {path}; scleanup; lcorr; pdr -T {SECONDS}"]
+        asked = f"read_aiger {path}; scleanup; lcorr; pdr -T {SECONDS}"
+        # lcorr knows no limit of its own
+        command = ["sh", "-c", f'ulimit -t {2 * SECONDS}; exec yosys-abc -c "$0"', asked]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         return "Property proved" in run.stdout
