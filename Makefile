@@ -35,7 +35,7 @@ kill-points: setup
 	$(BIN)/python -m tests.kill_points
 
 MUTANTS ?= 200
-MUTANTS ?= 100
+MUTANTS ?= 50
 mutants: setup
 	$(BIN)/python -m mutation.mutants --count $(MUTANTS) --seed 1 --seed 2
 

@@ -136,7 +136,7 @@ def report(seed: int, mutants: list[Mutant]) -> bool:
 def main() -> int:
     """Draw, judge, report; exit code 1 below the goal, 4 where mutants are left for another run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, default=100, help="mutants of a design and seed")
+    parser.add_argument("--count", type=int, default=50, help="mutants of a design and seed")
     parser.add_argument("--seed", type=int, action="append", help="of a draw (default 1)")
     parser.add_argument("--suite", choices=tuple(SUITES), action="append")
     parser.add_argument("--minutes", type=float, help="begin no mutant after this time")
