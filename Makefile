@@ -1,6 +1,5 @@
-# make flow | test | regress | gate-level | formal | mutants | fuzz | post-route | synth | lint | bench
-# make clean; make setup
-# make flow | test | regress | kill-points | mutants | post-route | synth | lint | bench | clean
+# make flow | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
+# make synth | lint | bench | setup | clean
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -10,8 +9,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test regress gate-level formal mutants fuzz post-route synth lint bench clean tools setup
-.PHONY: flow test regress kill-points mutants post-route synth lint bench clean tools setup
+.PHONY: flow test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
+.PHONY: clean tools setup
 .DEFAULT_GOAL := flow
 
 flow: setup

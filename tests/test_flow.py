@@ -160,7 +160,7 @@ def test_notes_of_a_search_are_said_without_a_report(built, tmp_path, flow_file,
     first = profile["faults"][0]
     profile["faults"] = [first | {"pe": pe} for pe in range(profile["array"]["pe"])]
     (tmp_path / "alike.json").write_text(json.dumps(profile))
-    given = ("--config", flow_file, "--faults", tmp_path / "alike.json")
+    given = ("--config", flow_file, "--moves", "none", "--faults", tmp_path / "alike.json")
     assert run("schedule", *given, "--out", tmp_path / "o") == 0
     assert capsys.readouterr().err.count("All PEs are alike to every layer") == 1
     assert (tmp_path / "o" / "flow.log").read_text().count("All PEs are alike") == 1
