@@ -30,10 +30,10 @@ regress: setup
 
 gate-level: setup
 	$(BIN)/python -m tests.gate_level
+
 kill-points: setup
 	$(BIN)/python -m tests.kill_points
 
-MUTANTS ?= 200
 MUTANTS ?= 50
 mutants: setup
 	$(BIN)/python -m mutation.mutants --count $(MUTANTS) --seed 1 --seed 2
