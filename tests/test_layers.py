@@ -13,6 +13,7 @@ ROWS = (
     {"__main__"},
     {"cli"},
     {"study", "bench"},
+    {"torch"},
     {"flow"},
     {"report"},
     {"schedule", "render", "verify"},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from hascodesign.board.boards import find
-from hascodesign.board.capacity import check_array, weights_on_chip, words_allowed
+from hascodesign.board.capacity import check_array, words_allowed
 from hascodesign.common import files
 from hascodesign.common.display import Display
 from hascodesign.common.inputs import SCHEDULE, read
@@ -19,7 +19,7 @@ from hascodesign.common.interrupt import whole
 from hascodesign.contract import arithmetic
 from hascodesign.contract import array as arrays
 from hascodesign.contract.build import BuildPlan
-from hascodesign.contract.errors import ConfigError, HascodesignError
+from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import (
     Accuracy,
     Masking,
@@ -50,8 +50,6 @@ from hascodesign.flow.store import StepStore
 if TYPE_CHECKING:
     from hascodesign.models.load import Loaded
 
-#: Largest distance of a float64 logit from its integer, in steps of one.
-LOGIT_RESIDUAL = 1e-6
 NOMINAL_VOLTS = 1.0
 PLACER_SEED = 1
 #: The bundled network whose weights and images are part of the program and its libraries.
@@ -204,12 +202,7 @@ class Flow:
         equivalence = integer.compare(
             self.loaded.model, network, self.dataset.heldout, self.array.acc_bits
         )
-        if equivalence.total or not equivalence.logit_residual < LOGIT_RESIDUAL:
-            raise HascodesignError(
-                f"integer graph must equal Brevitas code for code: {equivalence.total} differ,"
-                f" first in {equivalence.first}, logits by {equivalence.logit_residual:.1e} of a"
-                " step"
-            )
+        integer.require_equal(equivalence)
         return network, equivalence
 
     def say_accuracy(self) -> None:
@@ -406,8 +399,8 @@ class Flow:
         """Per layer: whether its weights are kept in the banks."""
         from hascodesign.flow import proof  # noqa: PLC0415
 
-        taken = 0 if self.core_refusal else proof.core_ramb18(self.deployed, self.schedule)
-        return weights_on_chip(self.deployed, self.schedule, self.array, self.board, taken)
+        core = self.core_refusal is None
+        return proof.kept_on_chip(self.deployed, self.schedule, self.board, core=core)
 
     @property
     def plan(self) -> BuildPlan:
@@ -416,32 +409,17 @@ class Flow:
 
     def _render(self) -> BuildPlan:
         from hascodesign.flow import proof  # noqa: PLC0415
-        from hascodesign.render import hls, project, rom, rtl  # noqa: PLC0415
 
-        chosen = self.config.render
-        roms = rom.build_roms(self.deployed, self.schedule, self.on_chip)
-        options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
-        build = (self.deployed, self.schedule, self.profile)
-        parts = [
-            BuildPlan(proof.verilog(*build, options, core=self.core_refusal is None)),
-            BuildPlan(rom.rom_files(roms)),
-            BuildPlan(
-                hls.render_hls(self.deployed, self.schedule, roms, self.on_chip, self.profile)
-            ),
-        ]
-        clock = chosen.clock_mhz or self.board.clock_mhz
-        merged = BuildPlan.merge(parts)
-        scripts = project.render_project(
+        build = proof.render_build(
+            self.deployed,
+            self.schedule,
+            self.profile,
             self.board,
-            merged.files,
-            clock_mhz=clock,
-            multipliers=chosen.multipliers,
-            top="has_array" if self.core_refusal else "has_core",
+            self.config.render,
+            on_chip=self.on_chip,
+            core=self.core_refusal is None,
         )
-        parts.append(BuildPlan(scripts))
-        return BuildPlan.merge(
-            [*parts, BuildPlan(self.records(self.schedule, self.search.written))]
-        )
+        return BuildPlan.merge([build, BuildPlan(self.records(self.schedule, self.search.written))])
 
     @cached_property
     def core_refusal(self) -> str | None:
@@ -464,17 +442,9 @@ class Flow:
         self, schedule: Schedule | None, written: IntegerNetwork | None = None
     ) -> dict[str, bytes]:
         """faults.json and, where there is a schedule, schedule.json with the rows as written."""
-        from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
-        from hascodesign.schedule.written import rows_of  # noqa: PLC0415
+        from hascodesign.flow import proof  # noqa: PLC0415
 
-        made = {"faults.json": fault_formats.write_json(self.profile)}
-        if schedule is not None:
-            rows = None
-            if written is not None:
-                entries = rows_of(self.network, written)
-                rows = [[row.text() for row in layer] for layer in entries]
-            made["schedule.json"] = schedule_formats.to_json(schedule, rows)
-        return made
+        return proof.record_files(self.network, self.profile, schedule, written)
 
     # --------------------------------------------------------------------------- verify, estimate
 

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hascodesign.board.capacity import control_ramb18, ramb18
+from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
 from hascodesign.common import processes
 from hascodesign.common.display import Display
 from hascodesign.common.follow import following
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, VerificationMismatch
 from hascodesign.contract.results import CoreRun, CoreStage, Verification, WholeImages
-from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork, Schedule
+from hascodesign.contract.types import Board, FaultProfile, IntArray, IntegerNetwork, Schedule
+from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.power import PowerModel
-from hascodesign.flow.config import VerifyConfig
+from hascodesign.flow.config import RenderConfig, VerifyConfig
 from hascodesign.render import core as render
-from hascodesign.render import hls, rom, rtl
+from hascodesign.render import hls, project, rom, rtl
 from hascodesign.verify.progress import LOG, images_reader, seconds, words
 
 if TYPE_CHECKING:
@@ -85,6 +86,70 @@ def verilog(
     if core:
         return render.render_core(network, schedule, profile, render.CoreOptions(options))
     return rtl.render_rtl(network, schedule, profile, options)
+
+
+def render_build(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    board: Board,
+    chosen: RenderConfig,
+    *,
+    on_chip: tuple[bool, ...],
+    core: bool,
+) -> BuildPlan:
+    """RTL, ROMs, HLS and the tools' scripts of one build.
+
+    Parameters
+    ----------
+    network : with its rows as written.
+    on_chip : per layer, whether its weights are kept in the banks.
+    core : whether the accelerator around the array is built.
+    """
+    roms = rom.build_roms(network, schedule, on_chip)
+    options = rtl.RtlOptions(chosen.pipeline, chosen.multipliers, on_chip)
+    sources = BuildPlan.merge(
+        [
+            BuildPlan(verilog(network, schedule, profile, options, core=core)),
+            BuildPlan(rom.rom_files(roms)),
+            BuildPlan(hls.render_hls(network, schedule, roms, on_chip, profile)),
+        ]
+    )
+    scripts = project.render_project(
+        board,
+        sources.files,
+        clock_mhz=chosen.clock_mhz or board.clock_mhz,
+        multipliers=chosen.multipliers,
+        top="has_core" if core else "has_array",
+    )
+    return BuildPlan.merge([sources, BuildPlan(scripts)])
+
+
+def record_files(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    schedule: Schedule | None,
+    written: IntegerNetwork | None = None,
+) -> dict[str, bytes]:
+    """faults.json and, where there is a schedule, schedule.json with the rows as written."""
+    from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+    from hascodesign.schedule.written import rows_of  # noqa: PLC0415
+
+    made = {"faults.json": fault_formats.write_json(profile)}
+    if schedule is not None:
+        rows = None
+        if written is not None:
+            rows = [[row.text() for row in layer] for layer in rows_of(network, written)]
+        made["schedule.json"] = schedule_formats.to_json(schedule, rows)
+    return made
+
+
+def kept_on_chip(
+    network: IntegerNetwork, schedule: Schedule, board: Board, *, core: bool
+) -> tuple[bool, ...]:
+    """Per layer: whether its weights are kept in the banks, beside what the accelerator takes."""
+    taken = core_ramb18(network, schedule) if core else 0
+    return weights_on_chip(network, schedule, schedule.array, board, taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,12 @@ from hascodesign.flow.steps import NAMES, STEPS, since, up_to
 from hascodesign.flow.store import StepStore
 
 
-def run_flow(request: Request) -> None:
+def run_flow(request: Request) -> Flow:
     """Run the flow up to ``request.to_step``, write what it made and show the result.
+
+    Returns
+    -------
+    The flow, whose steps' records are at hand.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def run_flow(request: Request) -> None:
                 files.sweep(folder)
             display.record(request.command)
             try:
-                _run(request, display)
+                return _run(request, display)
             except (HascodesignError, OSError) as error:
                 with suppress(OSError):  # a full disk has no room for its own word
                     display.record(f"failed: {error}")
@@ -64,7 +68,7 @@ def run_flow(request: Request) -> None:
         raise
 
 
-def _run(request: Request, display: Display) -> None:
+def _run(request: Request, display: Display) -> Flow:
     start = time.perf_counter()
 
     def announce(step: StepRecord) -> None:
@@ -94,6 +98,7 @@ def _run(request: Request, display: Display) -> None:
         for note in flow.search.notes:  # else the report has them
             display.line(note)
     display.line(f"done in {time.perf_counter() - start:.1f} s: {request.out}")
+    return flow
 
 
 def wanted_steps(request: Request) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import wrap
-from hascodesign.contract.errors import ModelError
+from hascodesign.contract.errors import HascodesignError, ModelError
 from hascodesign.contract.types import (
     Equivalence,
     FloatArray,
@@ -24,6 +24,23 @@ from hascodesign.models import quantisers, user_code
 from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, value_of
 
 BATCH = 250  # images at a time: bounds the memory
+#: Largest distance of a float64 logit from its integer, in steps of one.
+LOGIT_RESIDUAL = 1e-6
+
+
+def require_equal(equivalence: Equivalence) -> None:
+    """Refuse an integer graph that is not its model, code for code.
+
+    Raises
+    ------
+    HascodesignError
+        A code that differs, or a logit that is no integer step.
+    """
+    if equivalence.total or not equivalence.logit_residual < LOGIT_RESIDUAL:
+        raise HascodesignError(
+            f"integer graph must equal Brevitas code for code: {equivalence.total} differ,"
+            f" first in {equivalence.first}, logits by {equivalence.logit_residual:.1e} of a step"
+        )
 
 
 def compare(

@@ -21,7 +21,7 @@ from hascodesign.contract.types import (
     frozen,
 )
 from hascodesign.models import quantisers
-from hascodesign.models.equivalence import compare
+from hascodesign.models.equivalence import compare, require_equal
 from hascodesign.models.graph import (
     NORMS,
     POOLS,
@@ -36,7 +36,7 @@ from hascodesign.models.graph import (
 from hascodesign.models.outputs import output_of
 from hascodesign.models.quantisers import Activation
 
-__all__ = ["accumulator_bits", "compare", "integerise"]
+__all__ = ["accumulator_bits", "compare", "integerise", "require_equal"]
 
 
 def integerise(
