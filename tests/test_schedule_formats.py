@@ -74,8 +74,9 @@ def drop(*keys: str | int) -> Callable[[dict[str, Any]], None]:
 
 
 BAD = [
-    (edit("version", to=2), "schedule.json: version must be 1, not 2"),
-    (edit("version", to=True), "schedule.json: version must be 1, not true"),
+    (edit("version", to=3), "schedule.json: version must be 1 or 2, not 3"),
+    (edit("version", to=2), "schedule.json: layers[0]: key 'written' is missing"),
+    (edit("version", to=True), "schedule.json: version must be 1 or 2, not true"),
     (drop("version"), "schedule.json: key 'version' is missing"),
     (edit("speed", to=1), 'schedule.json: unknown key "speed"'),
     (edit("array", "colour", to=1), 'schedule.json: array: unknown key "colour"'),

@@ -45,7 +45,7 @@ REPORT = {
 NEXTPNR = """#!/bin/sh
 if [ "$1" = --version ]; then echo "nextpnr 9.9"; exit 0; fi
 echo "$@" > ../../arguments
-cp ../../report.json post_route.json
+cp ../../report.json timing.json
 """
 
 
@@ -98,7 +98,7 @@ def test_the_array_is_wrapped_in_registers(tmp_path: Path, monkeypatch: pytest.M
     )
     fake = tmp_path / "bin" / "nextpnr-ecp5"
     fake.parent.mkdir()
-    keep = f'cp has_timing.v has_timing.json "{tmp_path}"\n'
+    keep = f'cp has_timing.v netlist.json "{tmp_path}"\n'
     fake.write_text(NEXTPNR + keep, encoding="ascii")
     fake.chmod(0o755)
     found = tools.find
@@ -119,7 +119,7 @@ def test_the_array_is_wrapped_in_registers(tmp_path: Path, monkeypatch: pytest.M
     assert arguments[arguments.index("--seed") + 1] == "5"
     assert not list(work.glob(".timing-*"))
 
-    netlist = json.loads((tmp_path / "has_timing.json").read_bytes())["modules"]["has_timing"]
+    netlist = json.loads((tmp_path / "netlist.json").read_bytes())["modules"]["has_timing"]
     assert set(netlist["ports"]) == {"clk", "serial_in", "load", "serial_out"}
     types = {cell["type"] for cell in netlist["cells"].values()}
     assert "TRELLIS_FF" in types

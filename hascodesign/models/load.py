@@ -77,8 +77,8 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
     ModelError
         Whatever does not fit, in one line.
     """
-    dataset = user_data(data)
     file = _model_file(spec)
+    dataset = user_data(data)
     user_code.forget()
     before = frozenset(sys.modules)
     sources: dict[str, bytes] = {}
