@@ -60,7 +60,7 @@ def check_array(build: Flow, plan: BuildPlan, work: Path) -> tuple[int, int, tup
     """Integers compared, those that differ, the first of them: every layer, healthy and faulty."""
     codes = arithmetic.quantise(build.dataset.heldout.images, build.network.input)
     done, _ = verify(
-        build.network, build.schedule, build.profile, plan, codes, work=work, cycle_budget=BUDGET,
+        build.deployed, build.schedule, build.profile, plan, codes, work=work, cycle_budget=BUDGET,
         on_chip=build.on_chip, pauses=PAUSES, stalled=STALLED,
     )  # fmt: skip
     outputs = sum(layer.outputs for layer in done.layers)
@@ -76,7 +76,7 @@ def check_core(build: Flow, plan: BuildPlan, work: Path) -> tuple[int, int, tupl
     def both(run: str) -> list[CoreVerification]:
         return [
             verify_core(
-                build.network, build.schedule, build.profile, files, codes,
+                build.deployed, build.schedule, build.profile, files, codes,
                 work=work / f"{run}_{name}", faults=run == "faulty", on_chip=build.on_chip,
                 pauses=PAUSES, stalled=STALLED, ports_only=True,
             )
@@ -84,7 +84,7 @@ def check_core(build: Flow, plan: BuildPlan, work: Path) -> tuple[int, int, tupl
         ]  # fmt: skip
 
     # what is computed when asked for is not asked for by two threads at once
-    _ = build.network, build.schedule, build.profile, build.plan, build.on_chip
+    _ = build.deployed, build.schedule, build.profile, build.plan, build.on_chip
     with ThreadPoolExecutor(len(RUNS)) as pool:
         pairs = list(pool.map(both, RUNS))
     for gates, rtl in pairs:

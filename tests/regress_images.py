@@ -85,7 +85,7 @@ def carry_out(run: Run, work: Path) -> dict[str, Any]:
     build = flow(run, work)
     codes = arithmetic.quantise(build.dataset.heldout.images, build.network.input)[: run.images]
     done = verify_core(
-        build.network, build.schedule, build.profile, build.plan, codes,
+        build.deployed, build.schedule, build.profile, build.plan, codes,
         work=work / run.name, faults=run.faults, on_chip=build.on_chip, simulator=run.simulator,
     )  # fmt: skip
     found = asdict(run) | {
