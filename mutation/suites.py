@@ -49,7 +49,7 @@ CORE_MODULES = {
 ARRAY_MODULES = {
     f"has_{name}": Bench(f"{name}_tests", (), "")
     for name in ("drain", "shift", "steps", "transient")
-}
+} | {"has_fault_masks": Bench("fault_masks_tests", (), "masks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,7 @@ def array_suite(folder: Path) -> Suite:
     write_tree(folder, rtl_cases.build(net, schedule, profile, options).files)
     codes = 1 << spec.act_bits
     rtl_cases.write_job(folder / "vectors", profile, net, schedule, codes, rng)
+    rtl_cases.write_masks(folder / "masks", profile, np.random.default_rng(6))
     rtl_cases.write_job(folder / "few", profile, net, schedule, 5, rng)
     for item in layers[3:]:
         (folder / "few" / f"{item.name}.npz").unlink()

@@ -255,6 +255,51 @@ def write_job(
     return expected
 
 
+def write_masks(folder: Path, profile: FaultProfile, rng: np.random.Generator) -> None:
+    """The job of the bench of has_fault_masks: places, and what faults make of zeros and ones.
+
+    By the step-by-step reference, which has no masks. The places are those of faulty words, the
+    same with one bit of the address inverted, and any.
+    """
+    spec, count = profile.array, 40
+    words = sorted({fault.address for fault in profile.faults if fault.address is not None})
+    banks = [word ^ (1 << bit) for word in words for bit in range(8)] + words * 3
+    banks += rng.integers(1 << 31, size=count).tolist()
+    others = rng.integers(1 << 20, size=(len(banks), 4)).tolist()
+    places = [[o[0], bank, o[1], o[2], o[3]] for bank, o in zip(banks, others, strict=True)]
+    item = layer(rng, spec, 0, 1, spec.simd)
+    held = {"places": np.array(places, np.int64)}
+    for pe in range(spec.pe):
+        for site in spec.sites:
+            lanes = range(spec.simd) if spec.has_lane(site) else (None,)
+            texts = [wires(profile, item, site, pe, tuple(lanes), place) for place in places]
+            for bit in (0, 1):
+                held[f"{pe}_{site}_{bit}"] = np.array([text[bit] for text in texts])
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "masks.npz", allow_pickle=False, **held)
+
+
+def wires(
+    profile: FaultProfile,
+    item: MultiplyLayer,
+    site: Site,
+    pe: int,
+    lanes: Sequence[int | None],
+    place: Sequence[int],
+) -> tuple[str, str]:
+    """All wires of a site of a PE in hexadecimal, after faults have met zeros, and ones."""
+    index, bank, number, column, step = place
+    bits, found = profile.array.site_bits(site), [0, 0]
+    order = np.zeros((1, 1), np.int64)
+    columns = np.full(2, column)
+    run = reference._Run(profile, item, order, columns, index, bank - number - step, columns)
+    for at, lane in enumerate(lanes):
+        after = run._through(site, pe, lane, np.array([0, -1]), number, step)
+        for n, word in enumerate(after.tolist()):
+            found[n] |= (word & ((1 << bits) - 1)) << (bits * at)
+    return f"{found[0]:x}", f"{found[1]:x}"
+
+
 def build(
     net: IntegerNetwork, schedule: Schedule, profile: FaultProfile, options: RtlOptions
 ) -> BuildPlan:

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hascodesign.common.shipped import share
+from hascodesign.contract.types import ArraySpec, Dataflow, Schedule
+from hascodesign.render.rtl import RtlOptions
+from tests import rtl_cases
 
 CASES = {
     "conv_walk": {"RUNS": 2, "SIMD": 8, "LANE_BITS": 3, "ELEMENT_BITS": 12, "SIDE_BITS": 5},
@@ -32,3 +36,23 @@ def test_a_module_alone(tmp_path: Path, name: str) -> None:
         command += ["--parameter", f"{key}={value}"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+def test_the_masks_of_a_profile(tmp_path: Path, dataflow: Dataflow) -> None:
+    """Every PE's, with words of the bank and transients, against the reference."""
+    rng = np.random.default_rng(3)
+    spec = ArraySpec(3, 2, 3, 4, 14, dataflow)
+    profile = rtl_cases.any_profile(rng, spec, 60, 50)
+    kinds = {(fault.site, fault.kind == "transient") for fault in profile.faults}
+    assert {(site, which) for site in spec.sites for which in (False, True)} <= kinds
+    net = rtl_cases.network([rtl_cases.layer(rng, spec, 0, 3, 5)])
+    schedule = Schedule(spec, (rtl_cases.random_map(rng, net.layers[0], spec.pe),))
+    plan = rtl_cases.build(net, schedule, profile, RtlOptions())
+    rtl_cases.write_masks(tmp_path / "vectors", profile, rng)
+    for pe in range(spec.pe):
+        run = rtl_cases.run_bench(
+            plan, tmp_path, "--bench", "fault_masks_tests", "--top", "has_fault_masks",
+            "--parameter", f"PE={pe}",
+        )  # fmt: skip
+        assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
