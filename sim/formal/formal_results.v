@@ -159,7 +159,7 @@ module formal_results (
     crowded: cover (held == 6'd4);
     out_at_last: cover (done && age == 4'd3);
     singly: cover (take && held == 6'd3);
-    opens_again: cover (ready && $past(!ready && held > 2));
+    opens_again: cover (ready && $past(!ready && held > 1));
   end
 
 endmodule
