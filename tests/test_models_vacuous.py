@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +95,7 @@ def test_logits_must_be_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     network = integerise(model, "nan", IMAGE)
     plain = qnn.QuantLinear.forward
 
+    @functools.wraps(plain)  # else it would be a forward() of the user's own
     def broken(self: Any, x: Any) -> Any:
         out = plain(self, x)
         return out * float("nan") if len(out) > 1 else out
@@ -171,6 +173,3 @@ def test_refusals_name_the_layer_and_the_remedy() -> None:
     still[2] = nn.BatchNorm2d(4, track_running_stats=False)
     with pytest.raises(ModelError, match=r"layer 2 '2' \(BatchNorm2d\) must have running stat"):
         integerise(still, "still", IMAGE)
-    real = settled(pixels(), nn.Flatten(), last(60, bias_quant=None))
-    with pytest.raises(ModelError, match="bias_quant=Int32Bias"):
-        integerise(real, "real", IMAGE)

@@ -29,9 +29,15 @@ Codes = NDArray[Any]
 def quantise(images: NDArray[np.floating[Any]], quant: InputQuant) -> IntArray:
     """Codes [n, height, width, channels] of real images [n, channels, height, width].
 
-    The one place where a real number enters: evaluated in float64, rounded half to even.
+    The one place where a real number enters: evaluated in float64, rounded half to even. Vectors
+    [n, features] are images of one pixel: codes [n, 1, 1, features].
     """
-    real = np.moveaxis(np.asarray(images, dtype=np.float64), 1, -1)
+    real = np.asarray(images, dtype=np.float64)
+    real = real[:, None, None] if real.ndim == 2 else np.moveaxis(real, 1, -1)
+    # 1 and 0 change no number, but the sign of a zero, which both quantisers pass over
+    real = quant.gain * real + quant.offset
+    if quant.binary:
+        return np.where(real >= 0, quant.high, quant.low).astype(np.int64)
     return np.clip(np.rint(real / quant.scale), quant.low, quant.high).astype(np.int64)
 
 

@@ -105,13 +105,20 @@ class FaultProfile:
 
 @dataclass(frozen=True, slots=True)
 class InputQuant:
-    """Quantiser of the network's input: code = clamp(round_half_even(x / scale), low, high)."""
+    """Quantiser of the network's input, of y = gain * x + offset in float64, rounded twice.
+
+    code = clamp(round_half_even(y / scale), low, high), or where ``binary`` high for y >= 0, else
+    low.
+    """
 
     scale: float
     bits: int
     signed: bool
     low: int
     high: int
+    gain: float = 1.0
+    offset: float = 0.0
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +243,9 @@ class IntegerNetwork:
 class Split:
     """Images and their labels."""
 
-    images: NDArray[np.float32]  # [n, channels, height, width] as the Brevitas model takes them
+    images: NDArray[
+        np.float32
+    ]  # [n, channels, height, width] or [n, features], as the model has it
     labels: IntArray  # [n]
 
 
@@ -264,6 +273,9 @@ class Equivalence:
     brevitas_correct: int  # of them, those that Brevitas classifies correctly by its own logits
     integer_correct: int  # and those that the integer graph does
     clipped: float  # share of input values far outside the range of the images' quantiser
+    rounded: int | None = (
+        None  # images whose class changes as the last bias is rounded; None: exact
+    )
 
     @property
     def total(self) -> int:

@@ -53,11 +53,11 @@ def user_data(path: Path) -> Dataset:
 
     Parameters
     ----------
-    path : ``.npz`` with ``images`` [n, channels, height, width] or [n, height, width], float or
-        uint8 (scaled by 1/255, as are IDX images), and ``labels`` [n], integers from 0, and
-        perhaps ``heldout_images`` and ``heldout_labels``; or a folder with one ``*images*`` and
-        one ``*labels*`` IDX file, or with MNIST's train and t10k pairs, of which the second is
-        held out.
+    path : ``.npz`` with ``images`` [n, channels, height, width], [n, height, width] or vectors
+        [n, features], float or uint8 (scaled by 1/255, as are IDX images), and ``labels`` [n],
+        integers from 0, and perhaps ``heldout_images`` and ``heldout_labels``; or a folder with
+        one ``*images*`` and one ``*labels*`` IDX file, or with MNIST's train and t10k pairs, of
+        which the second is held out.
 
     Returns
     -------
@@ -154,9 +154,12 @@ def _checked(images: NDArray[Any], labels: NDArray[Any], where: str) -> Split:
     """Images as float32 [n, c, h, w] and labels as int64 [n], or the reason why not."""
     if images.ndim == 3:
         images = images[:, None]
-    if images.ndim != 4 or 0 in images.shape:
+    if images.ndim not in {2, 4} or 0 in images.shape:
         shape = "x".join(map(str, images.shape))
-        raise ModelError(f"{where}: images must be [n, c, h, w] or [n, h, w], not {shape}")
+        raise ModelError(
+            f"{where}: images must be [n, c, h, w] or [n, h, w], or vectors [n, features], not"
+            f" {shape}"
+        )
     if labels.ndim != 1:
         raise ModelError(f"{where}: labels must be [n], not {labels.ndim}-dimensional")
     if len(images) != len(labels):
@@ -180,7 +183,7 @@ def _real(images: NDArray[Any], where: str) -> NDArray[np.float32]:
         raise ModelError(f"{where}: images must be float or uint8, not {images.dtype}")
     with np.errstate(over="ignore"):  # told below, as the infinity that it turns into
         real = frozen(images, np.float32)
-    bad = np.flatnonzero(~np.isfinite(real).all(axis=(1, 2, 3)))
+    bad = np.flatnonzero(~np.isfinite(real).all(axis=tuple(range(1, real.ndim))))
     if len(bad):
         raise ModelError(f"{where}: images must be finite, not NaN or infinite as image {bad[0]}")
     return real

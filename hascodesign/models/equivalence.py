@@ -67,14 +67,15 @@ def compare(
     """
     if not len(heldout.labels):
         raise ModelError("held-out images must be there to compare on, not none")
-    graph = build(model, _shape(heldout.images))
+    graph = build(model, heldout.images.shape[1:])
+    rest = _rounded_off(graph, network)
     names = ("input", *(layer.name for layer in network.layers))
     differences, compared = (np.zeros(len(names), dtype=np.int64) for _ in range(2))
     seen: list[set[int]] = [set() for _ in names]
-    residual, correct = 0.0, [0, 0]
+    residual, correct, moved = 0.0, [0, 0], 0
     for start in range(0, len(heldout.labels), BATCH):
         images = heldout.images[start : start + BATCH]
-        golden, logits = _brevitas(graph, images, network.logit_scale)
+        golden, logits, classes = _brevitas(graph, images, network.logit_scale, rest)
         ours = _integers(graph, network, images, acc_bits)
         for i, (left, right) in enumerate(zip(golden, ours, strict=True)):
             if left.shape != right.shape:  # numpy would stretch one to the other
@@ -85,8 +86,10 @@ def compare(
         residual = max(residual, float(np.abs(logits - golden[-1]).max()))
         labels = heldout.labels[start : start + BATCH]
         # each by its own logits: rounded ones would hide what rounding takes away
-        correct[0] += int((logits.argmax(axis=1) == labels).sum())
-        correct[1] += int((arithmetic.classify(ours[-1]) == labels).sum())
+        found = arithmetic.classify(ours[-1])
+        correct[0] += int((classes == labels).sum())
+        correct[1] += int((found == labels).sum())
+        moved += int((found != (logits + rest).argmax(axis=1)).sum())
     if not compared.all():
         raise ModelError(f"{names[int(compared.argmin())]}: codes must be there to compare")
     return Equivalence(
@@ -99,6 +102,7 @@ def compare(
         brevitas_correct=correct[0],
         integer_correct=correct[1],
         clipped=_clipped(network, heldout),
+        rounded=moved if rest.any() else None,
     )
 
 
@@ -106,13 +110,23 @@ def answers(
     model: nn.Module, network: IntegerNetwork, images: NDArray[np.float32]
 ) -> tuple[NDArray[Any], ...]:
     """Codes of every activation and logits that a model gives, in float64: what it does."""
-    codes, logits = _brevitas(build(model, _shape(images)), images, network.logit_scale)
+    graph = build(model, images.shape[1:])
+    rest = _rounded_off(graph, network)
+    codes, logits, _ = _brevitas(graph, images, network.logit_scale, rest)
     return (*codes[:-1], logits)
 
 
-def _shape(images: NDArray[np.float32]) -> tuple[int, int, int]:
-    channels, height, width = images.shape[1:]
-    return channels, height, width
+def _rounded_off(graph: Graph, network: IntegerNetwork) -> FloatArray:
+    """[classes] what rounding took from the last layer's bias, in units of its accumulator."""
+    node, mean = graph.blocks[-1].multiply, None
+    source = graph.input
+    if len(graph.blocks) > 1:
+        source, mean = graph.blocks[-2].activation, graph.blocks[-2].mean
+    weights, act = quantisers.weights(node), quantisers.activation(source)
+    bias = quantisers.bias(node, weights, act, mean)
+    if bias.real is None:
+        return np.zeros(len(weights.scale))
+    return bias.real / network.logit_scale - network.layers[-1].bias
 
 
 def _clipped(network: IntegerNetwork, heldout: Split) -> float:
@@ -121,40 +135,70 @@ def _clipped(network: IntegerNetwork, heldout: Split) -> float:
     A sixteenth of the range is let pass: 1.0 is a step above the codes of a signed quantiser.
     """
     source = network.input
+    if source.binary:
+        return 0.0
     margin = (source.high - source.low) / 16
-    low, high = (source.low - margin) * source.scale, (source.high + margin) * source.scale
+    ends = ((source.low - margin) * source.scale, (source.high + margin) * source.scale)
+    low, high = ((end - source.offset) / source.gain for end in ends)
     beyond = (heldout.images < low) | (heldout.images > high)
     return float(np.count_nonzero(beyond) / heldout.images.size)
 
 
-def _brevitas(graph: Graph, images: Any, logit_scale: float) -> tuple[list[IntArray], FloatArray]:
-    """Codes of every activation, channel last, then integer logits; and the logits as they are."""
-    caught: dict[int, FloatArray] = {}
+def _brevitas(
+    graph: Graph, images: Any, logit_scale: float, rest: FloatArray
+) -> tuple[list[IntArray], FloatArray, IntArray]:
+    """Codes of every activation, channel last, then integer logits; real logits; classes.
 
-    def catch(node: Node) -> Any:
-        def hook(_module: nn.Module, _args: Any, out: Any) -> None:
-            caught[node.position] = value_of(out).numpy().copy()
-
-        return node.module.register_forward_hook(hook)
-
+    The logits are what the last layer that multiplies gives, in units of its accumulator and less
+    what was rounded off its bias; the classes are those of what the model returns.
+    """
     quantised = [graph.input, *(block.activation for block in graph.blocks if block.chain)]
-    scales = [quantisers.activation(node).scale for node in quantised]
-    handles = [catch(node) for node in quantised]
-    try:
-        with user_code.running("forward() must take the held-out images"), torch.no_grad():
-            out = value_of(graph.model(torch.from_numpy(images.astype(np.float64))))
-            real = out.numpy().astype(np.float64)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not np.isfinite(real).all():
+    formats = [quantisers.activation(node) for node in quantised]
+    last = graph.blocks[-1].multiply
+    running = user_code.running("forward() must take the held-out images")
+    with _Caught([*quantised, last]) as caught, running, torch.no_grad():
+        out = value_of(graph.model(torch.from_numpy(images.astype(np.float64))))
+        returned = out.numpy().astype(np.float64).reshape(len(images), -1)
+    logits = caught[last].reshape(len(images), -1) / logit_scale - rest
+    if not (np.isfinite(returned).all() and np.isfinite(logits).all()):
         raise ModelError("logits must be finite on held-out images, not NaN or infinite")
-    logits = real / logit_scale
     codes = [
-        quantisers.codes_of(node, caught[node.position], scale)
-        for node, scale in zip(quantised, scales, strict=True)
+        quantisers.codes_of(node, caught[node], act.scale)
+        for node, act in zip(quantised, formats, strict=True)
     ]
-    return [*(_channel_last(c) for c in codes), np.rint(logits).astype(np.int64)], logits
+    return (
+        [*(_channel_last(c) for c in codes), np.rint(logits).astype(np.int64)],
+        logits,
+        returned.argmax(axis=1),
+    )
+
+
+class _Caught:
+    """What nodes give in one run of the model; of a module that runs twice each call is one."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._nodes = nodes
+        self._calls: dict[nn.Module, int] = {}
+        self._found: dict[int, FloatArray] = {}
+        self._handles: list[Any] = []
+
+    def __getitem__(self, node: Node) -> FloatArray:
+        return self._found[node.position]
+
+    def __enter__(self) -> _Caught:
+        modules = dict.fromkeys(node.module for node in self._nodes)
+        self._handles = [module.register_forward_hook(self._hook) for module in modules]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, module: nn.Module, _args: Any, out: Any) -> None:
+        call = self._calls[module] = self._calls.get(module, -1) + 1
+        for node in self._nodes:
+            if node.module is module and node.call == call:
+                self._found[node.position] = value_of(out).numpy().copy()
 
 
 def _channel_last(codes: IntArray) -> IntArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from brevitas.nn import QuantConv2d
 from torch import nn
 
 from hascodesign.contract import arithmetic
-from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import (
     Conv,
     InputQuant,
@@ -22,17 +22,8 @@ from hascodesign.contract.types import (
 )
 from hascodesign.models import quantisers
 from hascodesign.models.equivalence import compare, require_equal
-from hascodesign.models.graph import (
-    NORMS,
-    POOLS,
-    Block,
-    Graph,
-    Node,
-    build,
-    pair,
-    pool_stage,
-    quiet,
-)
+from hascodesign.models.graph import Block, Graph, Node, build, pair, pool_stage
+from hascodesign.models.layers import MEANS, MULTIPLY, NORMS, POOLS, Elementwise
 from hascodesign.models.outputs import output_of
 from hascodesign.models.quantisers import Activation
 
@@ -40,16 +31,15 @@ __all__ = ["accumulator_bits", "compare", "integerise", "require_equal"]
 
 
 def integerise(
-    model: nn.Module, name: str, in_shape: tuple[int, int, int], acc_bits: int = 24
+    model: nn.Module, name: str, in_shape: tuple[int, ...], acc_bits: int = 24
 ) -> IntegerNetwork:
     """Integer graph of a model, equal to Brevitas in float64 code for code.
 
     Parameters
     ----------
-    model : layers in sequence: QuantIdentity on the images, then QuantConv2d, QuantLinear,
-        BatchNorm1d/2d, QuantReLU, QuantIdentity, MaxPool2d, Flatten, Dropout.
+    model : a sequence of what ``layers`` names, in the order in which it runs.
     name : name of the network.
-    in_shape : (channels, height, width) of one image.
+    in_shape : of one image as the model takes it: (channels, height, width) or (features,).
     acc_bits : bits of the array's accumulator; thresholds hold for all of its values.
 
     Raises
@@ -59,15 +49,14 @@ def integerise(
     """
     graph = build(model, in_shape)
     source = quantisers.activation(graph.input)
-    _check_rounding(graph.input, source)
-    channels, height, width = in_shape
+    quant = _input_quant(graph, source)
+    channels, height, width = in_shape if len(in_shape) == 3 else (in_shape[0], 1, 1)
     stages: list[MultiplyLayer | MaxPool] = _pools(graph.before)
     act, unit = source, 1.0
     for index, block in enumerate(graph.blocks):
         _check_pools(block)
         layer, act, unit = _layer(graph, index, block, act, acc_bits)
         stages += [layer, *_pools((*block.chain, *block.after))]
-    quant = InputQuant(source.scale, source.bits, source.signed, source.low, source.high)
     return IntegerNetwork(name, quant, (height, width, channels), tuple(stages), unit)
 
 
@@ -87,34 +76,36 @@ def accumulator_bits(network: IntegerNetwork) -> tuple[int, ...]:
 def _layer(
     graph: Graph, index: int, block: Block, source: Activation, acc_bits: int
 ) -> tuple[MultiplyLayer, Activation, float]:
-    node = block.multiply
+    node, pool = block.multiply, graph.blocks[index - 1].mean if index else None
     weights = quantisers.weights(node)
-    bias = quantisers.bias(node, weights, source)
-    unit = source.scale * weights.scale
+    bias = quantisers.bias(node, weights, source, pool)
+    unit = quantisers.unit_of(weights, source, pool)
     act = source
     output = None
+    codes = bias.codes
     if block.chain:
         act = quantisers.activation(block.activation)
         output = output_of(block, unit, bias, act, acc_bits)
     else:
-        if bias.real is not None:
-            raise node.error(
-                "must, as the last layer, have a bias in units of s_in*s_w, or none: give it"
-                " bias_quant=Int32Bias and the activation before it return_quant_tensor=True, or"
-                " bias=False"
-            )
         if (unit != unit[0]).any():
             raise node.error(
                 "must, as the last layer, have one weight scale for all rows: give it"
                 " weight_quant=Int8WeightPerTensorFloat"
             )
+        codes = quantisers.rounded(bias, unit)
     conv = _conv(node) if isinstance(node.module, QuantConv2d) else None
-    matrix = _conv_matrix(weights.codes) if conv else _dense_matrix(graph, node, weights.codes)
+    matrix = (
+        _conv_matrix(node, weights.codes) if conv else _dense_matrix(graph, node, weights.codes)
+    )
+    if conv and not block.chain:
+        matrix, conv = _conv_as_dense(conv, matrix), None
+    if pool is not None:
+        matrix = _averaging(pool, matrix)
     layer = MultiplyLayer(
         name=f"{'conv' if conv else 'dense'}{index}",
         index=index,
         weights=frozen(matrix),
-        bias=frozen(bias.codes),
+        bias=frozen(codes),
         weight_bits=weights.bits,
         in_bits=source.bits,
         in_signed=source.signed,
@@ -127,15 +118,12 @@ def _layer(
 
 
 def _conv(node: Node) -> Conv:
+    """Geometry on the array; of a dilated kernel that of one with zeros in between."""
     module: Any = node.module
-    if module.groups != 1 or pair(module.dilation) != (1, 1):
-        raise node.error(
-            f"must have groups 1 and dilation 1, not groups {module.groups}"
-            f" and dilation {module.dilation}"
-        )
     if module.padding_mode != "zeros" or module.is_same_padded_strided:
         raise node.error("must pad with zeros, alike on both sides")
-    kernel = pair(module.kernel_size)
+    (ky, kx), (dy, dx) = pair(module.kernel_size), pair(module.dilation)
+    kernel = ((ky - 1) * dy + 1, (kx - 1) * dx + 1)
     padding: Any = module.padding
     if padding == "same" and kernel[0] % 2 and kernel[1] % 2:
         padding = (kernel[0] // 2, kernel[1] // 2)
@@ -147,23 +135,61 @@ def _conv(node: Node) -> Conv:
     return Conv((height, width, channels), kernel, pair(module.stride), pair(padding))
 
 
-def _conv_matrix(codes: IntArray) -> IntArray:
-    """[out, in, ky, kx] -> [R, K] with K running (ky, kx, channel)."""
-    return codes.transpose(0, 2, 3, 1).reshape(len(codes), -1)
+def _conv_matrix(node: Node, codes: IntArray) -> IntArray:
+    """[out, in / groups, ky, kx] -> [R, K] with K running (ky, kx, channel).
+
+    The array has no groups and no dilation: words that are not there are zeros.
+    """
+    module: Any = node.module
+    rows, each, ky, kx = codes.shape
+    (dy, dx), groups = pair(module.dilation), module.groups
+    whole = np.zeros((rows, each * groups, (ky - 1) * dy + 1, (kx - 1) * dx + 1), dtype=np.int64)
+    for group in range(groups):
+        mine = slice(group * (rows // groups), (group + 1) * (rows // groups))
+        whole[mine, group * each : (group + 1) * each, ::dy, ::dx] = codes[mine]
+    return whole.transpose(0, 2, 3, 1).reshape(rows, -1)
+
+
+def _conv_as_dense(conv: Conv, matrix: IntArray) -> IntArray:
+    """[R, K] of a convolution with one output position as that of a dense layer on its map."""
+    height, width, channels = conv.in_shape
+    (ky, kx), (py, px) = conv.kernel, conv.padding
+    words = matrix.reshape(-1, ky, kx, channels)
+    whole = np.zeros((len(matrix), ky + height, kx + width, channels), dtype=np.int64)
+    whole[:, :ky, :kx] = words
+    return whole[:, py : py + height, px : px + width].reshape(len(matrix), -1)
 
 
 def _dense_matrix(graph: Graph, node: Node, codes: IntArray) -> IntArray:
     """[out, in] -> [R, K]; behind a feature map from (channel, y, x) to (y, x, channel)."""
     if len(node.in_shape) != 1:
         raise node.error("must take a flat vector; put nn.Flatten before it")
-    shape: tuple[int, ...] = node.in_shape
     for earlier in reversed(graph.nodes[: node.position]):
-        shape = earlier.in_shape
-        if len(shape) == 3 or isinstance(earlier.module, nn.Linear):
+        if len(earlier.out_shape) == 3:
+            shape = earlier.out_shape
             break
-    if len(shape) != 3:
+        if isinstance(earlier.module, (*MULTIPLY, *MEANS)):
+            return codes  # one value a channel
+        if len(earlier.in_shape) == 3:
+            shape = earlier.in_shape
+            break
+    else:
         return codes
     return codes.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(len(codes), -1)
+
+
+def _averaging(pool: Node, matrix: IntArray) -> IntArray:
+    """[R, K] on averages of windows as [R, K] on what is averaged; the unit takes the divisor."""
+    channels, height, width = pool.in_shape
+    module: Any = pool.module
+    (ky, kx), (sy, sx) = pair(module.kernel_size), pair(module.stride)
+    rows, down = len(matrix), (height - ky) // sy + 1
+    words = matrix.reshape(rows, down, -1, channels)
+    whole = np.zeros((rows, height, width, channels), dtype=np.int64)
+    for y in range(words.shape[1]):
+        for x in range(words.shape[2]):
+            whole[:, y * sy : y * sy + ky, x * sx : x * sx + kx] += words[:, y, x, None, None]
+    return whole.reshape(rows, -1)
 
 
 def _pools(nodes: tuple[Node, ...]) -> list[MultiplyLayer | MaxPool]:
@@ -177,30 +203,35 @@ def _check_pools(block: Block) -> None:
         return
     for node in block.chain:
         module = node.module
-        if not isinstance(module, NORMS) or node.position < pools[0].position:
+        if node.position < pools[0].position:
             continue
-        if module.affine and bool((module.weight < 0).any()):
+        if isinstance(module, Elementwise) and module.gain < 0:
+            raise node.error(f"must have a positive factor behind {pools[0]}, not {module.gain}")
+        if isinstance(module, NORMS) and module.affine and bool((module.weight < 0).any()):
             row = int(torch.argmin(module.weight))
             gamma = float(module.weight[row])
             raise node.error(
                 f"must have no negative gamma behind {pools[0]}, not {gamma:.3g} in channel {row}:"
-                " the maximum would turn into a minimum"
+                " the maximum would turn into a minimum; put the pooling behind the activation"
             )
 
 
-def _check_rounding(node: Node, source: Activation) -> None:
-    """The images' quantiser must round half to even, as the integer graph does."""
+def _input_quant(graph: Graph, source: Activation) -> InputQuant:
+    """The images' quantiser: one that rounds half to even, or one that tells signs apart."""
+    node, gain, offset = graph.input, 1.0, 0.0
+    for one in graph.before:
+        if isinstance(one.module, Elementwise):
+            gain, offset = one.module.gain * gain, one.module.gain * offset + one.module.offset
     halves = np.arange(2 * source.low - 3, 2 * source.high + 4) / 2
     real = halves * source.scale
-    with quiet(), torch.no_grad():
-        out: Any = node.module(torch.from_numpy(real))
-    quant = InputQuant(source.scale, source.bits, source.signed, source.low, source.high)
-    expected = arithmetic.quantise(real[:, None, None, None], quant).reshape(-1)
-    value = out.value if hasattr(out, "value") else out
-    if not bool((value == 0).any()):
-        raise node.error(
-            "must have 0 among its codes, not -1 and +1 alone as a binary quantiser: give the"
-            " images an 8-bit one, such as Int8ActPerTensorFloat"
-        )
-    if not np.array_equal(np.rint(value.numpy() / source.scale), expected):
-        raise ModelError(f"{node} must round half to even, not otherwise")
+    value = quantisers.asked(node, torch.from_numpy(real)).value
+    found = np.rint(value.numpy() / source.scale)
+    plain = InputQuant(source.scale, source.bits, source.signed, source.low, source.high)
+    for binary in (False, True):
+        quant = replace(plain, binary=binary)
+        if np.array_equal(found, arithmetic.quantise(real[:, None], quant).reshape(-1)):
+            return replace(quant, gain=gain, offset=offset)
+    raise node.error(
+        "must round half to even, or tell signs apart, not otherwise: give the images"
+        " act_quant=Int8ActPerTensorFloat"
+    )

@@ -34,10 +34,9 @@ class Loaded:
     sources: Mapping[str, bytes] = field(default_factory=dict)  # the user's own, by module
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
-        channels, height, width = self.dataset.heldout.images.shape[1:]
-        return channels, height, width
+    def in_shape(self) -> tuple[int, ...]:
+        """Of one image as the model takes it: (channels, height, width) or (features,)."""
+        return self.dataset.heldout.images.shape[1:]
 
 
 def load_bundled(name: str, data_dir: Path | None, cache_dir: Path, progress: Progress) -> Loaded:
@@ -82,7 +81,6 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
     user_code.forget()
     before = frozenset(sys.modules)
     sources: dict[str, bytes] = {}
-    channels, height, width = dataset.heldout.images.shape[1:]
     try:
         model = _factory_model(spec)
         if checkpoint is not None:
@@ -90,7 +88,7 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
         # forward() runs once here, where what it imports from beside its file is found
         with user_code.running(f"{spec} must be a model that can be evaluated", file):
             model = model.eval()
-            classes = build(model, (channels, height, width)).classes
+            classes = build(model, dataset.heldout.images.shape[1:]).classes
     finally:
         sources |= user_code.sources(before)
     loaded = Loaded(model, file.stem, dataset, sources)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from hascodesign.contract import arithmetic
 from hascodesign.contract.memories import sum_bits
 from hascodesign.contract.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
-from hascodesign.models.graph import ACTIVATIONS, NORMS, Block, quiet, value_of
+from hascodesign.models.graph import Block, quiet, value_of
+from hascodesign.models.layers import NORMS, RISING, Elementwise, quantises
 from hascodesign.models.quantisers import Activation, Bias
 
 CodeOf = Callable[[IntArray], IntArray]  # v [L, R] -> codes [L, R]
@@ -45,17 +46,26 @@ def output_of(
 
 
 def _descending(block: Block, rows: int) -> BoolArray:
-    """Rows whose code falls as v rises: an odd number of negative gammas."""
+    """Rows whose code falls as v rises: an odd number of negative gammas and factors."""
     sign = np.ones(rows)
     for node in block.chain:
         if isinstance(node.module, NORMS) and node.module.affine:
             sign *= np.sign(node.module.weight.detach().numpy())
+        elif isinstance(node.module, Elementwise):
+            sign *= np.sign(node.module.gain)
     return sign < 0
+
+
+def _steps(block: Block) -> list[nn.Module]:
+    """What acts on real numbers between the sums and the codes."""
+    acting = (*NORMS, *RISING, Elementwise)
+    modules = (node.module for node in block.chain)
+    return [module for module in modules if isinstance(module, acting) or quantises(module)]
 
 
 def _code_of(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> CodeOf:
     """Code of every v in float64, by the model's own layers, operation by operation."""
-    layers = [n.module for n in block.chain if isinstance(n.module, NORMS + ACTIVATIONS)]
+    layers = _steps(block)
 
     def code_of(v: IntArray) -> IntArray:
         real = v.astype(np.float64) * unit  # |v| < 2^53, so that the conversion is exact
@@ -105,10 +115,9 @@ def _shift(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> Shift
     """Shift where every scale is a power of two and nothing but one activation follows."""
     if bias.real is not None or (unit != unit[0]).any():
         return None
-    steps = [n.module for n in block.chain if isinstance(n.module, NORMS + ACTIVATIONS)]
     ratio = act.scale / float(unit[0])
     powers = all(math.frexp(scale)[0] == 0.5 for scale in (act.scale, float(unit[0])))
-    if len(steps) != 1 or not powers or ratio < 1:
+    if len(_steps(block)) != 1 or not powers or ratio < 1:
         return None
     return Shift(math.frexp(ratio)[1] - 1, act.low, act.high)
 

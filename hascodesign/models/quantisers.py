@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from brevitas.quant_tensor import IntQuantTensor
 from torch import Tensor
 
 from hascodesign.contract.types import FloatArray, IntArray
-from hascodesign.models.graph import Node, quiet, value_of
+from hascodesign.models.graph import Node, pair, quiet, value_of
+from hascodesign.models.layers import ACTIVATIONS
 from hascodesign.models.user_code import running
 
 MOST_BITS = 8  # of a weight and of an activation on the array
@@ -48,32 +49,42 @@ class Bias:
 
 
 def activation(node: Node) -> Activation:
-    """Format of a QuantIdentity or QuantReLU; refuses what has no integer equal."""
+    """Format of an activation's quantiser; refuses what has no integer equal."""
     module: Any = node.module
-    if module.input_quant.is_quant_enabled:
-        raise node.error("must have no input quantiser of its own")
-    if not module.act_quant.is_quant_enabled:
-        raise node.error("must quantise, not pass real numbers on")
+    if isinstance(module, ACTIVATIONS) and module.input_quant.is_quant_enabled:
+        raise node.error("must have no input quantiser of its own; put a QuantIdentity before it")
+    if not _quantiser(node).is_quant_enabled:
+        raise node.error(
+            "must quantise, not pass real numbers on; give it act_quant=Int8ActPerTensorFloat"
+        )
     # asked at both ends, the quantiser tells its range whatever clamps it
-    ends = _asked(node, torch.tensor([-LARGE, LARGE], dtype=torch.float64))
+    ends = asked(node, torch.tensor([-LARGE, LARGE], dtype=torch.float64))
     scales = _checked(node, ends, "activations")
     if scales.size != 1:
-        raise node.error(f"must have one scale, not {scales.size}")
+        raise node.error(
+            f"must have one scale for all channels, not {scales.size}: a row of the array adds up"
+            " products of all of them; take scaling_per_output_channel=False"
+        )
     scale = float(scales[0])
     low, high = (int(code) for code in _codes(node, ends.value, scale))
     signed = bool(ends.signed)
     bits = max(int(ends.bit_width), bits_of(low, high, signed))
     if bits > MOST_BITS:
-        raise node.error(f"must have at most {MOST_BITS} bits, not {bits}")
+        raise node.error(f"must have at most {MOST_BITS} bits, not {bits}: give it bit_width=8")
     _check_constant(node, ends)
     return Activation(scale, bits, signed, low, high)
 
 
-def _asked(node: Node, values: Tensor) -> Any:
+def asked(node: Node, values: Tensor) -> Any:
     """What an activation's quantiser makes of values."""
-    module: Any = node.module
     with running(f"{node} must quantise what it is given"), torch.no_grad():
-        return module.act_quant(values)
+        return _quantiser(node)(values)
+
+
+def _quantiser(node: Node) -> Any:
+    """The quantiser of an activation, or what a layer that multiplies has of its own."""
+    module: Any = node.module
+    return module.act_quant if isinstance(module, ACTIVATIONS) else module
 
 
 def _check_constant(node: Node, ends: Any) -> None:
@@ -85,7 +96,7 @@ def _check_constant(node: Node, ends: Any) -> None:
         for batch, magnitude in ((1, 1e-3), (1, 1.0), (7, 1.0), (2, 1e3), (1, 1e6))
     ]
     for draw in draws:
-        found = _asked(node, torch.from_numpy(draw))
+        found = asked(node, torch.from_numpy(draw))
         if type(found) is not type(ends):
             raise node.error("must quantise whatever it is given, not some images only")
         for what in ("scale", "zero_point", "bit_width"):
@@ -101,9 +112,6 @@ def _check_constant(node: Node, ends: Any) -> None:
 def weights(node: Node) -> Weights:
     """Weight codes of a QuantConv2d or QuantLinear."""
     module: Any = node.module
-    for side in ("input_quant", "output_quant"):
-        if getattr(module, side).is_quant_enabled:
-            raise node.error(f"must have no {side}; put a QuantIdentity in its place")
     if not module.weight_quant.is_quant_enabled:
         raise node.error("must quantise its weights, not leave them real")
     with quiet(), torch.no_grad():
@@ -117,25 +125,50 @@ def weights(node: Node) -> Weights:
     trained = int(tensor.bit_width) + (0 if bool(tensor.signed) else 1)
     bits = max(trained, bits_of(int(codes.min()), int(codes.max()), True))
     if bits > MOST_BITS:
-        raise node.error(f"must have weights of at most {MOST_BITS} bits, not {bits}")
+        raise node.error(
+            f"must have weights of at most {MOST_BITS} bits, not {bits}: give it weight_bit_width=8"
+        )
     return Weights(codes, scale, bits, tensor)
 
 
-def bias(node: Node, given: Weights, source: Activation) -> Bias:
+def unit_of(given: Weights, source: Activation, pool: Node | None = None) -> FloatArray:
+    """[R] real value of one unit of the accumulator.
+
+    Of a layer behind an average over windows the accumulator holds the sums of the windows.
+    """
+    return source.scale * given.scale / window(pool)
+
+
+def window(pool: Node | None) -> int:
+    """Elements of an average's window; 1 where there is none."""
+    if pool is None:
+        return 1
+    module: Any = pool.module
+    size = pair(module.kernel_size)
+    return size[0] * size[1]
+
+
+def bias(node: Node, given: Weights, source: Activation, pool: Node | None = None) -> Bias:
     """Bias of a layer; integers where its quantiser works in units of the accumulator."""
     module: Any = node.module
     none = np.zeros(len(given.scale), dtype=np.int64)
     if module.bias is None:
         return Bias(none, None)
-    unit = source.scale * given.scale
+    unit = unit_of(given, source, pool)
+    taken = replace(source, scale=source.scale / window(pool))
     with quiet(), torch.no_grad():
-        quantised = module.bias_quant(module.bias, _unit_input(source), given.tensor)
+        quantised = module.bias_quant(module.bias, _unit_input(taken), given.tensor)
     real = value_of(quantised).numpy().astype(np.float64).reshape(-1)
     if isinstance(quantised, IntQuantTensor):
         scale = np.broadcast_to(_checked(node, quantised, "bias"), unit.shape)
         if np.array_equal(scale, unit):
             return Bias(_codes(node, real, unit), None)
     return Bias(none, real)
+
+
+def rounded(given: Bias, unit: FloatArray) -> IntArray:
+    """[R] bias in units of the accumulator, a real one rounded half to even."""
+    return given.codes if given.real is None else np.rint(given.real / unit).astype(np.int64)
 
 
 def _unit_input(source: Activation) -> IntQuantTensor:
@@ -155,7 +188,10 @@ def _checked(node: Node, tensor: Any, what: str) -> FloatArray:
     if not isinstance(tensor, IntQuantTensor):
         raise node.error(f"must have integer {what}, not {type(tensor).__name__}")
     if bool((tensor.zero_point != 0).any()):
-        raise node.error(f"must have zero point 0 for its {what}, not another")
+        raise node.error(
+            f"must have zero point 0 for its {what}, not another: take a quantiser without one,"
+            " such as Int8ActPerTensorFloat or Int8WeightPerTensorFloat"
+        )
     scale = tensor.scale.detach().numpy().astype(np.float64).reshape(-1)
     if not (np.isfinite(scale) & (scale > 0)).all():
         raise node.error(f"must have positive scales for its {what}, not {scale.min()}")
