@@ -14,10 +14,16 @@ def healthy(equivalence: Equivalence, dataset: Dataset) -> str:
     found = stats.accuracy(equivalence.integer_correct, equivalence.images)
     brevitas = stats.accuracy(equivalence.brevitas_correct, equivalence.images)
     low, high = found.ci95
+    rounded = ""
+    if equivalence.rounded is not None:
+        rounded = (
+            "; the last layer's real bias is rounded to units of its accumulator, which changes the"
+            f" class of {equivalence.rounded} images"
+        )
     return (
         f"healthy: {found.value:.2f} % of {found.n:,} held-out images ({low:.1f} .. {high:.1f} %),"
         f" Brevitas {brevitas.value:.2f} %; {equivalence.total} of"
-        f" {sum(equivalence.compared):,} codes differ; images {dataset.held}"
+        f" {sum(equivalence.compared):,} codes differ{rounded}; images {dataset.held}"
     )
 
 
@@ -38,11 +44,13 @@ def warnings(
         found.append("no --checkpoint was given: the weights are those that the factory returns")
     if equivalence.clipped >= CLIPPED:
         source = network.input
+        low, high = (
+            (end * source.scale - source.offset) / source.gain for end in (source.low, source.high)
+        )
         found.append(
             f"{100 * equivalence.clipped:.1f} % of the images' values lie outside the range of"
-            f" their quantiser, {source.low * source.scale:.4g} to"
-            f" {source.high * source.scale:.4g}, and are saturated: does the scale of --data fit"
-            " the network?"
+            f" their quantiser, {low:.4g} to {high:.4g}, and are saturated: does the scale of --data"
+            " fit the network?"
         )
     found += _constant(equivalence)
     found += _chance(equivalence, dataset)
