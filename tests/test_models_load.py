@@ -164,7 +164,7 @@ def test_bytes_that_are_no_checkpoint(user):
 def test_data_that_does_not_fit_the_model(user):
     images = np.zeros((60, 5, 3), np.float32)
     np.savez(user / "tall.npz", images=images, labels=np.arange(60) % 3)
-    assert refused(user, "model must take images of 1x5x3 at layer 2", data=user / "tall.npz")
+    assert refused(user, "model must take images of 1x5x3 at '2':", data=user / "tall.npz")
     np.savez(user / "many.npz", images=images[:, 1:], labels=np.arange(60) % 4)
     assert refused(
         user, "labels must be below the model's 3 classes, not 3", data=user / "many.npz"
