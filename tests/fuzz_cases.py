@@ -20,10 +20,12 @@ from hascodesign.contract.array import identity_map, identity_schedule
 from hascodesign.contract.types import ArraySpec, Dataset, Schedule
 from hascodesign.faults import bram, commands, formats, transient, voltage
 from hascodesign.flow.config import FlowConfig, board_config, load_config
+from hascodesign.models import qonnx
 from hascodesign.models.data import user_data
 from hascodesign.models.load import load_checkpoint
 from hascodesign.schedule import formats as schedules
 from tests import fuzz_mutations as mutations
+from tests import qonnx_cases
 from tests.fuzz_mutations import ANY, TABLE, TEXT, Mutation
 from tests.schedule_stand_in import array, dense_network
 
@@ -242,7 +244,20 @@ def checkpoint_cases() -> list[Case]:
     ]  # fmt: skip
 
 
+def _runs(network, folder):
+    """What was accepted gives something for an image of zeros."""
+    with torch.no_grad():
+        out = network.eval()(torch.zeros((1, *network.in_shape), dtype=torch.float64))
+    assert getattr(out, "value", out).shape[0] == 1
+
+
+def network_cases() -> list[Case]:
+    seeds = [made().bytes() for made in (qonnx_cases.mlp, qonnx_cases.cnn, qonnx_cases.binary)]
+    return [Case("net.onnx", seeds, (*ANY, mutations.number, mutations.token), qonnx.load, _runs)]
+
+
 def cases() -> dict[str, Case]:
     """Every reader by the name of its file."""
     found = [*fault_cases(), *text_cases(), *data_cases(), *checkpoint_cases()]
+    found += network_cases()
     return {case.name: case for case in found}

@@ -19,7 +19,8 @@ FlowBoard = Annotated[
     typer.Option(help="Board; `hascodesign boards` lists them. That of --config, else pynq-z2."),
 ]
 Model = Annotated[
-    str | None, typer.Option(help="digits-cnn, mnist-cnn, mnist-mlp, or file.py:factory.")
+    str | None,
+    typer.Option(help="digits-cnn, mnist-cnn, mnist-mlp, file.py:factory, or a QONNX file.onnx."),
 ]
 Device = Annotated[
     Literal["cpu", "cuda"], typer.Option(help="Where maps are judged: cuda needs a GPU.")

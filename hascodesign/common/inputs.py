@@ -47,6 +47,7 @@ PROBABILITIES = Kind("the file", 512 * MIB, FaultProfileError)
 SCHEDULE = Kind("schedule", 32 * MIB, ScheduleError)
 FLOW_FILE = Kind("flow file", 16 << 10, ConfigError)
 MODEL_FILE = Kind("model file", MIB, ModelError)
+ONNX = Kind("QONNX network", 256 * MIB, ModelError)
 NPZ = Kind("data", 1024 * MIB, ModelError, 1024 * MIB)
 IDX = Kind("IDX file", 1024 * MIB, ModelError, 1024 * MIB)
 CHECKPOINT = Kind("checkpoint", 1024 * MIB, ModelError, 1024 * MIB)
@@ -59,6 +60,7 @@ KINDS = {
     "schedule, `.json`": SCHEDULE,
     "flow file, `.toml`": FLOW_FILE,
     "model file, `.py`": MODEL_FILE,
+    "QONNX network, `.onnx`": ONNX,
     "data, `.npz`": NPZ,
     "data, IDX, plain or `.gz`": IDX,
     "checkpoint": CHECKPOINT,

@@ -43,7 +43,7 @@ from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.faults.sources import kind_of
 from hascodesign.flow import judging, oddities
-from hascodesign.flow.request import Request, content, is_user_model, size
+from hascodesign.flow.request import Request, content, is_qonnx, is_user_model, size
 from hascodesign.flow.steps import STEPS
 from hascodesign.flow.store import StepStore
 
@@ -145,6 +145,8 @@ class Flow:
         if is_user_model(model):
             if request.data is None:
                 raise ConfigError(f"--model {model} needs --data: an .npz or a folder of IDX files")
+            if is_qonnx(model):
+                return load.load_qonnx(model, request.data)
             return load.load_user(model, request.checkpoint, request.data)
         if request.checkpoint is not None:
             raise ConfigError(f"--checkpoint goes with --model file.py:factory, not with {model}")

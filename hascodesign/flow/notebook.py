@@ -23,7 +23,7 @@ from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork, 
 from hascodesign.faults import formats, generate
 from hascodesign.faults.profile import check
 from hascodesign.flow.config import RenderConfig, VerifyConfig, board_config, load_config
-from hascodesign.flow.request import Request, is_user_model
+from hascodesign.flow.request import Request, is_qonnx, is_user_model
 
 if TYPE_CHECKING:
     from hascodesign.engine.network import Evaluator
@@ -40,8 +40,8 @@ def load(
 
     Parameters
     ----------
-    model : ``file.py:factory``, or a bundled network.
-    data : ``.npz`` or folder of IDX files; needed with ``file.py:factory``.
+    model : ``file.py:factory``, a QONNX ``file.onnx``, or a bundled network.
+    data : ``.npz`` or folder of IDX files; needed with a network of yours.
     checkpoint : state dict for a model of yours.
 
     Returns
@@ -51,12 +51,14 @@ def load(
     from hascodesign.models import load as loading  # noqa: PLC0415  (torch takes seconds)
 
     folder = None if data is None else Path(data)
+    if checkpoint is not None and (is_qonnx(model) or not is_user_model(model)):
+        raise ConfigError(f"checkpoint goes with file.py:factory, {model} is trained")
     if not is_user_model(model):
-        if checkpoint is not None:
-            raise ConfigError(f"checkpoint goes with file.py:factory, {model} is trained")
         return loading.load_bundled(model, folder, _cache(), silent)
     if folder is None:
         raise ConfigError(f"model {model} needs data: an .npz or a folder of IDX files")
+    if is_qonnx(model):
+        return loading.load_qonnx(model, folder)
     return loading.load_user(model, None if checkpoint is None else Path(checkpoint), folder)
 
 

@@ -49,8 +49,8 @@ def warnings(
         )
         found.append(
             f"{100 * equivalence.clipped:.1f} % of the images' values lie outside the range of"
-            f" their quantiser, {low:.4g} to {high:.4g}, and are saturated: does the scale of --data"
-            " fit the network?"
+            f" their quantiser, {low:.4g} to {high:.4g}, and are saturated: does the scale of"
+            " --data fit the network?"
         )
     found += _constant(equivalence)
     found += _chance(equivalence, dataset)

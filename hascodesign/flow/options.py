@@ -13,7 +13,7 @@ from pathlib import Path
 from hascodesign.common.inputs import is_folder, one_line, printable
 from hascodesign.contract.errors import ConfigError
 from hascodesign.faults.sources import kind_of
-from hascodesign.flow.request import Request, has_own_data, is_user_model
+from hascodesign.flow.request import Request, has_own_data, is_qonnx, is_user_model
 from hascodesign.flow.steps import NAMES, STEPS, up_to
 
 #: Options of the run itself, whatever its steps.
@@ -45,7 +45,7 @@ RULES = (
     ),
     Rule(
         ("checkpoint",),
-        lambda r: not is_user_model(r.config.model),
+        lambda r: not is_user_model(r.config.model) or is_qonnx(r.config.model),
         "{model} is trained; --checkpoint goes with --model file.py:factory",
     ),
     Rule(

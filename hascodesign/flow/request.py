@@ -43,8 +43,13 @@ def size(spec: ArraySpec) -> str:
 
 
 def is_user_model(model: str) -> bool:
-    """Whether a model's name is file.py:factory."""
-    return ":" in model
+    """Whether a model's name is file.py:factory, or a QONNX file."""
+    return ":" in model or is_qonnx(model)
+
+
+def is_qonnx(model: str) -> bool:
+    """Whether a model's name is that of a QONNX file."""
+    return model.endswith(".onnx")
 
 
 def has_own_data(model: str) -> bool:

@@ -106,13 +106,28 @@ def build(model: nn.Module, in_shape: tuple[int, ...]) -> Graph:
     ModelError
         A step that is not supported, or a forward pass that is no sequence.
     """
-    with running("model must be one that can be copied and evaluated in float64"):
-        double = copy.deepcopy(model).double().eval().requires_grad_(False)
-        _check_finite(double)
+    double = _double(model)
     nodes = sequence(double, in_shape)
     for node in nodes:
         _check_supported(node)
     return _grouped(double, list(nodes))
+
+
+def has_input_quantiser(model: nn.Module, in_shape: tuple[int, ...]) -> bool:
+    """Whether a quantiser stands before the first layer that multiplies."""
+    for node in sequence(_double(model), in_shape):
+        if quantises(node.module):
+            return True
+        if isinstance(node.module, MULTIPLY):
+            return False
+    return False
+
+
+def _double(model: nn.Module) -> nn.Module:
+    with running("model must be one that can be copied and evaluated in float64"):
+        double = copy.deepcopy(model).double().eval().requires_grad_(False)
+        _check_finite(double)
+    return double
 
 
 def _check_supported(node: Node) -> None:

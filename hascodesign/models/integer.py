@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from brevitas.nn import QuantConv2d
 from torch import nn
 
 from hascodesign.contract import arithmetic
@@ -23,7 +22,7 @@ from hascodesign.contract.types import (
 from hascodesign.models import quantisers
 from hascodesign.models.equivalence import compare, require_equal
 from hascodesign.models.graph import Block, Graph, Node, build, pair, pool_stage
-from hascodesign.models.layers import MEANS, MULTIPLY, NORMS, POOLS, Elementwise
+from hascodesign.models.layers import CONVOLUTIONS, MEANS, MULTIPLY, NORMS, POOLS, Elementwise
 from hascodesign.models.outputs import output_of
 from hascodesign.models.quantisers import Activation
 
@@ -93,7 +92,7 @@ def _layer(
                 " weight_quant=Int8WeightPerTensorFloat"
             )
         codes = quantisers.rounded(bias, unit)
-    conv = _conv(node) if isinstance(node.module, QuantConv2d) else None
+    conv = _conv(node) if isinstance(node.module, CONVOLUTIONS) else None
     matrix = (
         _conv_matrix(node, weights.codes) if conv else _dense_matrix(graph, node, weights.codes)
     )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import inspect
 import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # brevitas warns of torch features that are not used here
     import brevitas.nn as qnn
-    from brevitas.quant_tensor import QuantTensor
+    from brevitas.quant_tensor import IntQuantTensor, QuantTensor
 
 __all__ = ["QuantTensor"]
 
@@ -44,6 +49,134 @@ class Elementwise(nn.Module):
         return self.constant if self.func is operator.add else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Constant weights: real = codes * scale."""
+
+    real: NDArray[np.float64]
+    scale: NDArray[np.float64]  # of the same rank, or one
+    bits: int
+    signed: bool
+
+    @classmethod
+    def of(cls, codes: Any, scale: Any, bits: int, *, signed: bool) -> Weights:
+        """Of whole numbers and their scale."""
+        wide = np.asarray(scale, dtype=np.float64)
+        return cls(np.asarray(codes, dtype=np.float64) * wide, wide, bits, signed)
+
+    def transposed(self, perm: Sequence[int]) -> Weights:
+        """With its axes in another order."""
+        scale = self.scale.transpose(perm) if self.scale.ndim == self.real.ndim else self.scale
+        return Weights(
+            np.ascontiguousarray(self.real.transpose(perm)), scale, self.bits, self.signed
+        )
+
+
+class _Quantised(nn.Module):
+    """What layers that multiply by constant weights have in common with Brevitas's."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self._given = weights
+        self.weight = nn.Parameter(torch.from_numpy(weights.real))
+        self.bias: nn.Parameter | None = None
+        self.weight_quant = SimpleNamespace(is_quant_enabled=True)
+
+    def quant_weight(self) -> IntQuantTensor:
+        """The weights with their scale."""
+        given = self._given
+        scale = given.scale if given.scale.size > 1 else given.scale.reshape(())
+        return int_tensor(self.weight, torch.from_numpy(scale.copy()), given.bits, given.signed)
+
+    def bias_quant(self, bias: Tensor, *_: Any) -> Tensor:
+        """The bias as it is."""
+        return bias
+
+
+class Dense(_Quantised):
+    """y = x W^T + b of constant quantised weights [rows, features]."""
+
+    def forward(self, x: Any) -> Tensor:
+        """In the type of the weights."""
+        return nn.functional.linear(
+            getattr(x, "value", x).to(self.weight.dtype), self.weight, self.bias
+        )
+
+
+class Convolution(_Quantised):
+    """The same of a convolution, weights [rows, channels / groups, ky, kx], zeros as padding."""
+
+    padding_mode, is_same_padded_strided = "zeros", False
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+    ) -> None:
+        super().__init__(weights)
+        self.kernel_size = weights.real.shape[2:]
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+
+    def forward(self, x: Any) -> Tensor:
+        """In the type of the weights."""
+        return nn.functional.conv2d(
+            getattr(x, "value", x).to(self.weight.dtype), self.weight, self.bias, self.stride,
+            self.padding, self.dilation, self.groups,
+        )  # fmt: skip
+
+
+class Quantiser(nn.Module):
+    """Codes as QONNX's Quant has them: rounded after the clamp, or signs where ``binary``."""
+
+    is_quant_enabled = True
+
+    def __init__(
+        self,
+        scale: float,
+        bits: int,
+        low: int,
+        high: int,
+        *,
+        signed: bool,
+        zero_point: float = 0.0,
+        binary: bool = False,
+        rounding: Callable[[Tensor], Tensor] = torch.round,
+    ) -> None:
+        super().__init__()
+        self.scale, self.bits, self.low, self.high = scale, bits, low, high
+        self.signed, self.zero_point, self.binary = signed, zero_point, binary
+        self.rounding = rounding
+
+    def forward(self, x: Any) -> IntQuantTensor:
+        """The value with its format."""
+        real = getattr(x, "value", x)
+        if self.binary:
+            codes = torch.where(real >= 0, 1.0, -1.0).to(real.dtype)
+        else:
+            codes = self.rounding((real / self.scale + self.zero_point).clamp(self.low, self.high))
+        value = (codes - self.zero_point) * self.scale
+        scale = torch.tensor(self.scale, dtype=torch.float64)
+        return int_tensor(value, scale, self.bits, self.signed, self.zero_point)
+
+
+def int_tensor(
+    value: Tensor, scale: Tensor, bits: int, signed: bool, zero_point: float = 0.0
+) -> IntQuantTensor:
+    """A tensor with its integer format, as Brevitas has them."""
+    return IntQuantTensor(
+        value=value,
+        scale=scale,
+        zero_point=torch.tensor(zero_point, dtype=torch.float64),
+        bit_width=torch.tensor(float(bits)),
+        signed=signed,
+        training=False,
+    )
+
+
 class Strange(nn.Module):
     """Something that is none of the layers."""
 
@@ -52,10 +185,12 @@ class Strange(nn.Module):
         self.kind = kind
 
 
-MULTIPLY = (qnn.QuantConv2d, qnn.QuantLinear)
+CONVOLUTIONS = (qnn.QuantConv2d, Convolution)
+MULTIPLY = (*CONVOLUTIONS, qnn.QuantLinear, Dense)
 ACTIVATIONS = (
     qnn.QuantIdentity, qnn.QuantReLU, qnn.QuantHardTanh, qnn.QuantTanh, qnn.QuantSigmoid,
 )  # fmt: skip
+BREVITAS = (qnn.QuantConv2d, qnn.QuantLinear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS = (nn.MaxPool2d,)
 MEANS = (nn.AvgPool2d,)
@@ -64,8 +199,8 @@ RISING = (nn.ReLU,)  # keep the order of what they are given
 SOFT = (nn.Softmax, nn.LogSoftmax)  # keep the order of the logits
 # identity at evaluation
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
-NAMED = (*MULTIPLY, *ACTIVATIONS, *NORMS, *POOLS, *MEANS, *FLAT, *RISING, *SOFT, *DROPOUTS)
-SUPPORTED = (*NAMED, Elementwise)
+NAMED = (*BREVITAS, *ACTIVATIONS, *NORMS, *POOLS, *MEANS, *FLAT, *RISING, *SOFT, *DROPOUTS)
+SUPPORTED = (*NAMED, Dense, Convolution, Elementwise)
 LIBRARIES = ("torch.", "brevitas.")
 OPERATIONS = {
     name: getattr(operator, kind)
@@ -77,7 +212,7 @@ RESHAPES = {"flatten", "view", "reshape", "squeeze", "contiguous", "clone", "det
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module is one step: what is inside of a library's layer is its own matter."""
-    if isinstance(module, NAMED) and not truncates(module):
+    if isinstance(module, (*SUPPORTED, Quantiser)) and not truncates(module):
         return True
     container = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
     return type(module).__module__.startswith(LIBRARIES) and not container
@@ -95,13 +230,13 @@ def as_built(module: nn.Module) -> bool:
 
 def input_quantisers(module: nn.Module) -> Iterator[nn.Module]:
     """The quantiser that a layer which multiplies has of its own for what it takes."""
-    if isinstance(module, MULTIPLY) and module.input_quant.is_quant_enabled:
+    if isinstance(module, BREVITAS) and module.input_quant.is_quant_enabled:
         yield module.input_quant
 
 
 def output_quantisers(module: nn.Module) -> Iterator[nn.Module]:
     """The quantiser that a layer which multiplies has of its own for what it gives."""
-    if isinstance(module, MULTIPLY) and module.output_quant.is_quant_enabled:
+    if isinstance(module, BREVITAS) and module.output_quant.is_quant_enabled:
         yield module.output_quant
 
 
@@ -121,7 +256,9 @@ def _size(maps: Tensor) -> tuple[int, int]:
 
 def quantises(module: nn.Module) -> bool:
     """Whether a module is an activation's quantiser, or one inside a layer that multiplies."""
-    return isinstance(module, ACTIVATIONS) or type(module).__name__.startswith("ActQuantProxy")
+    return isinstance(module, (*ACTIVATIONS, Quantiser)) or type(module).__name__.startswith(
+        "ActQuantProxy"
+    )
 
 
 def module_of(

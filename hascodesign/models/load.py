@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from hascodesign.common import inputs
@@ -18,7 +19,8 @@ from hascodesign.contract.types import Dataset
 from hascodesign.models import user_code, zoo
 from hascodesign.models.checkpoint import read_state
 from hascodesign.models.data import user_data
-from hascodesign.models.graph import build, quiet
+from hascodesign.models.graph import build, has_input_quantiser, quiet
+from hascodesign.models.layers import Quantiser
 from hascodesign.models.zoo import Progress
 
 BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed
@@ -91,14 +93,78 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
             classes = build(model, dataset.heldout.images.shape[1:]).classes
     finally:
         sources |= user_code.sources(before)
-    loaded = Loaded(model, file.stem, dataset, sources)
+    _check_labels(dataset, classes, data)
+    return Loaded(model, file.stem, dataset, sources)
+
+
+def load_qonnx(name: str, data: Path) -> Loaded:
+    """A QONNX network, held against qonnx's own execution on all held-out images.
+
+    Parameters
+    ----------
+    name : path of the ``.onnx`` file.
+    data : ``.npz`` or folder of IDX files; see ``data.user_data``.
+
+    Raises
+    ------
+    ModelError
+        Whatever does not fit, in one line; a code that qonnx gives otherwise.
+    ToolNotFound
+        The packages of the extra ``qonnx`` are missing.
+    """
+    from hascodesign.models import qonnx  # noqa: PLC0415  (its package is an extra)
+
+    file, dataset = Path(name), user_data(data)
+    network = qonnx.load(file).eval()
+    shape = dataset.heldout.images.shape[1:]
+    if shape != network.in_shape:
+        sizes = ("x".join(map(str, size)) for size in (network.in_shape, shape))
+        raise ModelError(
+            f"{data}: images must be {next(sizes)}, as {file} takes them, not {next(sizes)}"
+        )
+    model = quantised_images(network, dataset)
+    classes = build(model, shape).classes
+    network.require_equal_to_qonnx(dataset.heldout.images)
+    _check_labels(dataset, classes, data)
+    return Loaded(model, file.stem, dataset)
+
+
+def quantised_images(model: nn.Module, dataset: Dataset) -> nn.Module:
+    """A network that takes real images, behind a quantiser that changes none of its images.
+
+    Where the network's first layer has a quantiser before it, it is returned as it is.
+
+    Raises
+    ------
+    ModelError
+        The images are no codes of at most 8 bits times a power of two.
+    """
+    if has_input_quantiser(model, dataset.heldout.images.shape[1:]):
+        return model
+    parts = (dataset.calibration.images, dataset.heldout.images)
+    ends = [float(end) for part in parts for end in (part.min(), part.max())]
+    signed = min(ends) < 0
+    for exponent in range(8, -25, -1):
+        scale = 2.0**exponent  # a float32 divided by a power of two of this range is exact
+        if all(bool((part / scale == np.rint(part / scale)).all()) for part in parts):
+            low, high = (-128, 127) if signed else (0, 255)
+            if min(ends) / scale >= low and max(ends) / scale <= high:
+                return nn.Sequential(Quantiser(scale, 8, low, high, signed=signed), model)
+            break
+    raise ModelError(
+        "network must have a Quant of at most 8 bits on its input, or images that are such codes:"
+        f" whole numbers of {'-128..127' if signed else '0..255'} times a power of two; round the"
+        " images to such a grid"
+    )
+
+
+def _check_labels(dataset: Dataset, classes: int, data: Path) -> None:
     for part in (dataset.calibration, dataset.heldout):
         if part.labels.max() >= classes:
             raise ModelError(
                 f"{data}: labels must be below the model's {classes} classes,"
                 f" not {part.labels.max()}"
             )
-    return loaded
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
