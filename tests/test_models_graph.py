@@ -53,7 +53,10 @@ REFUSED = {
         lambda: behind(nn.Tanh()),
         "layer 2 '2' (Tanh) must be one of QuantConv2d, QuantLinear, QuantIdentity, QuantReLU",
     ),
-    "what to write instead": (lambda: behind(nn.GELU()), "; write QuantReLU instead"),
+    "what to write instead": (
+        lambda: behind(nn.GELU()),
+        "constant: write qnn.QuantReLU in its place",
+    ),
     "relu behind the quantiser": (
         lambda: behind(relu(), nn.ReLU()),
         "layer 3 '3' (ReLU) must have a QuantReLU or QuantIdentity before layer 5 '5'"
@@ -113,7 +116,7 @@ REFUSED = {
     ),
     "no input quantiser": (
         lambda: settled(conv(2, 4), relu(), nn.Flatten(), last(48)),
-        "layer 0 '0' (QuantConv2d) must have a quantiser of the images before it: put a",
+        "layer 0 '0' (QuantConv2d) must have a quantiser of the images before it: put",
     ),
     "two input quantisers": (
         lambda: settled(pixels(), pixels(4), conv(2, 4), relu(), nn.Flatten(), last(48)),
@@ -129,7 +132,7 @@ REFUSED = {
     ),
     "norm after the activation": (
         lambda: behind(relu(), nn.BatchNorm2d(4)),
-        "layer 3 '3' (BatchNorm2d) must stand before layer 2 '2' (QuantReLU), not behind it",
+        "layer 3 '3' (BatchNorm2d) must have a QuantReLU or QuantIdentity before layer 5",
     ),
     "norm after flattening": (
         lambda: settled(pixels(), conv(2, 4), nn.Flatten(), nn.BatchNorm1d(48), relu(), last(48)),
@@ -185,7 +188,7 @@ REFUSED = {
     ),
     "activation scale per channel": (
         lambda: behind(relu(4, Uint8ActPerTensorFloat, **PER_CHANNEL_ACT)),
-        "layer 2 '2' (QuantReLU) must have one scale for all channels, not 4",
+        "layer 2 '2' (QuantReLU) must have one scale, not 4",
     ),
     "rounding of the images": (
         lambda: settled(

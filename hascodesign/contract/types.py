@@ -273,9 +273,8 @@ class Equivalence:
     brevitas_correct: int  # of them, those that Brevitas classifies correctly by its own logits
     integer_correct: int  # and those that the integer graph does
     clipped: float  # share of input values far outside the range of the images' quantiser
-    rounded: int | None = (
-        None  # images whose class changes as the last bias is rounded; None: exact
-    )
+    tied: int = 0  # images of equal largest logits, of which Brevitas took another than the lowest
+    rounded: int | None = None  # images whose class the last bias's rounding changes; None: exact
 
     @property
     def total(self) -> int:

@@ -46,6 +46,7 @@ from hascodesign.flow import judging, oddities
 from hascodesign.flow.request import Request, content, is_qonnx, is_user_model, size
 from hascodesign.flow.steps import STEPS
 from hascodesign.flow.store import StepStore
+from hascodesign.report import record
 
 if TYPE_CHECKING:
     from hascodesign.models.load import Loaded
@@ -211,6 +212,8 @@ class Flow:
         """Tell the healthy accuracy, and what makes it or a later figure say less than it seems."""
         network, equivalence = self.integers
         self.display.line(oddities.healthy(equivalence, self.dataset))
+        if equivalence.tied:
+            self.display.line(record.ties_words(equivalence))
         for warning in oddities.warnings(
             network, equivalence, self.dataset, factory_weights=self.factory_weights
         ):

@@ -52,22 +52,8 @@ def warnings(
             f" their quantiser, {low:.4g} to {high:.4g}, and are saturated: does the scale of"
             " --data fit the network?"
         )
-    found += _constant(equivalence)
     found += _chance(equivalence, dataset)
     return tuple(found)
-
-
-def _constant(equivalence: Equivalence) -> list[str]:
-    """The first layer whose codes are all the same: what stands behind it was not tested."""
-    for name, compared, values in zip(
-        equivalence.layers, equivalence.compared, equivalence.values, strict=True
-    ):
-        if values == 1:
-            return [
-                f"all {compared:,} codes of {name} are the same on held-out images: that they do"
-                " not differ from Brevitas's shows nothing about the layers behind it"
-            ]
-    return []
 
 
 def _chance(equivalence: Equivalence, dataset: Dataset) -> list[str]:

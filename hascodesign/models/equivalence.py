@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from hascodesign.contract import arithmetic
 from hascodesign.contract.array import wrap
 from hascodesign.contract.errors import HascodesignError, ModelError
 from hascodesign.contract.types import (
+    BoolArray,
     Equivalence,
     FloatArray,
     IntArray,
@@ -23,9 +26,12 @@ from hascodesign.contract.types import (
 from hascodesign.models import quantisers, user_code
 from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, value_of
 
+_T = TypeVar("_T", bound=np.generic)
 BATCH = 250  # images at a time: bounds the memory
 #: Largest distance of a float64 logit from its integer, in steps of one.
 LOGIT_RESIDUAL = 1e-6
+#: Distance from half a step, in steps, within which float64 sums round either way.
+TIE = 1e-9
 
 
 def require_equal(equivalence: Equivalence) -> None:
@@ -63,7 +69,9 @@ def compare(
     Raises
     ------
     ModelError
-        Nothing to compare, an activation that is not code * scale, or logits that are not finite.
+        Nothing to compare, codes that are the same for all images, an activation that is not
+        code * scale, sums half-way between two codes that float64 rounds otherwise, or logits
+        that are not finite.
     """
     if not len(heldout.labels):
         raise ModelError("held-out images must be there to compare on, not none")
@@ -72,26 +80,38 @@ def compare(
     names = ("input", *(layer.name for layer in network.layers))
     differences, compared = (np.zeros(len(names), dtype=np.int64) for _ in range(2))
     seen: list[set[int]] = [set() for _ in names]
-    residual, correct, moved = 0.0, [0, 0], 0
+    first: list[IntArray] = []
+    moved = np.zeros(len(names), dtype=np.bool_)
+    halves = np.zeros(len(names), dtype=np.int64)
+    residual, correct, tied, rounded = 0.0, [0, 0], 0, 0
     for start in range(0, len(heldout.labels), BATCH):
         images = heldout.images[start : start + BATCH]
-        golden, logits, classes = _brevitas(graph, images, network.logit_scale, rest)
+        given = _brevitas(graph, images, network.logit_scale, rest)
+        golden, logits = given.codes, given.logits
         ours = _integers(graph, network, images, acc_bits)
+        first = first or [codes[:1] for codes in ours]
         for i, (left, right) in enumerate(zip(golden, ours, strict=True)):
             if left.shape != right.shape:  # numpy would stretch one to the other
                 raise ModelError(f"{names[i]}: codes must be {left.shape}, not {right.shape}")
             differences[i] += np.count_nonzero(left != right)
             compared[i] += right.size
             seen[i] |= set(np.unique(right).tolist())
+            moved[i] |= bool((right != first[i]).any())
+            if i < len(given.halves):
+                halves[i] += np.count_nonzero((left != right) & given.halves[i])
         residual = max(residual, float(np.abs(logits - golden[-1]).max()))
         labels = heldout.labels[start : start + BATCH]
         # each by its own logits: rounded ones would hide what rounding takes away
         found = arithmetic.classify(ours[-1])
-        correct[0] += int((classes == labels).sum())
+        correct[0] += int((given.classes == labels).sum())
         correct[1] += int((found == labels).sum())
-        moved += int((found != (logits + rest).argmax(axis=1)).sum())
+        tied += _tied(ours[-1], given.classes, found)
+        rounded += int((found != (logits + rest).argmax(axis=1)).sum())
     if not compared.all():
         raise ModelError(f"{names[int(compared.argmin())]}: codes must be there to compare")
+    _check_ties(graph, differences, halves)
+    if not differences.any():
+        _check_moved(graph, moved, [len(found) for found in seen], len(heldout.labels))
     return Equivalence(
         layers=names,
         differences=tuple(int(n) for n in differences),
@@ -102,8 +122,41 @@ def compare(
         brevitas_correct=correct[0],
         integer_correct=correct[1],
         clipped=_clipped(network, heldout),
-        rounded=moved if rest.any() else None,
+        tied=tied,
+        rounded=rounded if rest.any() else None,
     )
+
+
+def _tied(logits: IntArray, theirs: IntArray, ours: IntArray) -> int:
+    """Images to which the two give different classes of the same logit."""
+    rows = np.arange(len(logits))
+    return int(((theirs != ours) & (logits[rows, theirs] == logits[rows, ours])).sum())
+
+
+def _check_ties(graph: Graph, differences: IntArray, halves: IntArray) -> None:
+    """Refuse a network whose first differing codes all come of sums half-way between two codes."""
+    place = int((differences > 0).argmax())
+    if not 0 < place <= len(graph.blocks) - 1 or differences[place] != halves[place]:
+        return
+    raise graph.blocks[place - 1].activation.error(
+        f"must not meet sums half-way between two codes, as {halves[place]} on held-out images do:"
+        " there Brevitas's own result hangs on the last bit of a float sum. Make the scales powers"
+        " of two, whose sums are exact (act_quant=Int8ActPerTensorFixedPoint or"
+        " Uint8ActPerTensorFixedPoint, weight_quant=Int8WeightPerTensorFixedPoint), or learned ones"
+        " (leave scaling_impl_type=CONST out)"
+    )
+
+
+def _check_moved(graph: Graph, moved: BoolArray, values: Sequence[int], images: int) -> None:
+    """Refuse a comparison that shows nothing: codes that do not change from image to image."""
+    nodes = [graph.input, *(b.activation if b.chain else b.multiply for b in graph.blocks)]
+    for node, moves, few in zip(nodes, moved, values, strict=True):
+        if few == 1 or (images > 1 and not moves):
+            raise node.error(
+                f"must give different codes for different images, not the same for all {images}"
+                " held-out ones: that no code differs from Brevitas's would show nothing. See"
+                " whether the network is trained, and whether its scales fit the images"
+            )
 
 
 def answers(
@@ -112,8 +165,8 @@ def answers(
     """Codes of every activation and logits that a model gives, in float64: what it does."""
     graph = build(model, images.shape[1:])
     rest = _rounded_off(graph, network)
-    codes, logits, _ = _brevitas(graph, images, network.logit_scale, rest)
-    return (*codes[:-1], logits)
+    given = _brevitas(graph, images, network.logit_scale, rest)
+    return (*given.codes[:-1], given.logits)
 
 
 def _rounded_off(graph: Graph, network: IntegerNetwork) -> FloatArray:
@@ -144,33 +197,51 @@ def _clipped(network: IntegerNetwork, heldout: Split) -> float:
     return float(np.count_nonzero(beyond) / heldout.images.size)
 
 
-def _brevitas(
-    graph: Graph, images: Any, logit_scale: float, rest: FloatArray
-) -> tuple[list[IntArray], FloatArray, IntArray]:
-    """Codes of every activation, channel last, then integer logits; real logits; classes.
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the model gives for a batch.
 
-    The logits are what the last layer that multiplies gives, in units of its accumulator and less
-    what was rounded off its bias; the classes are those of what the model returns.
+    ``codes`` of every activation, channel last, then integer logits; ``logits`` of the last layer
+    that multiplies, in units of its accumulator and less what was rounded off its bias;
+    ``classes`` of what the model returns; of every activation, whether what it quantised lay
+    half-way between two codes.
     """
+
+    codes: list[IntArray]
+    logits: FloatArray
+    classes: IntArray
+    halves: list[BoolArray]
+
+
+def _brevitas(graph: Graph, images: Any, logit_scale: float, rest: FloatArray) -> _Given:
+    """Run the model in float64."""
     quantised = [graph.input, *(block.activation for block in graph.blocks if block.chain)]
-    formats = [quantisers.activation(node) for node in quantised]
+    scales = [quantisers.activation(node).scale for node in quantised]
     last = graph.blocks[-1].multiply
     running = user_code.running("forward() must take the held-out images")
     with _Caught([*quantised, last]) as caught, running, torch.no_grad():
         out = value_of(graph.model(torch.from_numpy(images.astype(np.float64))))
         returned = out.numpy().astype(np.float64).reshape(len(images), -1)
-    logits = caught[last].reshape(len(images), -1) / logit_scale - rest
+    codes = [  # before the logits: a value that is no code is told where it arises
+        quantisers.codes_of(node, caught[node].out, scale)
+        for node, scale in zip(quantised, scales, strict=True)
+    ]
+    logits = caught[last].out.reshape(len(images), -1) / logit_scale - rest
     if not (np.isfinite(returned).all() and np.isfinite(logits).all()):
         raise ModelError("logits must be finite on held-out images, not NaN or infinite")
-    codes = [
-        quantisers.codes_of(node, caught[node], act.scale)
-        for node, act in zip(quantised, formats, strict=True)
-    ]
-    return (
+    steps = [caught[node].taken / scale for node, scale in zip(quantised, scales, strict=True)]
+    return _Given(
         [*(_channel_last(c) for c in codes), np.rint(logits).astype(np.int64)],
         logits,
         returned.argmax(axis=1),
+        [_channel_last(np.abs(np.abs(s - np.rint(s)) - 0.5) < TIE) for s in steps],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    taken: FloatArray
+    out: FloatArray
 
 
 class _Caught:
@@ -179,10 +250,10 @@ class _Caught:
     def __init__(self, nodes: list[Node]) -> None:
         self._nodes = nodes
         self._calls: dict[nn.Module, int] = {}
-        self._found: dict[int, FloatArray] = {}
+        self._found: dict[int, _Call] = {}
         self._handles: list[Any] = []
 
-    def __getitem__(self, node: Node) -> FloatArray:
+    def __getitem__(self, node: Node) -> _Call:
         return self._found[node.position]
 
     def __enter__(self) -> _Caught:
@@ -194,14 +265,15 @@ class _Caught:
         for handle in self._handles:
             handle.remove()
 
-    def _hook(self, module: nn.Module, _args: Any, out: Any) -> None:
+    def _hook(self, module: nn.Module, args: Any, out: Any) -> None:
         call = self._calls[module] = self._calls.get(module, -1) + 1
         for node in self._nodes:
             if node.module is module and node.call == call:
-                self._found[node.position] = value_of(out).numpy().copy()
+                taken, gave = (value_of(one).numpy().copy() for one in (args[0], out))
+                self._found[node.position] = _Call(taken, gave)
 
 
-def _channel_last(codes: IntArray) -> IntArray:
+def _channel_last(codes: NDArray[_T]) -> NDArray[_T]:
     return np.moveaxis(codes, 1, -1) if codes.ndim == 4 else codes
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import MaxPool
+from hascodesign.models.instead import instead_of
 from hascodesign.models.layers import (
     DROPOUTS,
     FLAT,
@@ -35,22 +36,6 @@ from hascodesign.models.user_code import running
 __all__ = ["Block", "Graph", "Node", "build", "pair", "pool_stage", "quiet", "value_of"]
 
 BETWEEN = (*POOLS, *FLAT, *DROPOUTS)  # may stand wherever codes are
-#: What to write in the place of a layer that is none of those above.
-INSTEAD = {
-    "QuantConv1d": "a QuantConv2d with a kernel of height 1, on images of height 1",
-    "QuantEltwiseAdd": "a sequence without branches",
-    "AdaptiveAvgPool2d": "nn.AdaptiveAvgPool2d(1) or nn.AvgPool2d, and a QuantLinear behind it",
-    "TruncAvgPool2d": "nn.AvgPool2d, and a QuantLinear behind it",
-    "TruncAdaptiveAvgPool2d": "nn.AdaptiveAvgPool2d(1), and a QuantLinear behind it",
-    "Conv2d": "QuantConv2d",
-    "Linear": "QuantLinear",
-    "LeakyReLU": "QuantReLU",
-    "GELU": "QuantReLU",
-    "SiLU": "QuantReLU",
-    "Sigmoid": "QuantSigmoid",
-    "Tanh": "QuantTanh",
-    "Hardtanh": "QuantHardTanh",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +116,6 @@ def _double(model: nn.Module) -> nn.Module:
 
 
 def _check_supported(node: Node) -> None:
-    kind = type(node.module).__name__
     known = isinstance(node.module, SUPPORTED) and not truncates(node.module)
     if known or quantises(node.module):
         if not as_built(node.module):
@@ -141,17 +125,19 @@ def _check_supported(node: Node) -> None:
             )
         return
     names = ", ".join(kind.__name__ for kind in NAMED)
-    instead = f"; write {INSTEAD[kind]} instead" if kind in INSTEAD else ""
     raise node.error(
         f"must be one of {names}, or flatten, view, reshape, relu, max_pool2d, avg_pool2d, mean"
-        f" over (2, 3), or an operation with one constant{instead}"
+        f" over (2, 3), or an operation with one constant: {instead_of(type(node.module).__name__)}"
     )
 
 
 def _check_finite(model: nn.Module) -> None:
     for name, value in model.state_dict().items():
         if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
-            raise ModelError(f"parameter {name!r} must be finite, not NaN or infinite")
+            raise ModelError(
+                f"parameter {name!r} must be finite, not NaN or infinite: take the weights of a"
+                " training that did not diverge"
+            )
 
 
 # ------------------------------------------------------------------------------------- the blocks
@@ -176,7 +162,7 @@ def _grouped(model: nn.Module, nodes: list[Node]) -> Graph:
         size = "x".join(map(str, last.out_shape[1:]))
         raise last.error(
             f"must, as the last layer that multiplies, give one logit for each class, not a map of"
-            f" {size}: put a QuantLinear behind it, or a kernel as large as the map"
+            f" {size}: put nn.Flatten and a QuantLinear behind it and train with them"
         )
     before = tuple(node for node in head if node is not source)
     return Graph(model, tuple(nodes), source, before, tuple(blocks), last.out_shape[0])
@@ -187,13 +173,17 @@ def _input(head: list[Node], first: Node) -> Node:
     sources = [node for node in head if quantises(node.module)]
     if not sources:
         raise first.error(
-            "must have a quantiser of the images before it: put a QuantIdentity first, or give it"
-            " input_quant"
+            "must have a quantiser of the images before it: put"
+            " qnn.QuantIdentity(act_quant=Int8ActPerTensorFloat, return_quant_tensor=True) first"
+            " (Uint8ActPerTensorFloat where no image is negative)"
         )
     for node in head:
         behind = node.position > sources[0].position
         if isinstance(node.module, NORMS) or (quantises(node.module) and node is not sources[0]):
-            raise node.error("must stand behind a layer that multiplies, not on the input")
+            raise node.error(
+                "must stand behind a layer that multiplies, not on the input: take it out; one"
+                " quantiser is enough, and the data can be scaled before they are given"
+            )
         if isinstance(node.module, (*RISING, *SOFT, *MEANS)):
             raise node.error("must not stand on the images: apply it to the data")
         if isinstance(node.module, Elementwise) and (behind or node.module.gain <= 0):
@@ -213,13 +203,16 @@ def _check_block(block: Block, following: Node | None) -> None:
         return
     if not block.chain:
         raise following.error(
-            f"must take quantised codes: no QuantReLU or QuantIdentity after {block.multiply}"
+            f"must take quantised codes: put a QuantReLU or a QuantIdentity behind {block.multiply}"
         )
     _check_after(block, following)
     rows = block.multiply.out_shape[0]
     for node in block.chain:
         if isinstance(node.module, NORMS) and node.in_shape[0] != rows:
-            raise node.error("must stand before nn.Flatten, one channel for each row")
+            raise node.error(
+                "must stand before nn.Flatten, one channel for each row: put nn.BatchNorm2d("
+                f"{rows}) there instead"
+            )
         if isinstance(node.module, (*MEANS, *SOFT)):
             raise node.error(
                 f"must stand behind {block.activation}, not before it"
@@ -234,13 +227,16 @@ def _check_end(block: Block) -> None:
         rises = isinstance(node.module, Elementwise) and node.module.gain > 0
         if isinstance(node.module, NORMS):
             raise node.error(
-                f"must not follow the last layer, {block.multiply}, whose sums are the logits: a"
-                " factor for each class has no place there; train without it"
+                f"must not follow the last layer, {block.multiply}, whose sums are the logits: fold"
+                " it into that layer in the factory, once both have their weights:"
+                " brevitas.nn.utils.merge_bn(that layer, this one), and take it out; that layer"
+                " needs one weight scale (weight_quant=Int8WeightPerTensorFloat); or train without"
+                " it"
             )
         if not (rises or isinstance(node.module, (*FLAT, *DROPOUTS, *SOFT))):
             raise node.error(
-                f"must not follow the last layer, {block.multiply}, whose sums are the logits: take"
-                " it out of the model"
+                f"must not follow the last layer, {block.multiply}, whose sums are the logits:"
+                " take it out of the model, the largest logit is the same without it"
             )
 
 
@@ -261,8 +257,8 @@ def _check_after(block: Block, following: Node) -> None:
             )
         if isinstance(node.module, NORMS):
             raise node.error(
-                f"must stand before {block.activation}, not behind it: hardware takes codes there;"
-                " move it between the layer that multiplies and the quantiser"
+                f"must have a QuantReLU or QuantIdentity before {following}: put a QuantIdentity"
+                " directly behind this one"
             )
         raise node.error(
             f"must have a QuantReLU or QuantIdentity before {following}; move it before"
@@ -279,7 +275,8 @@ def _check_layout(node: Node) -> None:
         )
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
         raise node.error(
-            f"must flatten from 1 to -1, not from {module.start_dim} to {module.end_dim}"
+            f"must flatten from 1 to -1, not from {module.start_dim} to {module.end_dim}: write"
+            " nn.Flatten()"
         )
     if isinstance(module, nn.MaxPool2d):
         given = (pair(module.padding), pair(module.dilation), module.ceil_mode)
@@ -287,8 +284,9 @@ def _check_layout(node: Node) -> None:
             raise node.error(
                 "must have padding 0, dilation 1 and no ceil_mode or return_indices, not"
                 f" padding {module.padding}, dilation {module.dilation},"
-                f" ceil_mode {module.ceil_mode}, return_indices {module.return_indices}; pad in the"
-                " convolution before it, or take a kernel that covers the map"
+                f" ceil_mode {module.ceil_mode}, return_indices {module.return_indices}: write"
+                f" nn.MaxPool2d({module.kernel_size}, {module.stride}), and where that leaves out"
+                " what mattered, train with it"
             )
     if isinstance(module, nn.AvgPool2d) and (
         pair(module.padding) != (0, 0) or module.ceil_mode or module.divisor_override

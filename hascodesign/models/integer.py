@@ -119,8 +119,16 @@ def _layer(
 def _conv(node: Node) -> Conv:
     """Geometry on the array; of a dilated kernel that of one with zeros in between."""
     module: Any = node.module
-    if module.padding_mode != "zeros" or module.is_same_padded_strided:
-        raise node.error("must pad with zeros, alike on both sides")
+    if module.padding_mode != "zeros":
+        raise node.error(
+            f"must pad with zeros, not by {module.padding_mode!r}: write padding_mode='zeros' and"
+            " train with it"
+        )
+    if module.is_same_padded_strided:
+        raise node.error(
+            "must pad alike on both sides, not as 'same' does with a stride: write"
+            f" padding={tuple(k // 2 for k in pair(module.kernel_size))} and train with it"
+        )
     (ky, kx), (dy, dx) = pair(module.kernel_size), pair(module.dilation)
     kernel = ((ky - 1) * dy + 1, (kx - 1) * dx + 1)
     padding: Any = module.padding
@@ -129,7 +137,11 @@ def _conv(node: Node) -> Conv:
     elif padding == "valid":
         padding = (0, 0)
     elif isinstance(padding, str):
-        raise node.error(f"must have an odd kernel for padding 'same', not {kernel}")
+        odd = tuple(k + 1 - k % 2 for k in kernel)
+        raise node.error(
+            f"must have an odd kernel for padding 'same', not {kernel}: write kernel_size={odd},"
+            " which computes the same with 0 in the row or column added in front"
+        )
     channels, height, width = node.in_shape
     return Conv((height, width, channels), kernel, pair(module.stride), pair(padding))
 
@@ -211,7 +223,8 @@ def _check_pools(block: Block) -> None:
             gamma = float(module.weight[row])
             raise node.error(
                 f"must have no negative gamma behind {pools[0]}, not {gamma:.3g} in channel {row}:"
-                " the maximum would turn into a minimum; put the pooling behind the activation"
+                f" the maximum would turn into a minimum; put {pools[0]} behind the activation and"
+                " train so"
             )
 
 
@@ -231,6 +244,6 @@ def _input_quant(graph: Graph, source: Activation) -> InputQuant:
         if np.array_equal(found, arithmetic.quantise(real[:, None], quant).reshape(-1)):
             return replace(quant, gain=gain, offset=offset)
     raise node.error(
-        "must round half to even, or tell signs apart, not otherwise: give the images"
-        " act_quant=Int8ActPerTensorFloat"
+        "must round half to even, or tell signs apart, not otherwise: leave float_to_int_impl_type"
+        " out, which is FloatToIntImplType.ROUND"
     )

@@ -17,6 +17,11 @@ from hascodesign.models.user_code import running
 
 MOST_BITS = 8  # of a weight and of an activation on the array
 LARGE = 1e30  # real number that every quantiser clamps
+_PLAIN = {
+    "activations": "act_quant=Int8ActPerTensorFloat, or Uint8ActPerTensorFloat",
+    "weights": "weight_quant=Int8WeightPerTensorFloat",
+    "bias": "bias_quant=Int32Bias",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +57,31 @@ def activation(node: Node) -> Activation:
     """Format of an activation's quantiser; refuses what has no integer equal."""
     module: Any = node.module
     if isinstance(module, ACTIVATIONS) and module.input_quant.is_quant_enabled:
-        raise node.error("must have no input quantiser of its own; put a QuantIdentity before it")
+        raise node.error(
+            "must have no input quantiser of its own: leave input_quant out, or put a QuantIdentity"
+            " with it as act_quant before this one"
+        )
     if not _quantiser(node).is_quant_enabled:
         raise node.error(
-            "must quantise, not pass real numbers on; give it act_quant=Int8ActPerTensorFloat"
+            "must quantise, not pass real numbers on: give it act_quant=Int8ActPerTensorFloat, or"
+            " Uint8ActPerTensorFloat where it is a QuantReLU"
         )
     # asked at both ends, the quantiser tells its range whatever clamps it
     ends = asked(node, torch.tensor([-LARGE, LARGE], dtype=torch.float64))
     scales = _checked(node, ends, "activations")
     if scales.size != 1:
         raise node.error(
-            f"must have one scale for all channels, not {scales.size}: a row of the array adds up"
-            " products of all of them; take scaling_per_output_channel=False"
+            f"must have one scale, not {scales.size}: leave scaling_per_output_channel out and"
+            " train the one scale (the next layer sums over the channels)"
         )
     scale = float(scales[0])
     low, high = (int(code) for code in _codes(node, ends.value, scale))
     signed = bool(ends.signed)
     bits = max(int(ends.bit_width), bits_of(low, high, signed))
     if bits > MOST_BITS:
-        raise node.error(f"must have at most {MOST_BITS} bits, not {bits}: give it bit_width=8")
+        raise node.error(
+            f"must have at most {MOST_BITS} bits, not {bits}: give it bit_width=8 or less"
+        )
     _check_constant(node, ends)
     return Activation(scale, bits, signed, low, high)
 
@@ -113,20 +124,27 @@ def weights(node: Node) -> Weights:
     """Weight codes of a QuantConv2d or QuantLinear."""
     module: Any = node.module
     if not module.weight_quant.is_quant_enabled:
-        raise node.error("must quantise its weights, not leave them real")
+        raise node.error(
+            "must quantise its weights, not leave them real: give it"
+            " weight_quant=Int8WeightPerTensorFloat"
+        )
     with quiet(), torch.no_grad():
         tensor = module.quant_weight()
     scale = _checked(node, tensor, "weights")
     rows = tensor.value.shape[0]
     if scale.size not in (1, rows) or tensor.scale.numel() != np.prod(tensor.scale.shape[:1] or 1):
-        raise node.error(f"must have one weight scale or one for each of {rows} rows")
+        raise node.error(
+            f"must have one weight scale or one for each of {rows} rows: give it"
+            " weight_quant=Int8WeightPerChannelFloat or Int8WeightPerTensorFloat"
+        )
     scale = np.broadcast_to(scale, (rows,)).copy()
     codes = _codes(node, tensor.value, scale.reshape(-1, *[1] * (tensor.value.dim() - 1)))
     trained = int(tensor.bit_width) + (0 if bool(tensor.signed) else 1)
     bits = max(trained, bits_of(int(codes.min()), int(codes.max()), True))
     if bits > MOST_BITS:
         raise node.error(
-            f"must have weights of at most {MOST_BITS} bits, not {bits}: give it weight_bit_width=8"
+            f"must have weights of at most {MOST_BITS} bits, not {bits}: give it"
+            f" weight_bit_width={MOST_BITS} or less"
         )
     return Weights(codes, scale, bits, tensor)
 
@@ -186,11 +204,12 @@ def _unit_input(source: Activation) -> IntQuantTensor:
 def _checked(node: Node, tensor: Any, what: str) -> FloatArray:
     """Scales of a quantised tensor, flat; refuses other number formats and zero points."""
     if not isinstance(tensor, IntQuantTensor):
-        raise node.error(f"must have integer {what}, not {type(tensor).__name__}")
+        raise node.error(
+            f"must have integer {what}, not {type(tensor).__name__}: give it {_PLAIN[what]}"
+        )
     if bool((tensor.zero_point != 0).any()):
         raise node.error(
-            f"must have zero point 0 for its {what}, not another: take a quantiser without one,"
-            " such as Int8ActPerTensorFloat or Int8WeightPerTensorFloat"
+            f"must have zero point 0 for its {what}, not another: give it {_PLAIN[what]}"
         )
     scale = tensor.scale.detach().numpy().astype(np.float64).reshape(-1)
     if not (np.isfinite(scale) & (scale > 0)).all():

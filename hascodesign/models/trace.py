@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 import hascodesign.models.layers as kinds
 from hascodesign.contract.errors import ModelError
+from hascodesign.models.instead import instead_of
 from hascodesign.models.layers import Strange
 from hascodesign.models.user_code import running
 
@@ -69,9 +70,13 @@ def sequence(model: nn.Module, in_shape: tuple[int, ...]) -> tuple[Node, ...]:
             with running("forward()"), torch.no_grad(), tracer:
                 out = model(image)
         except ModelError as error:
+            if error.__cause__ is None:  # the tracer's own
+                raise
             reason = str(error).removeprefix("forward(): ")
             where = f" at '{tracer.inside[-1]}'" if tracer.inside else ""
-            raise ModelError(f"model must take images of {shape}{where}: {reason}") from error
+            raise ModelError(
+                f"model must take images of {shape}{where}: {reason}{_hint(reason)}"
+            ) from error
     return tracer.back_from(out)
 
 
@@ -115,8 +120,11 @@ class _Tracer(TorchFunctionMode):
             )
         return hooks
 
-    def _enter(self, path: str, leaf: bool, _module: nn.Module, _args: Any) -> None:
+    def _enter(self, path: str, leaf: bool, module: nn.Module, args: Any) -> None:
         self.inside.append(path or "model")
+        if isinstance(module, nn.Linear) and args and value_of(args[0]).dim() != 2:
+            node = Node(module, path or "model", len(self._steps))
+            raise node.error("must take a flat vector; put nn.Flatten before it")
         self._leaf += leaf
 
     def _leave(
@@ -219,7 +227,7 @@ class _Tracer(TorchFunctionMode):
             if len(here.takes) != 1:
                 raise replace(here.node, position=step).error(
                     f"must take one value, not {len(here.takes)}: branches that meet (residual"
-                    " adds, concatenation) are not supported; write the network as a sequence",
+                    " adds, concatenation) are not built; take the branch out and train without it",
                 )
             step = here.takes[0]
         found.reverse()
@@ -241,6 +249,18 @@ class _Hooks:
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
+
+
+def _hint(reason: str) -> str:
+    """What to do about an error of Brevitas's own that does not say it."""
+    if "scale required" in reason or "bit-width required" in reason:
+        return (
+            "; a quantised bias takes the scale of the layer's input: give the quantiser before it"
+            " return_quant_tensor=True"
+        )
+    if "conv1d" in reason:
+        return f"; {instead_of('QuantConv1d')}"
+    return ""
 
 
 def _is_value(one: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hascodesign.contract.results import Accuracy
-from hascodesign.report.record import FRONT, FlowResult, describe
+from hascodesign.report.record import FRONT, FlowResult, describe, ties_words
 from hascodesign.schedule.written import rows_of
 
 VERSION = 1
@@ -90,6 +90,8 @@ def _equivalence(result: FlowResult) -> dict[str, Any]:
         "clipped": held.clipped,
         "differences": held.total,
         "logit_residual": held.logit_residual,
+        "tied": held.tied,
+        "note": ties_words(held),
     }
 
 

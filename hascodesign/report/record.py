@@ -97,6 +97,17 @@ class FlowResult:
         }
 
 
+def ties_words(equivalence: Equivalence) -> str:
+    """Why Brevitas's accuracy is of the same logits, though it counts other images; or nothing."""
+    if not equivalence.tied:
+        return ""
+    return (
+        f"In {equivalence.tied:,} of {equivalence.images:,} images classes share the largest logit"
+        " and Brevitas, by the last bit of its float sums, names another than the lowest, which"
+        " counts here: accuracies that differ by these are of the same integers."
+    )
+
+
 def masking_words(masking: Masking) -> str:
     """How many faults change nothing, in one sentence; empty where there is no fault."""
     if not masking.tried:

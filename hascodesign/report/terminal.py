@@ -12,6 +12,7 @@ from hascodesign.report.record import (
     FlowResult,
     masking_words,
     power_words,
+    ties_words,
     timing_words,
 )
 
@@ -118,7 +119,7 @@ def sentences(result: FlowResult) -> list[str]:
             f"Of {len(done.coverage)} faults the verified columns exercised {exercised};"
             f" {changed} changed an accumulator."
         )
-    lines += filter(None, [masking_words(result.masking)])
+    lines += filter(None, [ties_words(result.equivalence), masking_words(result.masking)])
     if result.power is not None:
         lines.append(power_words(result.power))
     if result.timing is not None:
