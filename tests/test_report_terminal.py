@@ -81,3 +81,26 @@ def test_a_win_that_heldout_images_do_not_show_is_said_everywhere() -> None:
     assert json.build(much)["within_noise"] is None
     assert not any("own 95 % interval" in line for line in terminal.sentences(much))
     assert "own 95 % interval" not in html.render(much).decode()
+
+
+def test_faulty_runs_that_show_nothing_are_said_to() -> None:
+    held = RESULT.verification
+    quiet = tuple(replace(c, exercised=False, changed_accumulator=False) for c in held.coverage)
+    for coverage, words in (
+        (quiet, f"None of {len(quiet)} faults changed a value at the verified columns"),
+        ((), "The profile holds no fault: the faulty runs repeat the healthy ones."),
+    ):
+        result = replace(RESULT, verification=replace(held, coverage=coverage))
+        assert [words in line for line in terminal.sentences(result)].count(True) == 1
+        assert words in json.build(result)["verification"]["note"]
+    assert json.build(RESULT)["verification"]["note"] == ""
+    assert not any("show nothing" in line for line in terminal.sentences(RESULT))
+
+
+def test_images_that_equal_logits_decide_are_said() -> None:
+    assert not any("largest logit" in line for line in terminal.sentences(RESULT))
+    tied = replace(RESULT, equivalence=replace(RESULT.equivalence, tied=3))
+    words = "In 3 of 360 images classes share the largest logit"
+    assert [line.startswith(words) for line in terminal.sentences(tied)].count(True) == 1
+    assert json.build(tied)["equivalence"]["note"].startswith(words)
+    assert words in html.render(tied).decode()

@@ -11,10 +11,10 @@ from hascodesign.contract import arithmetic, array
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import StepFailed
 from hascodesign.contract.results import Mismatch
-from hascodesign.contract.types import Fault
+from hascodesign.contract.types import Fault, frozen
 from hascodesign.engine import gemm, reference
-from hascodesign.verify import coverage, expect, run, simulate
-from hascodesign.verify.vectors import check_vectors
+from hascodesign.verify import core, coverage, expect, run, simulate
+from hascodesign.verify.vectors import Vectors, check_vectors
 from tests import verify_cases as cases
 
 PLAN = BuildPlan({"rtl/has_array.v": b"module has_array; endmodule\n"})
@@ -153,11 +153,13 @@ def test_coverage_is_judged_on_what_the_faulty_network_feeds(player, tmp_path, m
         assert not np.array_equal(fed[1], file["activations"])
 
 
-def test_coverage_says_what_was_not_touched(player, tmp_path):
+def test_coverage_says_what_was_not_touched(player, tmp_path, monkeypatch):
     """A dead PE that multiplies zeros only shows nothing; a flipped accumulator bit does."""
+    weights = cases.network().layers[0].weights.copy()
+    weights[[2, 3]] = 0  # the rows of PE 0
+    changed_network(monkeypatch, "conv", weights=frozen(weights))
     faults = (Fault(0, "dead"), Fault(1, "flip", "psum", bit=4))
-    zeros = np.zeros((4, 6, 6, 2), dtype=np.int64)
-    found, _ = verify(tmp_path, zeros, replace(cases.PROFILE, faults=faults))
+    found, _ = verify(tmp_path, profile=replace(cases.PROFILE, faults=faults))
     assert [(f.exercised, f.changed_accumulator) for f in found.coverage] == [
         (False, False),
         (True, True),
@@ -273,3 +275,65 @@ def test_no_copy_of_the_build_is_left(player, tmp_path, good):
     for name in ("healthy", "faulty"):
         left = {path.name for path in (tmp_path / name).iterdir()}
         assert left == {"vectors", "results"}
+
+
+# --------------------------------------------------------------------------- a proof of nothing
+
+
+def changed_network(monkeypatch, name, **values):
+    """The cases' network with one layer changed."""
+    net = cases.network()
+    stages = [replace(s, **values) if getattr(s, "name", "") == name else s for s in net.stages]
+    changed = replace(net, stages=tuple(stages))
+    monkeypatch.setattr(cases, "network", lambda: changed)
+
+
+def test_no_image_is_no_proof(player, tmp_path):
+    with pytest.raises(StepFailed, match="held-out images must be there to simulate, not none"):
+        verify(tmp_path, cases.input_codes(0))
+    assert player.calls == []
+
+
+@pytest.mark.parametrize("name", ["conv", "dense"])
+def test_accumulators_that_are_all_alike_are_no_proof(player, tmp_path, monkeypatch, name):
+    layer = next(layer for layer in cases.network().layers if layer.name == name)
+    changed_network(monkeypatch, name, weights=frozen(0 * layer.weights))
+    with pytest.raises(StepFailed, match=f"accumulators of {name} must not all be 0"):
+        verify(tmp_path)
+    assert player.calls == []
+
+
+def test_hidden_codes_that_are_all_alike_are_no_proof(player, tmp_path, monkeypatch):
+    output = cases.network().layers[0].output
+    never = np.where(output.descending[:, None], -(1 << 15) - 9999, 1 << 15)
+    never = np.broadcast_to(never, output.values.shape).copy()
+    # a second layer with codes of its own, so that its accumulators are not all alike
+    changed_network(monkeypatch, "conv", output=replace(output, values=frozen(never)))
+    with pytest.raises(StepFailed, match=r"must not all be 0"):
+        verify(tmp_path)
+    one = cases.network().layers[0]
+    vectors = [
+        Vectors(one, None, None, 0, None, None, np.arange(6).reshape(2, 3), np.zeros((2, 3)))
+    ]
+    with pytest.raises(StepFailed, match=r"codes of conv must not all be 0.*thresholds"):
+        run.require_telling({"healthy": vectors, "faulty": vectors})
+
+
+def test_a_layer_without_integers_is_no_proof():
+    one = cases.network().layers[0]
+    none = Vectors(one, None, None, 0, None, None, np.zeros((5, 0)), np.zeros((5, 0)))
+    some = Vectors(one, None, None, 0, None, None, np.eye(5), np.eye(5))
+    run.require_telling({"healthy": [some], "faulty": [some]})
+    with pytest.raises(StepFailed, match="faulty conv must have integers to compare"):
+        run.require_telling({"healthy": [some], "faulty": [none]})
+
+
+def test_whole_images_that_show_nothing_are_no_proof(tmp_path):
+    net = cases.network()
+    build = (net, cases.schedule(net), cases.PROFILE, PLAN)
+    with pytest.raises(StepFailed, match="images must be there to run through the accelerator"):
+        core.verify_core(*build, cases.input_codes(0), work=tmp_path, faults=False)
+    got = {"status": 0, "logits": np.zeros((2, 3), np.int64)}
+    pairs = {"logits": (got["logits"], got["logits"])}
+    with pytest.raises(StepFailed, match="the healthy logits must not all be 0"):
+        core._compare(net, build[1], (True, True), pairs, got, ("icarus", False, 1.0))

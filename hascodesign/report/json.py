@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hascodesign.contract.results import Accuracy
-from hascodesign.report.record import FRONT, FlowResult, describe, ties_words
+from hascodesign.report.record import FRONT, FlowResult, describe, faulty_words, ties_words
 from hascodesign.schedule.written import rows_of
 
 VERSION = 1
@@ -180,6 +180,7 @@ def _verification(result: FlowResult) -> dict[str, Any]:
             }
             for coverage in done.coverage
         ],
+        "note": faulty_words(done),
         "seconds": done.seconds,
     }
 

@@ -108,6 +108,18 @@ def ties_words(equivalence: Equivalence) -> str:
     )
 
 
+def faulty_words(verification: Verification) -> str:
+    """That the faulty runs show nothing of the faults, where they do not; else empty."""
+    if not verification.coverage:
+        return "The profile holds no fault: the faulty runs repeat the healthy ones."
+    if any(fault.exercised for fault in verification.coverage):
+        return ""
+    return (
+        f"None of {len(verification.coverage)} faults changed a value at the verified columns: that"
+        " the faulty runs equal the fault model shows nothing of the faults."
+    )
+
+
 def masking_words(masking: Masking) -> str:
     """How many faults change nothing, in one sentence; empty where there is no fault."""
     if not masking.tried:

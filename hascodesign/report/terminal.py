@@ -10,6 +10,7 @@ from hascodesign.contract.results import WholeImages
 from hascodesign.report.record import (
     ACCURACIES,
     FlowResult,
+    faulty_words,
     masking_words,
     power_words,
     ties_words,
@@ -119,7 +120,10 @@ def sentences(result: FlowResult) -> list[str]:
             f"Of {len(done.coverage)} faults the verified columns exercised {exercised};"
             f" {changed} changed an accumulator."
         )
-    lines += filter(None, [ties_words(result.equivalence), masking_words(result.masking)])
+    lines += filter(
+        None,
+        [faulty_words(done), ties_words(result.equivalence), masking_words(result.masking)],
+    )
     if result.power is not None:
         lines.append(power_words(result.power))
     if result.timing is not None:

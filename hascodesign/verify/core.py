@@ -152,6 +152,8 @@ def verify_core(
     StepFailed : it did not build, a memory file did not load, results are missing, or the
         accelerator is not idle and free of errors at the end.
     """
+    if not len(codes):
+        raise StepFailed("images must be there to run through the accelerator, not none")
     inside = tuple(on_chip or (True,) * len(network.layers))
     applied = profile if faults else replace(profile, faults=())
     job = expected(network, schedule, applied, codes, inside)
@@ -238,6 +240,12 @@ def _compare(
             place = tuple(where.tolist())
             lines.append(f"{name} at {place} must be {values[place]}, not {came[place]}")
     simulator, faults, seconds = run
+    logits = pairs["logits"][0]
+    if not faults and logits.size > 1 and (logits == logits.flat[0]).all():
+        raise StepFailed(
+            f"the healthy logits must not all be {logits.flat[0]}, which an accelerator that does"
+            " nothing could give too"
+        )
     return CoreVerification(
         simulator=simulator,
         faults=faults,

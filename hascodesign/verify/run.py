@@ -85,12 +85,16 @@ def verify(
     Raises
     ------
     StepFailed
-        The simulation failed, or did not give every result of every layer.
+        The simulation failed, did not give every result of every layer, or would show nothing:
+        no image, or values that are all alike.
     """
+    if not len(codes):
+        raise StepFailed("verify: held-out images must be there to simulate, not none")
     start = time.perf_counter()
     steps = 2 + len(RUNS)
     progress(WHAT, 0, steps)
     runs, excited = expectations(network, schedule, profile, codes, cycle_budget, on_chip)
+    require_telling(runs)
     progress(WHAT, 1, steps)
     cycles = max(sum(_ideal(vectors) for vectors in layers) for layers in runs.values())
     say(words("layers", cycles, seconds(cycles, profile.array, simulator)))
@@ -123,6 +127,40 @@ def verify(
     files = _files(runs, results)
     progress(WHAT, steps, steps)
     return verification, files
+
+
+def require_telling(runs: Mapping[str, Sequence[Vectors]]) -> None:
+    """Refuse to simulate what a dead array would give as well.
+
+    A layer must be there to compare in both runs. Accumulators of the healthy array must not all
+    be one value; nor must the codes of all hidden layers: thresholds would not be tested. Faults
+    may make them so.
+
+    Raises
+    ------
+    StepFailed
+        By the layer.
+    """
+    for run in RUNS:
+        for vectors in runs[run]:
+            if not vectors.acc.size or not vectors.codes.size:
+                raise StepFailed(
+                    f"verify: {run} {vectors.layer.name} must have integers to compare"
+                )
+    for vectors in runs["healthy"]:
+        if vectors.acc.size > 1 and (vectors.acc == vectors.acc.flat[0]).all():
+            raise StepFailed(
+                f"verify: the accumulators of {vectors.layer.name} must not all be"
+                f" {vectors.acc.flat[0]}, which an array that does nothing could give too: are its"
+                " weights all zero?"
+            )
+    hidden = [vectors for vectors in runs["healthy"] if vectors.layer.output is not None]
+    if hidden and all((v.codes == v.codes.flat[0]).all() for v in hidden):
+        raise StepFailed(
+            f"verify: the codes of {hidden[0].layer.name} must not all be"
+            f" {hidden[0].codes.flat[0]}, and those of every hidden layer alike: thresholds that"
+            " are wrong would not show"
+        )
 
 
 def format_mismatch(mismatch: Mismatch) -> str:
