@@ -17,18 +17,19 @@ then they are registers.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from hascodesign.common import processes
 from mutation.aiger import Aig, Copy, Cut, Graph, LoopError, read
 from mutation.record import Mutant
 from mutation.suites import Suite
 from mutation.yosys import must
 
 SECONDS = 20  # of the processor for one question
+WALL = 30  # times that, of the clock: the machine may be busy
 MARKER = "chtype -set has_{kind}_{number} c:*mutate.cc* t:has_marker_* t:has_tap_* %u %d"
 FLAT = """
 setattr -set keep 1 t:has_marker_* t:has_tap_*
@@ -212,5 +213,4 @@ class Circuit:
         asked = f"read_aiger {path}; scleanup; lcorr; pdr -T {SECONDS}"
         # lcorr knows no limit of its own
         command = ["sh", "-c", f'ulimit -t {2 * SECONDS}; exec yosys-abc -c "$0"', asked]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        return "Property proved" in run.stdout
+        return b"Property proved" in processes.run(command, limit_s=WALL * SECONDS).output

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hascodesign.board import tools
 from hascodesign.common import processes
 from mutation.record import Mutant
 from mutation.suites import Suite
@@ -19,7 +20,7 @@ _PARAMETER = re.compile(
 )
 
 
-def yosys(suite: Suite, script: str, work: Path, timeout: float | None = None) -> bool:
+def yosys(suite: Suite, script: str, work: Path, timeout: float = tools.SYNTHESIS_S) -> bool:
     """Run commands where the memory files are; whether they succeeded."""
     work.mkdir(parents=True, exist_ok=True)
     path = (work / "script.ys").resolve()

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from hascodesign.board import tools
 from hascodesign.cli import main as cli
 from hascodesign.common import records
 from hascodesign.contract.array import identity_schedule
 from hascodesign.faults import formats
 from hascodesign.flow import run as delivery
+from hascodesign.flow.flow import Flow
 from hascodesign.schedule.formats import to_json
 
 FACTORY = """
@@ -274,6 +276,27 @@ def test_unknown_step_and_option(call):
     assert call("flow", "--speed", "9")[0] == 2
 
 
-def test_missing_simulator_is_exit_3_with_the_command(call, tmp_path, monkeypatch):
+@pytest.mark.parametrize("command", ["verify", "flow"])
+def test_missing_simulator_is_exit_3_before_anything(call, tmp_path, monkeypatch, command):
+    def never(_flow):
+        raise AssertionError("no step may run for nothing")
+
+    monkeypatch.setattr(Flow, "_load", never)
+    monkeypatch.setattr(Flow, "_schedule", never)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert refused(call("verify"), "iverilog", "apt-get install", code=3)
+    assert refused(call(command), "iverilog", "apt-get install", code=3)
+    assert not (tmp_path / "build").exists()
+
+
+def test_missing_yosys_is_exit_3_before_anything(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(Flow, "_load", lambda _flow: pytest.fail("no step may run for nothing"))
+    find = tools.find
+    monkeypatch.setattr(tools, "find", lambda name: None if name == "yosys" else find(name))
+    assert refused(call("flow"), "yosys", "apt-get install -y yosys", code=3)
+    assert not (tmp_path / "build").exists()
+
+
+def test_more_whole_images_than_are_held_out_are_refused_before_the_search(call, monkeypatch):
+    monkeypatch.setattr(Flow, "_faults", lambda _flow: pytest.fail("no step may run for nothing"))
+    words = "--core-images must be at most 539, the images held out, not 540"
+    assert refused(call("flow", "--core-images", 540), words)

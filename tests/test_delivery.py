@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.common import files
+from hascodesign.common import files, seal
 from hascodesign.contract.errors import ConfigError, DiskError
 from hascodesign.flow import delivery
 from hascodesign.flow.run import _keep
@@ -24,7 +24,7 @@ from tests.test_flow import run
 def content(word: str, *paths: str) -> dict[str, bytes]:
     made = {path: f"{word} {path}".encode() for path in ("faults.json", "report.html", *paths)}
     listed = [{"path": p, "sha256": sha256(b).hexdigest()} for p, b in made.items()]
-    return made | {delivery.MARK: json.dumps({"files": listed}).encode()}
+    return made | {delivery.MARK: seal.sealed({"figure": 0.1, "files": listed})}
 
 
 OLD = content("old", "rtl/a.v", "rtl/gone.v", "roms/deep/er/x.mem", "hls/gone.cpp")
@@ -117,6 +117,33 @@ def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
         f"hascodesign: {tmp_path} must be as report.json lists it: 5 differ"
     ]
     assert run("check", tmp_path / "absent") == 2
+
+
+def test_every_byte_of_the_mark_counts(tmp_path: Path) -> None:
+    """A figure, a space, the digest itself, a listed file's digest with that file."""
+    delivery.deliver(tmp_path, NEW)
+    mark, right = tmp_path / delivery.MARK, NEW[delivery.MARK]
+    assert delivery.differences(tmp_path) == []
+    for place in (*range(len(right) - 80), *range(len(right) - 70, len(right))):
+        mark.write_bytes(right[:place] + bytes([right[place] ^ 1]) + right[place + 1 :])
+        assert delivery.differences(tmp_path)[0].startswith(f"changed: {delivery.MARK}"), place
+    for other in (
+        right.replace(b'"figure": 0.1', b'"figure": 0.2'),
+        right.replace(b'"figure": 0.1', b'"figure":  0.1'),
+        right + b"\n",
+        right[:-2],
+        json.dumps(json.loads(right)).encode(),
+        json.dumps({"files": json.loads(right)["files"]}).encode(),
+    ):
+        assert other != right
+        mark.write_bytes(other)
+        assert delivery.differences(tmp_path)[0].startswith(f"changed: {delivery.MARK}")
+    (tmp_path / "rtl" / "b.v").write_bytes(b"other")
+    digests = sha256(NEW["rtl/b.v"]).hexdigest(), sha256(b"other").hexdigest()
+    mark.write_bytes(right.replace(*(digest.encode() for digest in digests)))
+    assert delivery.differences(tmp_path) == [f"changed: {delivery.MARK}"]
+    with pytest.raises(ValueError, match="own field"):
+        seal.sealed({"sha256": ""})
 
 
 @pytest.mark.parametrize(

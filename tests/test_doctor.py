@@ -66,7 +66,7 @@ def test_version_is_the_first_line(empty_path: Path) -> None:
 def test_run_gives_the_output_and_keeps_the_log(tmp_path: Path) -> None:
     path = program(tmp_path, "tool", 'echo "out $1"; echo err >&2; pwd')
     log = tmp_path / "logs" / "tool.log"
-    text = tools.run([path, "a b"], cwd=tmp_path, log=log)
+    text = tools.run([path, "a b"], cwd=tmp_path, log=log, timeout=60.0)
     assert text.splitlines() == ["out a b", "err", str(tmp_path)]
     assert log.read_text(encoding="utf-8") == text
 
@@ -76,12 +76,12 @@ def test_a_failed_run_names_status_error_and_log(tmp_path: Path) -> None:
     with pytest.raises(
         StepFailed, match=r"tool ended with status 7: ERROR: no such module \(log: "
     ):
-        tools.run([path], cwd=tmp_path, log=tmp_path / "log")
+        tools.run([path], cwd=tmp_path, log=tmp_path / "log", timeout=60.0)
     slow = program(tmp_path, "slow", "exec sleep 20")
     with pytest.raises(StepFailed, match=r"slow ran past 0\.2 s"):
         tools.run([slow], cwd=tmp_path, log=tmp_path / "log", timeout=0.2)
     with pytest.raises(StepFailed, match="absent could not be started"):
-        tools.run([tmp_path / "absent"], cwd=tmp_path, log=tmp_path / "log")
+        tools.run([tmp_path / "absent"], cwd=tmp_path, log=tmp_path / "log", timeout=60.0)
 
 
 def by_name(checks: tuple[doctor.Check, ...]) -> dict[str, doctor.Check]:

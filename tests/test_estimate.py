@@ -13,14 +13,16 @@ import pytest
 from hascodesign.board import synthesis, tools
 from hascodesign.board.boards import GUIDELINE, available, find
 from hascodesign.common.files import write_tree
-from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.array import identity_schedule, wmem_words
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import StepFailed, ToolNotFound
+from hascodesign.contract.memories import Memory, written_memories
 from hascodesign.contract.results import Resources
 from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork
 from hascodesign.render.project import render_project
 from hascodesign.render.rtl import RtlOptions
 from tests import rtl_cases
+from tests.test_processes import gone
 
 Z2 = find("pynq-z2")
 
@@ -157,3 +159,46 @@ def test_notes_above_guideline_and_board(
         note.startswith("BRAM36: 1 is 100 % of tight, above the guideline of 80 %")
         for note in got.notes
     )
+
+
+def test_memories_that_yosys_wires_wrong_are_named() -> None:
+    """Of a 7-series, by the one version that does, and only what is written."""
+    bad = Memory("weights_pe", "weights", 64, 512)
+    memories = (bad, Memory("bias", "bias", 36, 9), Memory("long", "bias", 64, 513))
+    notes = synthesis._netlist(Z2, "Yosys 0.23 (git sha1 7ce5011c24b)", memories)
+    assert len(notes) == 1 and notes[0].startswith("weights_pe (64 bits, 512 words) is written")
+    assert synthesis._netlist(Z2, "Yosys 0.33 (git sha1 x)", memories) == []
+    (note,) = synthesis._netlist(find("zcu104"), "Yosys 0.23", memories)
+    assert "zcu104, of UltraScale+ cells, is not" in note
+    for width, named in ((36, False), (37, True), (72, True), (73, False)):
+        one = dataclasses.replace(bad, width=width)
+        assert bool(synthesis._netlist(Z2, "Yosys 0.23", [one])) == named
+
+
+def test_written_memories_are_those_of_the_build() -> None:
+    schedule = identity_schedule(NET, SPEC)
+    core = written_memories(NET, schedule, (True, True), core=True)
+    assert [memory.name for memory in core[:3]] == ["weights_pe", "row_map", "bias"]
+    assert (core[0].width, core[0].depth) == (2 * 4, wmem_words(NET, SPEC))
+    assert written_memories(NET, schedule, (True, True), core=False) == ()
+    streamed = written_memories(NET, schedule, (True, False), core=False)
+    assert [memory.name for memory in streamed] == ["weights_pe"]
+
+
+def test_the_notes_of_a_netlist_reach_the_estimate(tmp_path: Path) -> None:
+    plan, board = small_plan(board="zcu104"), find("zcu104")
+    got = synthesis.estimate(plan, board, NET, (True, True), work=tmp_path, progress=quiet)
+    assert len([note for note in got.notes if "UltraScale+" in note]) == 1
+
+
+def test_a_synthesis_that_hangs_ends_at_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "yosys"
+    fake.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 1000\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(tools, "find", lambda name: fake)
+    monkeypatch.setattr(tools, "SYNTHESIS_S", 1.0)
+    with pytest.raises(StepFailed, match=r"yosys ran past 1 s; its log is"):
+        synthesis.estimate(small_plan(), Z2, NET, (True, True), work=tmp_path, progress=quiet)
+    assert gone(int((tmp_path / "pid").read_text()))

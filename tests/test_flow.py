@@ -108,6 +108,14 @@ def test_every_listed_file_is_there_as_listed(built):
         assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["path"]
 
 
+def test_a_changed_figure_of_the_report_is_noticed(copy, capsys):
+    report = (copy / "report.json").read_text()
+    assert report.count('"mismatches": 0,') > 1
+    (copy / "report.json").write_text(report.replace('"mismatches": 0,', '"mismatches": 1,', 1))
+    assert run("check", copy) == 1
+    assert capsys.readouterr().out.splitlines() == ["changed: report.json"]
+
+
 def test_every_resource_is_within_the_guideline(built):
     resources = json.loads((built / "report.json").read_text())["resources"]
     assert resources["used"]["DSP"] == 128 <= 0.8 * 220
@@ -275,18 +283,34 @@ def test_a_stored_step_that_was_tampered_with_is_not_served(copy, flow_file, cap
     assert "render     done" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("program", "step"), [("iverilog", "verify"), ("yosys", "estimate")])
+def test_another_version_of_a_tool_is_not_served_the_old_result(
+    copy, flow_file, monkeypatch, capsys, program, step
+):
+    version = tools.version
+    monkeypatch.setattr(
+        tools, "version", lambda name, path: version(name, path) + " x" * (name == program)
+    )
+    assert run("flow", "--to", step, "--config", flow_file, "--out", copy) == 0
+    lines = [line.split()[:2] for line in capsys.readouterr().err.splitlines()]
+    assert [step, "done,"] in lines
+    assert [name for name, how in (x for x in lines if len(x) == 2) if how == "done,"] == [step]
+
+
 def test_the_array_is_timed_where_asked(copy, flow_file, monkeypatch, capsys):
     hop = post_route.Hop(0.5, "clk-to-q", "first", "")
     got = post_route.Timing(104.5, "nextpnr 9", "ECP5", "a stand-in", (hop, hop), {"TRELLIS_FF": 7})
     asked = []
     monkeypatch.setattr(post_route, "post_route_mhz", lambda *a, **k: asked.append(k) or got)
     arguments = ("flow", "--config", flow_file, "--out", copy, "--post-route")
-    monkeypatch.setattr(tools, "find", lambda name: None if "nextpnr" in name else Path("/bin/sh"))
+    find = tools.find
+    monkeypatch.setattr(tools, "find", lambda name: None if "nextpnr" in name else find(name))
     before = (copy / "report.json").read_bytes()
     assert run(*arguments) == 3
     assert "install: pip install 'hascodesign[nextpnr]'" in capsys.readouterr().err
     assert (copy / "report.json").read_bytes() == before
-    monkeypatch.setattr(tools, "find", lambda name: Path("/bin/sh"))
+    sh = Path("/bin/sh")
+    monkeypatch.setattr(tools, "find", lambda name: sh if "nextpnr" in name else find(name))
     for _ in range(2):
         assert run(*arguments) == 0
     assert "The array alone reaches 104.5 MHz on ECP5: a stand-in." in " ".join(

@@ -11,6 +11,7 @@ import pytest
 
 from hascodesign.common.display import Display
 from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import CoreRun, CoreStage
 from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.flow import proof
@@ -54,7 +55,8 @@ def test_the_default_keeps_to_its_cycles(images: float, expected: int) -> None:
 
 def test_as_many_images_as_asked_for() -> None:
     assert proof._image_count(job(VerifyConfig(core_images=3, core_cycles=1))) == (3, ())
-    assert proof._image_count(job(VerifyConfig(core_images=99)))[0] == 3
+    with pytest.raises(ConfigError, match=r"--core-images must be at most 3, .* not 99"):
+        proof._image_count(job(VerifyConfig(core_images=99)))
 
 
 def test_no_image_fits_and_the_report_says_so(tmp_path: Path) -> None:

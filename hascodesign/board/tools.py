@@ -15,6 +15,9 @@ from hascodesign.contract.errors import StepFailed, ToolNotFound
 
 #: Seconds that a program may take to say its version.
 _VERSION_TIMEOUT = 60
+#: Seconds that a synthesis, or a placement and routing, may take: many times what the largest
+#: array takes on a busy machine. A program that hangs ends there.
+SYNTHESIS_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,24 @@ def version(name: str, path: Path) -> str:
     return lines[0].strip() if lines and done.status is not None else ""
 
 
+def identity(name: str) -> str:
+    """What tells one installation of a program from another: its version, else its path.
+
+    Raises
+    ------
+    ToolNotFound
+        It is not there.
+    """
+    path = require(name)
+    return version(name, path) or str(path)
+
+
 def run(
     command: Sequence[str | os.PathLike[str]],
     *,
     cwd: Path,
     log: Path,
-    timeout: float | None = None,
+    timeout: float,
     on_line: Callable[[str], None] | None = None,
 ) -> str:
     """Run a program with its output in a log, and give that output.
@@ -115,7 +130,7 @@ def run(
     command : program and arguments; no shell.
     cwd : folder that it runs in.
     log : file that takes stdout and stderr together.
-    timeout : seconds, None for no limit.
+    timeout : seconds.
     on_line : told of each line of the output as it comes.
 
     Raises

@@ -14,7 +14,7 @@ class Memory:
     """One memory of the array."""
 
     name: str
-    content: str  # row_map, bias, descending, thresholds
+    content: str  # weights, row_map, bias, descending, thresholds
     width: int  # bits of a word
     depth: int  # words
 
@@ -42,6 +42,22 @@ def control_memories(network: IntegerNetwork, schedule: Schedule) -> tuple[Memor
             for stage in range(threshold_stages(network))
         ),
     )
+
+
+def written_memories(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], *, core: bool
+) -> tuple[Memory, ...]:
+    """Memories that are written at run time: by the core's registers, or by the weight stream.
+
+    Parameters
+    ----------
+    on_chip : [layers] whether a layer's weights are in the banks.
+    core : whether the accelerator is built, whose registers write every memory.
+    """
+    fixed, streamed = bank_depths(network, schedule, on_chip)
+    bank = Memory("weights_pe", "weights", weight_bits(schedule.array), fixed + streamed)
+    banks = (bank,) if core or streamed else ()
+    return banks + (control_memories(network, schedule) if core else ())
 
 
 def weights_name(pe: int, pes: int) -> str:

