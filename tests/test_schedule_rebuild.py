@@ -11,6 +11,7 @@ import pytest
 from hascodesign.contract import arithmetic
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Fault, FaultProfile, IntArray
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.loss import MOST, SHARPNESS, cross_entropy
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.layer_maps import (
@@ -25,7 +26,7 @@ from hascodesign.schedule.layer_maps import (
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.rebuild import Clean, rebuilt
 from hascodesign.schedule.singles import Singles
-from hascodesign.schedule.space import HEALTHY, Space, make_space
+from hascodesign.schedule.space import Space, make_space
 from hascodesign.schedule.spare import budget, spread_passes
 from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
 from tests.test_schedule_surrogate import PROFILE, conv_network

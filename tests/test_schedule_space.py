@@ -9,7 +9,8 @@ import pytest
 
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
-from hascodesign.schedule.space import HEALTHY, make_space
+from hascodesign.engine.classes import HEALTHY
+from hascodesign.schedule.space import make_space
 from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
 
 NETWORK = dense_network([6, 9, 3], 5, seed=3)
@@ -100,6 +101,13 @@ PROFILES = {
         Fault(pe=3, kind="transient", site="act", simd=0, bit=2, p=0.4),
         Fault(pe=0, kind="sa1", site="acc", bit=5),
         Fault(pe=1, kind="sa1", site="psum", simd=1, bit=4),
+        spec=array(dataflow="ws"),
+    ),
+    # PE 2 holds what PE 1 does, but lets nothing through of what is drawn behind PE 1
+    "ws, drawn and held": profile(
+        Fault(pe=1, kind="sa1", site="act", simd=0, bit=2),
+        Fault(pe=1, kind="transient", site="act", simd=0, bit=2, p=0.4),
+        Fault(pe=2, kind="sa1", site="act", simd=0, bit=2),
         spec=array(dataflow="ws"),
     ),
 }

@@ -23,6 +23,7 @@ from hascodesign.contract.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.loss import MOST, SHARPNESS
 from hascodesign.schedule import descend as descend_module
 from hascodesign.schedule import prepare as prepare_module
@@ -34,7 +35,7 @@ from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import neighbours
 from hascodesign.schedule.prepare import split
 from hascodesign.schedule.protocols import Pictured, silent
-from hascodesign.schedule.space import HEALTHY, Space, make_space
+from hascodesign.schedule.space import Space, make_space
 from hascodesign.schedule.surrogate import LogitModel, make_model
 from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
 

@@ -27,6 +27,7 @@ class SlotClass:
     words: IntArray  # [faulty words, 4] step, multiplier, keep, flip
     walked: tuple[int, ...]  # multipliers whose products are walked, in order
     key: bytes  # the same in every layer geometry where the slots act the same
+    kind: bytes  # and where they differ in nothing but what is drawn anew in each pass
     cell: bytes  # what the slots of one kernel call must share
 
     @property
@@ -55,20 +56,23 @@ def classify(
     classes = [neutral]
     known = {neutral.key: HEALTHY}
     table = np.zeros((passes, len(faults)), dtype=np.int64)
-    for pe, mine in enumerate(faults):
-        alike = not len(mine.wmem) and not mine.transients  # in every pass
-        for number in range(1 if alike else passes):
+    for number in range(passes):
+        for pe, mine in enumerate(faults):
+            if number and not len(mine.wmem) and not mine.transients:
+                table[number, pe] = table[0, pe]  # alike in every pass
+                continue
             found = _slot_class(mine, pe, number, steps, base)
             if found.key not in known:
                 known[found.key] = len(classes)
                 classes.append(found)
-            table[number:, pe] = known[found.key]
+            table[number, pe] = known[found.key]
     return classes, table
 
 
 def _healthy(any_faults: PeFaults) -> SlotClass:
     # only its empty `walked` and key are looked at
-    return SlotClass(0, 0, any_faults, frozen(np.zeros((0, 4))), (), b"healthy", b"")
+    nothing = frozen(np.zeros((0, 4)))
+    return SlotClass(0, 0, any_faults, nothing, (), b"healthy", b"healthy", b"")
 
 
 def _slot_class(faults: PeFaults, pe: int, number: int, steps: int, base: int) -> SlotClass:
@@ -81,16 +85,16 @@ def _slot_class(faults: PeFaults, pe: int, number: int, steps: int, base: int) -
         if t.limit > 0 and t.keep != 0 and (t.address is None or first <= t.address < first + steps)
     ]
     walked = _walked(faults, acting)
+    if not (walked or faults.weight.active or len(words)):
+        return _healthy(faults)
     wires = (faults.weight, faults.act, faults.product, faults.psum, faults.foot)
     cell = b"".join(part.tobytes() for w in wires for part in (w.keep, w.flip))
     cell += repr((walked, faults.transients if acting else ())).encode()
-    key = hashlib.blake2b(cell + words.tobytes(), digest_size=16)
-    if acting:
-        key.update(f"{pe},{number},{base}".encode())
-    changed = walked or faults.weight.active or len(words)
-    return SlotClass(
-        pe, number, faults, words, walked, key.digest() if changed else b"healthy", cell
-    )
+    kind = hashlib.blake2b(cell + words.tobytes() + repr(acting).encode(), digest_size=16)
+    key = kind.copy()
+    if acting:  # the pass and the word go into the draw, the PE does not
+        key.update(f"{number},{base}".encode())
+    return SlotClass(pe, number, faults, words, walked, key.digest(), kind.digest(), cell)
 
 
 def _walked(faults: PeFaults, acting: list[Transient]) -> tuple[int, ...]:

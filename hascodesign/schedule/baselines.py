@@ -25,10 +25,11 @@ from hascodesign.contract.types import (
     MultiplyLayer,
     Schedule,
 )
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
 from hascodesign.schedule.protocols import Evaluator, Progress, silent
-from hascodesign.schedule.space import HEALTHY, Space, make_space
+from hascodesign.schedule.space import Space, make_space
 
 STUDY_POPULATION = 20
 STUDY_GENERATIONS = 100

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from hascodesign.contract.types import FloatArray, IntArray, RowMap, Schedule, frozen
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.schedule.protocols import Evaluator, Progress, RowCosts
-from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.schedule.space import LayerSpace, Space
 
 BATCH = 32  # schedules judged together
 

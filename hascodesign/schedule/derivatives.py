@@ -19,11 +19,12 @@ from hascodesign.contract.types import (
     MultiplyLayer,
     Shift,
 )
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.kernels_planes import count_passed
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.planes import Limits, limits_of
 from hascodesign.engine.slots import pe_faults
-from hascodesign.schedule.space import HEALTHY, Space
+from hascodesign.schedule.space import Space
 
 Real = NDArray[np.float32]  # derivatives: an estimate needs no more
 

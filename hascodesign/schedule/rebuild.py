@@ -31,11 +31,12 @@ from hascodesign.contract.types import (
     IntegerNetwork,
     MultiplyLayer,
 )
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.loss import SHARPNESS
 from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.last_two import Pair, descend_pair, pair_of
 from hascodesign.schedule.layer_maps import Quadratic, least_loss, least_square, room, spread
-from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.schedule.space import LayerSpace, Space
 from hascodesign.schedule.threads import in_order
 
 IMAGES = 768  # looked at, at most

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.network import Assignment
 from hascodesign.engine.network import Evaluator as NetworkEvaluator
 from hascodesign.engine.rows import compute
 from hascodesign.schedule.derivatives import Real
-from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.schedule.space import LayerSpace, Space
 
 RUNS = 800  # of a layer, at most
 WORK = 3e10  # multiply-accumulates of all its runs, at most

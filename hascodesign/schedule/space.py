@@ -8,12 +8,12 @@ chromosome holds them in ascending order, and equal canonical chromosomes comput
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hascodesign.contract.array import least_passes, site_masks
+from hascodesign.contract.array import least_passes
 from hascodesign.contract.types import (
     ArraySpec,
     FaultProfile,
@@ -21,11 +21,10 @@ from hascodesign.contract.types import (
     IntegerNetwork,
     RowMap,
     Schedule,
-    Site,
     frozen,
 )
-
-HEALTHY = 0  # class of the slots that meet no fault
+from hascodesign.engine.classes import HEALTHY, SlotClass, classify
+from hascodesign.engine.slots import pe_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +139,14 @@ def make_space(
     if passes is None:
         least = (least_passes(layer.rows, spec.pe) for layer in network.layers)
         passes = [number + extra_passes for number in least]
-    shared = _pe_signatures(profile)
+    faults = pe_faults(profile)
     layers: list[LayerSpace] = []
     start = base = 0
     for layer, count in zip(network.layers, passes, strict=True):
         steps = spec.steps(layer.depth)
-        met: list[Hashable] = []  # faults of each slot
-        drawn: list[Hashable] = []  # and the pass, where they are drawn anew in each
-        for number in range(count):
-            words = (base + number * steps, base + (number + 1) * steps)
-            for pe in range(spec.pe):
-                stuck, transient = _slot_signature(profile, pe, words)
-                met.append((shared[pe], stuck, transient))
-                drawn.append((met[-1], number if transient else 0))
-        healthy = (_healthy(profile), (), ())
-        classes, kinds = _number(drawn, (healthy, 0)), _number(met, healthy)
-        kind_of = np.zeros(classes.max() + 1, dtype=np.int64)
-        kind_of[classes] = kinds
-        members = tuple(frozen(np.flatnonzero(classes == c)) for c in range(classes.max() + 1))
+        found, table = classify(faults, steps=steps, passes=count, base=base)
+        classes = table.reshape(-1)
+        members = tuple(frozen(np.flatnonzero(classes == c)) for c in range(len(found)))
         layers.append(
             LayerSpace(
                 layer.name,
@@ -167,7 +156,7 @@ def make_space(
                 start,
                 frozen(classes),
                 members,
-                frozen(kind_of),
+                frozen(_kinds(found)),
             )
         )
         start += count * spec.pe
@@ -175,63 +164,7 @@ def make_space(
     return Space(spec, tuple(layers))
 
 
-def _number(signatures: Sequence[Hashable], healthy: Hashable) -> IntArray:
-    """Class of each slot: 0 for healthy, then in the order of appearance."""
-    numbers: dict[Hashable, int] = {healthy: HEALTHY}
-    return np.array([numbers.setdefault(s, len(numbers)) for s in signatures], dtype=np.int64)
-
-
-def _sites(profile: FaultProfile) -> tuple[Site, ...]:
-    sites: tuple[Site, ...] = ("weight", "product", "psum")
-    return (*sites, "acc") if profile.array.dataflow == "ws" else (*sites, "act")
-
-
-def _pe_signatures(profile: FaultProfile) -> list[Hashable]:
-    """What each PE does to a value on its permanent masks, the same in every pass.
-
-    Masks act bit by bit, so what they make of all zeros and of all ones says everything.
-    """
-    spec = profile.array
-    parts: list[list[Hashable]] = [[] for _ in range(spec.pe)]
-    for site in _sites(profile):
-        masks = site_masks(profile, site)
-        zeros, ones = masks.or_ ^ masks.xor, (masks.and_ | masks.or_) ^ masks.xor
-        for pe in range(spec.pe):
-            parts[pe].append((zeros[pe].tobytes(), ones[pe].tobytes()))
-    if spec.dataflow == "ws":
-        # an activation fault is handed on: a PE meets those of all PEs before it
-        masks = site_masks(profile, "act")
-        low = np.zeros(spec.simd, dtype=np.int64)
-        high = np.full(spec.simd, (1 << masks.bits) - 1, dtype=np.int64)
-        for pe in range(spec.pe):
-            low = ((low & masks.and_[pe]) | masks.or_[pe]) ^ masks.xor[pe]
-            high = ((high & masks.and_[pe]) | masks.or_[pe]) ^ masks.xor[pe]
-            parts[pe].append((low.tobytes(), high.tobytes()))
-    return [tuple(part) for part in parts]
-
-
-def _healthy(profile: FaultProfile) -> Hashable:
-    clean = FaultProfile(profile.array)
-    return _pe_signatures(clean)[0]
-
-
-def _slot_signature(
-    profile: FaultProfile, pe: int, words: tuple[int, int]
-) -> tuple[Hashable, Hashable]:
-    """Faults of one pass: stuck words of the weight bank, and entries that are drawn.
-
-    In `ws` a drawn fault of the activations is handed on.
-    """
-    stuck, drawn = [], []
-    carried = profile.array.dataflow == "ws"
-    for entry, fault in enumerate(profile.faults):
-        if fault.site == "wmem" and fault.pe == pe and fault.address is not None:
-            in_pass = words[0] <= fault.address < words[1]
-            if in_pass and fault.kind != "transient":
-                stuck.append((fault.simd, fault.address - words[0], fault.bit, fault.kind))
-        if fault.kind != "transient" or not fault.p:
-            continue
-        here = fault.pe == pe or (carried and fault.site == "act" and fault.pe < pe)
-        if here and (fault.site != "wmem" or words[0] <= (fault.address or 0) < words[1]):
-            drawn.append(entry)
-    return tuple(sorted(stuck, key=repr)), tuple(drawn)
+def _kinds(classes: Sequence[SlotClass]) -> IntArray:
+    """Number of each class's kind, in the order of appearance; the healthy one comes first."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(c.kind, len(numbers)) for c in classes], dtype=np.int64)

@@ -16,11 +16,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hascodesign.contract.types import FaultProfile, FloatArray, IntArray, IntegerNetwork
+from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.loss import MOST, SHARPNESS
 from hascodesign.schedule.derivatives import Backward, Real, Step, run
 from hascodesign.schedule.protocols import Progress
 from hascodesign.schedule.singles import Singles, cheap
-from hascodesign.schedule.space import HEALTHY, LayerSpace, Space
+from hascodesign.schedule.space import LayerSpace, Space
 from hascodesign.schedule.threads import in_order
 
 BYTES = 256 << 20  # of one model; more rows and classes leave room for fewer images
