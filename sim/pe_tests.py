@@ -29,8 +29,13 @@ class Shape:
     @staticmethod
     def of(dut: Any) -> Shape:
         """Read from the module's parameters."""
-        names = ("SIMD", "WEIGHT_BITS", "ACT_BITS", "ACC_BITS", "PIPELINE")
-        return Shape(*(int(getattr(dut, name).value) for name in names))
+        return Shape(
+            simd=int(dut.SIMD.value),
+            weight_bits=int(dut.WEIGHT_BITS.value),
+            act_bits=int(dut.ACT_BITS.value),
+            acc_bits=int(dut.ACC_BITS.value),
+            pipeline=int(dut.PIPELINE.value),
+        )
 
     def bits(self, site: str) -> int:
         """Bits of one word of a site."""

@@ -10,7 +10,7 @@ import pytest
 from hascodesign.common import stats
 from hascodesign.contract.results import Front, FrontPoint
 from hascodesign.contract.types import FaultProfile
-from hascodesign.flow import proof
+from hascodesign.flow import flow
 from hascodesign.report import html
 from hascodesign.report import json as report_json
 from hascodesign.report.record import FlowResult
@@ -82,7 +82,7 @@ def test_the_power_is_that_of_the_profiles_voltage(
     conditions: dict[str, float | str], dynamic: float, static: float, volts: str
 ) -> None:
     profile = FaultProfile(report_case.ARRAY, conditions=conditions)
-    shares = proof.power_shares(profile)
+    shares = flow.power_shares(profile)
     assert shares.of(1.5) == pytest.approx(1.5 * dynamic + static)
     assert "not measured" in shares.label
     assert volts in shares.label

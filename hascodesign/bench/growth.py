@@ -69,7 +69,8 @@ def growth(
         mine = []
         for size in sweep.sizes:
             work = layer_work(replace(Sizes(), **{sweep.axis: size}))
-            mine.append(Point(sweep.axis, size, *repeated(work, repeats), size >= sweep.least))
+            wall, cpu = repeated(work, repeats)
+            mine.append(Point(sweep.axis, size, wall, cpu, size >= sweep.least))
         points += mine
         lines.append(_linearity(sweep, mine))
         told(lines[-1])

@@ -135,8 +135,9 @@ def _on(
 ) -> Line:
     """The line on a torch device, to the same clean pass; planes go there and back each layer."""
     schedule = replace(plain, array=profile.array)
-    images = (subject.codes, subject.labels)
-    evaluator = Evaluator(subject.network, profile, *images, cache_bytes=0, device=device)
+    evaluator = Evaluator(
+        subject.network, profile, subject.codes, subject.labels, cache_bytes=0, device=device
+    )
     timed = compare(subject.clean_forward, partial(evaluator.logits, schedule), repeats)
     return replace(
         line,
@@ -151,8 +152,7 @@ def _on(
 
 def _measured(subject: Subject, profile: FaultProfile, schedule: Schedule, repeats: int) -> Line:
     """The line of the healthy array, with the times of this profile."""
-    images = (subject.codes, subject.labels)
-    evaluator = Evaluator(subject.network, profile, *images, cache_bytes=0)
+    evaluator = Evaluator(subject.network, profile, subject.codes, subject.labels, cache_bytes=0)
     work = partial(evaluator.logits, schedule)
     timed = compare(subject.clean_forward, work, repeats)
     with float_only():

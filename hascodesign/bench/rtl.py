@@ -15,7 +15,6 @@ from hascodesign.contract.array import generator, identity_schedule
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ToolNotFound
 from hascodesign.contract.types import Fault, FaultProfile
-from hascodesign.flow import proof
 from hascodesign.render import rom, rtl
 from hascodesign.verify import run
 
@@ -46,7 +45,7 @@ def cycles_per_second(
     profile = FaultProfile(array_of(PE, SIMD), (Fault(0, "sa1", "psum", None, 9),))
     schedule = identity_schedule(network, profile.array)
     memories = rom.rom_files(rom.build_roms(network, schedule, (True,)))
-    verilog = proof.verilog(network, schedule, profile, rtl.RtlOptions(), core=False)
+    verilog = rtl.render_rtl(network, schedule, profile, rtl.RtlOptions())
     plan = BuildPlan({**verilog, **memories})
     codes = rng.integers(0, 16, (COLUMNS, 1, 1, depth))
     lines = []

@@ -133,11 +133,12 @@ def _random(name: str, images: int = 2000) -> tuple[nn.Module, Dataset]:
         for part in torch.split(torch.from_numpy(pixels), 100)[:10]:
             model(part)
     half = images // 2
-    parts = (
+    dataset = Dataset(
+        "random",
         Split(whole.images[:half], whole.labels[:half]),
         Split(whole.images[half:], whole.labels[half:]),
     )
-    return model.eval(), Dataset("random", *parts)
+    return model.eval(), dataset
 
 
 def first_images(subject: Subject, count: int) -> Subject:

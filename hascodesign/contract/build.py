@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule
+
 
 @dataclass(frozen=True, slots=True)
 class Rom:
@@ -56,3 +58,13 @@ class BuildPlan:
                 raise ValueError(f"two parts of the build write {sorted(twice)[0]}")
             files.update(plan.files)
         return BuildPlan(files)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build: what runs, on what, and every file that was rendered for it."""
+
+    network: IntegerNetwork  # with its rows as written
+    schedule: Schedule
+    profile: FaultProfile
+    plan: BuildPlan

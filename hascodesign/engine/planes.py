@@ -80,8 +80,15 @@ class Block:
             geometry = (width, *self.pools[0].kernel, *self.pools[0].stride)
             height, width = self.pools[0].out_shape[:2]
         planes = np.empty((len(rows), height, width, images), dtype=np.uint8)
-        chosen = (limits.turn[rows], limits.values[rows], limits.levels[rows])
-        count_passed(acc, geometry, *chosen, limits.lowest, planes)
+        count_passed(
+            acc,
+            geometry,
+            limits.turn[rows],
+            limits.values[rows],
+            limits.levels[rows],
+            limits.lowest,
+            planes,
+        )
         for pool in self.pools[1:]:
             shape = (len(rows), *pool.out_shape[:2], images)
             pooled = np.empty(shape, dtype=np.uint8)

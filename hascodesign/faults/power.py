@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import FaultProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,14 @@ class PowerModel:
         static = self.static_share * ratio
         total = dynamic + static
         return PowerEstimate(v, dynamic, static, total, total, self.label)
+
+
+def supply(profile: FaultProfile) -> float | None:
+    """Volts of the whole array's supply; None where the profile is not of cells at a voltage."""
+    volts = profile.conditions.get("voltage")
+    # anybody may call a condition so; the cells' own is in volts of the whole array's supply
+    own = profile.conditions.get("generator") == "threshold"
+    return float(volts) if own and isinstance(volts, int | float) else None
 
 
 def power(v: float) -> PowerEstimate:

@@ -20,6 +20,8 @@ from typing import Any
 from hascodesign.common import files
 from hascodesign.common.seal import is_sealed
 from hascodesign.contract.errors import ConfigError, DiskError
+from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule
+from hascodesign.faults import formats as fault_formats
 
 #: Folders that a flow renders.
 FOLDERS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
@@ -27,6 +29,25 @@ MARK = "report.json"
 #: All that a flow delivers, in the order in which an old delivery goes.
 NAMES = (MARK, "report.html", "schedule.json", "faults.json", *FOLDERS)
 LARGEST_REPORT = 64 << 20  # bytes
+
+
+def records(
+    network: IntegerNetwork,
+    profile: FaultProfile,
+    schedule: Schedule | None,
+    written: IntegerNetwork | None = None,
+) -> dict[str, bytes]:
+    """faults.json and, where there is a schedule, schedule.json with the rows as written."""
+    from hascodesign.schedule import formats as schedule_formats  # noqa: PLC0415
+    from hascodesign.schedule.written import rows_of  # noqa: PLC0415
+
+    made = {"faults.json": fault_formats.write_json(profile)}
+    if schedule is not None:
+        rows = None
+        if written is not None:
+            rows = [[row.text() for row in layer] for layer in rows_of(network, written)]
+        made["schedule.json"] = schedule_formats.to_json(schedule, rows)
+    return made
 
 
 def deliver(

@@ -19,7 +19,7 @@ from hascodesign.common.inputs import SCHEDULE, read
 from hascodesign.common.interrupt import whole
 from hascodesign.contract import arithmetic
 from hascodesign.contract import array as arrays
-from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.memories import written_memories
 from hascodesign.contract.results import (
@@ -40,11 +40,11 @@ from hascodesign.contract.types import (
     Schedule,
     Split,
 )
-from hascodesign.faults import commands, generate, voltage
+from hascodesign.faults import commands, generate, power, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.faults.sources import kind_of
-from hascodesign.flow import judging, oddities
+from hascodesign.flow import delivery, judging, oddities
 from hascodesign.flow.request import Request, content, is_qonnx, is_user_model, size
 from hascodesign.flow.steps import STEPS
 from hascodesign.flow.store import StepStore
@@ -52,6 +52,7 @@ from hascodesign.report import record
 
 if TYPE_CHECKING:
     from hascodesign.models.load import Loaded
+    from hascodesign.schedule.individuals import PowerShares
 
 NOMINAL_VOLTS = 1.0
 PLACER_SEED = 1
@@ -292,8 +293,7 @@ class Flow:
     def network_words(self) -> int:
         """Words of each weight bank that the network may take, spare passes included."""
         words, chosen = arrays.wmem_words(self.network, self.array), self.config.schedule
-        spare = (chosen.extra_passes, chosen.spare_passes)
-        allowed = words_allowed(self.network, self.array, *spare)
+        allowed = words_allowed(self.network, self.array, chosen.extra_passes, chosen.spare_passes)
         front = len(chosen.objectives) > 1
         return max(allowed, words * (1 + max(1, chosen.extra_passes))) if front else allowed
 
@@ -317,10 +317,10 @@ class Flow:
 
     def _schedule(self) -> SearchResult:
         if self.config.verify.core_images:  # refused now rather than after the search
-            from hascodesign.flow import proof  # noqa: PLC0415
+            from hascodesign.render import build  # noqa: PLC0415  (jinja2)
 
             plain = arrays.identity_schedule(self.network, self.profile.array)
-            self._check_core(proof.core_refusal(self.network, plain, self.profile))
+            self._check_core(build.core_refusal(self.network, plain, self.profile))
         return whole(lambda: self._search(self.given_schedule))
 
     def search_longer(self, times: int) -> SearchResult:
@@ -335,19 +335,30 @@ class Flow:
         evaluator = self.evaluator(self.dataset.calibration, Evaluator)
         chosen = self.config.schedule
         options = evolve.SearchOptions(**chosen.model_dump()).longer(times)
-        arguments = (self.network, self.profile, evaluator, options, self.config.seed)
         if given is not None:
-            schedule = schedule_formats.from_json(given, self.network, self.profile.array)
-            rows = written.from_json(given, self.network, self.profile.array)
-            return evolve.judge_given(*arguments, schedule, self.display.progress, written=rows)
+            return evolve.judge_given(
+                self.network,
+                self.profile,
+                evaluator,
+                options,
+                self.config.seed,
+                schedule_formats.from_json(given, self.network, self.profile.array),
+                self.display.progress,
+                written=written.from_json(given, self.network, self.profile.array),
+            )
         if len(options.objectives) > 1:
-            from hascodesign.flow import proof  # noqa: PLC0415
-
-            power = proof.power_shares(self.profile)
-            alone = replace(options, moves=())  # each point has rows of its own: as trained
-            judge = (self.network, self.profile, evaluator, alone, self.config.seed)
-            return front.search_front(*judge, power, self.display.progress)
-        return evolve.search(*arguments, self.display.progress)
+            return front.search_front(
+                self.network,
+                self.profile,
+                evaluator,
+                replace(options, moves=()),  # each point has rows of its own: as trained
+                self.config.seed,
+                power_shares(self.profile),
+                self.display.progress,
+            )
+        return evolve.search(
+            self.network, self.profile, evaluator, options, self.config.seed, self.display.progress
+        )
 
     def evaluator(
         self,
@@ -358,8 +369,13 @@ class Flow:
     ) -> Any:
         """The engine's evaluator of a split; the flow's profile and network, or others."""
         codes = arithmetic.quantise(split.images, self.network.input)
-        given = (network or self.network, profile or self.profile, codes, split.labels)
-        return kind(*given, device=self.request.device)
+        return kind(
+            network or self.network,
+            profile or self.profile,
+            codes,
+            split.labels,
+            device=self.request.device,
+        )
 
     # -------------------------------------------------------------------------------------- judge
 
@@ -387,9 +403,14 @@ class Flow:
         on_written = evaluator
         if written is not None:
             on_written = self.evaluator(heldout, Evaluator, network=written)
-        counts = (self.brevitas_correct, len(heldout.labels))
         return judging.accuracies(
-            evaluator, on_written, self.network, self.profile.array, self.search, *counts
+            evaluator,
+            on_written,
+            self.network,
+            self.profile.array,
+            self.search,
+            self.brevitas_correct,
+            len(heldout.labels),
         )
 
     @property
@@ -411,10 +432,10 @@ class Flow:
     @cached_property
     def on_chip(self) -> tuple[bool, ...]:
         """Per layer: whether its weights are kept in the banks."""
-        from hascodesign.flow import proof  # noqa: PLC0415
+        from hascodesign.render import build  # noqa: PLC0415  (jinja2)
 
-        core = self.core_refusal is None
-        return proof.kept_on_chip(self.deployed, self.schedule, self.board, core=core)
+        with_core = self.core_refusal is None
+        return build.kept_on_chip(self.deployed, self.schedule, self.board, with_core=with_core)
 
     @property
     def plan(self) -> BuildPlan:
@@ -422,28 +443,30 @@ class Flow:
         return self.result("render")
 
     def _render(self) -> BuildPlan:
-        from hascodesign.flow import proof  # noqa: PLC0415
+        from hascodesign.render import build, rtl  # noqa: PLC0415  (jinja2)
 
-        build = proof.render_build(
+        chosen = self.config.render
+        rendered = build.build_files(
             self.deployed,
             self.schedule,
             self.profile,
             self.board,
-            self.config.render,
-            on_chip=self.on_chip,
-            core=self.core_refusal is None,
+            rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip),
+            clock_mhz=chosen.clock_mhz,
+            with_core=self.core_refusal is None,
         )
-        return BuildPlan.merge([build, BuildPlan(self.records(self.schedule, self.search.written))])
+        records = self.records(self.schedule, self.search.written)
+        return BuildPlan.merge([rendered, BuildPlan(records)])
 
     @cached_property
     def core_refusal(self) -> str | None:
         """Why the accelerator around the array is not built; None where it is."""
-        from hascodesign.flow import proof  # noqa: PLC0415
+        from hascodesign.render import build  # noqa: PLC0415  (jinja2)
 
         chosen = self.config.verify.core_images
         if chosen == 0:
             return "--core-images 0"
-        refused = proof.core_refusal(self.deployed, self.schedule, self.profile)
+        refused = build.core_refusal(self.deployed, self.schedule, self.profile)
         self._check_core(refused)
         return refused
 
@@ -456,9 +479,7 @@ class Flow:
         self, schedule: Schedule | None, written: IntegerNetwork | None = None
     ) -> dict[str, bytes]:
         """faults.json and, where there is a schedule, schedule.json with the rows as written."""
-        from hascodesign.flow import proof  # noqa: PLC0415
-
-        return proof.record_files(self.network, self.profile, schedule, written)
+        return delivery.records(self.network, self.profile, schedule, written)
 
     # --------------------------------------------------------------------------- verify, estimate
 
@@ -490,7 +511,7 @@ class Flow:
         work = self.request.out / "sim"
         files.remove(work)
         job = proof.VerifyJob(
-            (self.deployed, self.schedule, self.profile, self.plan),
+            Build(self.deployed, self.schedule, self.profile, self.plan),
             arithmetic.quantise(self.dataset.heldout.images, self.network.input),
             self.on_chip,
             self.config.verify,
@@ -555,3 +576,19 @@ class Flow:
 def _plain(value: Any) -> Any:
     """An input of a step as something that can be hashed."""
     return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def power_shares(profile: FaultProfile) -> PowerShares:
+    """The power model for a search: at the voltage of the profile's cells, else at nominal."""
+    from hascodesign.schedule.individuals import PowerShares  # noqa: PLC0415  (pymoo: start-up time)
+
+    model = power.PowerModel()
+    volts = power.supply(profile)
+    if volts is None or not 0 < volts <= model.nominal:
+        volts = model.nominal
+    share = model.power(volts)
+    label = (
+        f"{model.label}; at {volts:g} V, dynamic power in proportion to the cycles of an image"
+        " (a fixed rate of images, an array that rests between them)"
+    )
+    return PowerShares(share.dynamic, share.static, label)

@@ -16,12 +16,13 @@ import platformdirs
 from hascodesign.board.boards import find
 from hascodesign.common.display import Display, silent
 from hascodesign.contract import arithmetic, array
-from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import Accuracy, SearchResult
 from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork, Split
 from hascodesign.faults import formats, generate
 from hascodesign.faults.profile import check
+from hascodesign.flow import delivery
 from hascodesign.flow.config import RenderConfig, VerifyConfig, board_config, load_config
 from hascodesign.flow.request import Request, is_qonnx, is_user_model
 
@@ -163,16 +164,23 @@ def build(
     board : gives clock and block RAM.
     render : of ``[render]`` in a flow file: ``pipeline``, ``multipliers``, ``clock_mhz``.
     """
-    from hascodesign.flow import proof  # noqa: PLC0415  (jinja2)
+    from hascodesign.render import build as rendering  # noqa: PLC0415  (jinja2)
+    from hascodesign.render import rtl  # noqa: PLC0415
 
     deployed, schedule, record = found.written or network, found.schedule, find(board)
-    core = proof.core_refusal(deployed, schedule, profile) is None
-    on_chip = proof.kept_on_chip(deployed, schedule, record, core=core)
+    with_core = rendering.core_refusal(deployed, schedule, profile) is None
+    on_chip = rendering.kept_on_chip(deployed, schedule, record, with_core=with_core)
     chosen = RenderConfig(**render)
-    plan = proof.render_build(
-        deployed, schedule, profile, record, chosen, on_chip=on_chip, core=core
+    plan = rendering.build_files(
+        deployed,
+        schedule,
+        profile,
+        record,
+        rtl.RtlOptions(chosen.pipeline, chosen.multipliers, on_chip),
+        clock_mhz=chosen.clock_mhz,
+        with_core=with_core,
     )
-    records = proof.record_files(network, profile, schedule, found.written)
+    records = delivery.records(network, profile, schedule, found.written)
     return BuildPlan.merge([plan, BuildPlan(records)])
 
 
@@ -198,14 +206,16 @@ def verify(
         One integer that differs.
     """
     from hascodesign.flow import proof  # noqa: PLC0415  (jinja2)
+    from hascodesign.render import build as rendering  # noqa: PLC0415
 
     deployed, schedule = found.written or network, found.schedule
-    refusal = proof.core_refusal(deployed, schedule, profile)
-    on_chip = proof.kept_on_chip(deployed, schedule, find(board), core=refusal is None)
+    refusal = rendering.core_refusal(deployed, schedule, profile)
+    with_core = refusal is None
+    on_chip = rendering.kept_on_chip(deployed, schedule, find(board), with_core=with_core)
     codes = arithmetic.quantise(heldout.images, network.input)
     chosen = VerifyConfig()
     job = proof.VerifyJob(
-        (deployed, schedule, profile, plan), codes, on_chip, chosen, simulator, refusal
+        Build(deployed, schedule, profile, plan), codes, on_chip, chosen, simulator, refusal
     )
     with Display() as display:
         return proof.verify(job, Path(work), display)

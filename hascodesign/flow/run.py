@@ -140,9 +140,10 @@ def _deliver(flow: Flow, wanted: tuple[str, ...]) -> None:
         plan = flow.plan.files
         delivery.deliver(out, {f"unverified/{path}": plan[path] for path in plan}, alone=True)
     elif "faults" in wanted:
-        found = flow.search if "schedule" in wanted else None
-        made = (None,) if found is None else (found.schedule, found.written)
-        _keep(out, flow.records(*made), inputs)
+        records = flow.records(None)
+        if "schedule" in wanted:
+            records = flow.records(flow.schedule, flow.search.written)
+        _keep(out, records, inputs)
 
 
 def _keep(out: Path, records: Mapping[str, bytes], inputs: Collection[Path] = ()) -> None:
@@ -203,10 +204,8 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _power(profile: FaultProfile) -> dict[str, Any] | None:
     """Modelled power where the profile is that of a supply voltage, with the model's words."""
-    volts = profile.conditions.get("voltage")
-    # anybody may call a condition so; the cells' own is in volts of the whole array's supply
-    own = profile.conditions.get("generator") == "threshold"
-    return asdict(power.power(volts)) if own and isinstance(volts, float) else None
+    volts = power.supply(profile)
+    return None if volts is None else asdict(power.power(volts))
 
 
 @contextmanager

@@ -73,8 +73,8 @@ def user_data(path: Path) -> Dataset:
         return _idx_dataset(path.name, path, USER_HELDOUT, HELD_OF_USER)
     arrays, where = _read_npz(path), inputs.printable(path)
     if "heldout_images" not in arrays:
-        given = (arrays["images"], arrays["labels"])
-        return _cut(path.stem, *given, USER_HELDOUT, HELD_OF_USER, where)
+        images, labels = arrays["images"], arrays["labels"]
+        return _cut(path.stem, images, labels, USER_HELDOUT, HELD_OF_USER, where)
     parts = {
         prefix: _checked(arrays[f"{prefix}images"], arrays[f"{prefix}labels"], f"{where}: {name}")
         for prefix, name in (("", "calibration"), ("heldout_", "held out"))
@@ -98,7 +98,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def _idx_dataset(name: str, folder: Path, fraction: float, held: str) -> Dataset:
     pairs = idx_pairs(folder)
     if {"train", "t10k"} <= pairs.keys():
-        (train, low), (test, low_too) = (_checked_idx(*pairs[key]) for key in ("train", "t10k"))
+        (train, low), (test, low_too) = (_checked_idx(pairs[key]) for key in ("train", "t10k"))
         return _split(name, train, test, held, (*low, *low_too), str(folder))
     if len(pairs) != 1:
         found = ", ".join(sorted(pairs)) or "none"
@@ -141,7 +141,8 @@ def _listed(folder: Path) -> list[Path]:
         ) from None
 
 
-def _checked_idx(images: Path, labels: Path) -> tuple[Split, tuple[str, ...]]:
+def _checked_idx(pair: tuple[Path, Path]) -> tuple[Split, tuple[str, ...]]:
+    images, labels = pair
     """Images and labels of a pair, and what is to be said of them."""
     pixels = read_idx(images, 3)
     return _checked(pixels, read_idx(labels, 1), str(images)), _small_bytes(pixels)

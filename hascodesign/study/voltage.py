@@ -187,8 +187,10 @@ class _Bench:
             random_maps=chosen.random_maps,
             extra_passes=chosen.extra_passes,
         )
-        arguments = (self.flow.network, profile, evaluator, options, self.flow.config.seed)
-        return whole(lambda: evolve.search(*arguments, starts=[before])).schedule
+        network, seed = self.flow.network, self.flow.config.seed
+        return whole(
+            lambda: evolve.search(network, profile, evaluator, options, seed, starts=[before])
+        ).schedule
 
     def chip(self, draw: Draw, voltages: Sequence[float]) -> list[ChipPoint]:
         """One chip from its highest voltage to its lowest."""

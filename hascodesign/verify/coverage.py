@@ -161,13 +161,18 @@ def _excite_pe(
     found: Excitation,
     part: slice,
 ) -> None:
-    base = wmem_base, work.words.shape[:2]
-    all_faults = _masks(profile, pe, *base)
+    passes, steps, _ = work.words.shape
+    words = range(wmem_base, wmem_base + passes * steps)
+    all_faults = _masks(profile, pe, words, steps)
     for entry, fault in enumerate(profile.faults):
         if fault.pe != pe:
             continue
         rest = profile.faults[:entry] + profile.faults[entry + 1 :]
-        faulty, without, given = all_faults, _masks(replace(profile, faults=rest), pe, *base), work
+        faulty, without, given = (
+            all_faults,
+            _masks(replace(profile, faults=rest), pe, words, steps),
+            work,
+        )
         if fault.simd is not None and not faulty.psum.active.any():
             # sums wrap alike, so one multiplier's share tells whether the accumulator differs
             lane = fault.simd
@@ -177,11 +182,9 @@ def _excite_pe(
         found.changed[entry, part] = differs[work.read].any(axis=0)
 
 
-def _masks(profile: FaultProfile, pe: int, wmem_base: int, shape: tuple[int, ...]) -> _Pe:
-    passes, steps = shape
-    words = range(wmem_base, wmem_base + passes * steps)
+def _masks(profile: FaultProfile, pe: int, words: range, steps: int) -> _Pe:
     faults = (
-        replace(f, pe=0, address=None if f.address is None else f.address - wmem_base)
+        replace(f, pe=0, address=None if f.address is None else f.address - words.start)
         for f in profile.faults
         if f.pe == pe and (f.address is None or f.address in words)
     )
@@ -189,7 +192,7 @@ def _masks(profile: FaultProfile, pe: int, wmem_base: int, shape: tuple[int, ...
     wmem = array.site_masks(alone, "wmem", len(words))
 
     def bank(mask: IntArray) -> IntArray:
-        return mask[0].T.reshape(passes, steps, profile.array.simd)
+        return mask[0].T.reshape(-1, steps, profile.array.simd)
 
     return _Pe(
         SiteMasks(wmem.bits, bank(wmem.and_), bank(wmem.or_), bank(wmem.xor)),

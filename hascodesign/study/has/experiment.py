@@ -247,9 +247,11 @@ def _case(
         _outcome(subject, one, which) for subject, one in zip(subjects, curves, strict=True)
     )
     model, number, pmax = which
+    plain, drawn, assigned, scheduled = own.means
     return HasCase(
-        model, number, subjects[0].kind, pmax, own.clean, *own.means,
-        bound=own.bound, evaluations=own.evaluations, seconds=own.seconds,
+        model=model, profile=number, kind=subjects[0].kind, pmax=pmax, clean=own.clean,
+        plain=plain, random=drawn, assigned=assigned, scheduled=scheduled, bound=own.bound,
+        evaluations=own.evaluations, seconds=own.seconds,
         rescaled=scaled.means[0], rescaled_scheduled=scaled.means[-1],
     )  # fmt: skip
 

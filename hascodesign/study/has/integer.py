@@ -17,7 +17,6 @@ from hascodesign.contract.array import check_widths, generator, identity_schedul
 from hascodesign.contract.results import SearchResult
 from hascodesign.contract.types import (
     ArraySpec,
-    Dataset,
     FaultProfile,
     IntegerNetwork,
     Schedule,
@@ -105,7 +104,9 @@ def run(options: IntegerOptions, cache: Path, progress: Progress) -> tuple[Integ
     loaded = load.load_bundled(MODELS[options.dataset], None, cache, progress)
     network = integer.integerise(loaded.model, loaded.name, loaded.in_shape, ARRAY.acc_bits)
     check_widths(network, ARRAY)
-    subject = _Subject(options, network, *_parts(loaded.dataset, options.images))
+    shown, count = loaded.dataset.calibration, options.images
+    searched = Split(shown.images[:count], shown.labels[:count])
+    subject = _Subject(options, network, searched, loaded.dataset.heldout)
     cases: list[IntegerCase] = []
     total = len(SHARES) * len(options.pmax) * options.profiles
     for share in SHARES:
@@ -128,11 +129,6 @@ def draw(
     faulty = set(rng.permutation(array.pe)[: array.pe // SHARES[share]].tolist())
     kept = tuple(fault for fault in profile.faults if fault.pe in faulty)
     return replace(profile, faults=kept)
-
-
-def _parts(dataset: Dataset, images: int) -> tuple[Split, Split]:
-    given = dataset.calibration
-    return Split(given.images[:images], given.labels[:images]), dataset.heldout
 
 
 def _case(subject: _Subject, share: str, pmax: float, number: int) -> IntegerCase:

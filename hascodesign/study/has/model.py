@@ -161,11 +161,11 @@ def load_data(name: str) -> StudyData:
         raw = data.mnist(folder)
     side = RECIPES[name].side
     white = float(raw.calibration.images.max())
-    parts = (
-        Images(frozen(_resized(split, side) / white, np.float32), split.labels)
-        for split in (raw.calibration, raw.heldout)
-    )
-    return StudyData(name, *parts)
+
+    def resized(split: Split) -> Images:
+        return Images(frozen(_resized(split, side) / white, np.float32), split.labels)
+
+    return StudyData(name, resized(raw.calibration), resized(raw.heldout))
 
 
 def _resized(split: Split, side: int) -> Floats:

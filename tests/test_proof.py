@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from hascodesign.common.display import Display
-from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import CoreRun, CoreStage
 from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.flow import proof
 from hascodesign.flow.config import VerifyConfig
+from hascodesign.render.build import core_ramb18, core_refusal
 from hascodesign.render.core import CoreOptions, image_cycles
 from tests import core_cases
 
@@ -29,13 +30,13 @@ def job(chosen: VerifyConfig, refusal: str | None = None) -> proof.VerifyJob:
     schedule, profile = core_cases.identity(net, SPEC), FaultProfile(SPEC)
     plan = core_cases.build(net, schedule, profile)
     codes = core_cases.images(rng, net, 3)
-    build = (net, schedule, profile, plan)
+    build = Build(net, schedule, profile, plan)
     return proof.VerifyJob(build, codes, ON_CHIP, chosen, "icarus", refusal)
 
 
 def predicted() -> int:
-    net, schedule, *_ = job(VerifyConfig()).build
-    return image_cycles(net, schedule, ON_CHIP, CoreOptions())
+    build = job(VerifyConfig()).build
+    return image_cycles(build.network, build.schedule, ON_CHIP, CoreOptions())
 
 
 def test_the_prediction_is_passes_steps_and_columns() -> None:
@@ -72,18 +73,19 @@ def test_an_accelerator_that_is_not_built_is_named(tmp_path: Path) -> None:
 
 
 def test_why_an_accelerator_is_refused() -> None:
-    net, schedule, profile, _ = job(VerifyConfig()).build
-    assert proof.core_refusal(net, schedule, profile) is None
+    build = job(VerifyConfig()).build
+    net = build.network
+    assert core_refusal(net, build.schedule, build.profile) is None
     spec = replace(SPEC, simd=3)
     assert "power of two, not 3" in str(
-        proof.core_refusal(net, core_cases.identity(net, spec), FaultProfile(spec))
+        core_refusal(net, core_cases.identity(net, spec), FaultProfile(spec))
     )
 
 
 def test_blocks_of_the_accelerator() -> None:
-    net, schedule, *_ = job(VerifyConfig()).build
+    build = job(VerifyConfig()).build
     # one lane; 4 banks of two maps, each within one block; the map once more
-    assert proof.core_ramb18(net, schedule) == 4 * 2 + 1
+    assert core_ramb18(build.network, build.schedule) == 4 * 2 + 1
 
 
 def test_a_slow_convolution_is_named() -> None:
@@ -97,12 +99,11 @@ def test_a_slow_convolution_is_named() -> None:
 
 def test_a_wrong_accelerator_fails_the_flow(tmp_path: Path) -> None:
     held = job(VerifyConfig(core_images=1))
-    network, schedule, profile, plan = held.build
-    files = dict(plan.files)
+    files = dict(held.build.plan.files)
     table = files["rtl/has_stage_table.v"].decode()
     changed, times = re.subn(r"(x_first = \d+'d)\d+", r"\g<1>0", table)  # no padding at the left
     assert times and changed != table
     files["rtl/has_stage_table.v"] = changed.encode()
-    wrong = replace(held, build=(network, schedule, profile, BuildPlan(files)))
+    wrong = replace(held, build=replace(held.build, plan=BuildPlan(files)))
     with pytest.raises(proof.VerificationMismatch, match="the accelerator must equal"):
         proof.whole_images(wrong, tmp_path, Display())

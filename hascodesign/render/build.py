@@ -1,0 +1,91 @@
+"""The whole build, every file of it as bytes, and whether the accelerator is part of it."""
+
+from __future__ import annotations
+
+from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import Board, FaultProfile, IntegerNetwork, Schedule
+from hascodesign.render import core, hls, project, rom, rtl
+from hascodesign.render.rtl import RtlOptions
+
+
+def build_files(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    board: Board,
+    options: RtlOptions,
+    *,
+    clock_mhz: float | None,
+    with_core: bool,
+) -> BuildPlan:
+    """RTL, ROMs, HLS and the tools' scripts of one build.
+
+    Parameters
+    ----------
+    network : with its rows as written.
+    options : of the array; which layers keep their weights in the banks, too.
+    clock_mhz : the board's where None.
+    with_core : whether the accelerator around the array is built.
+    """
+    on_chip = options.on_chip or (True,) * len(network.layers)
+    roms = rom.build_roms(network, schedule, on_chip)
+    sources = BuildPlan.merge(
+        [
+            BuildPlan(verilog(network, schedule, profile, options, with_core=with_core)),
+            BuildPlan(rom.rom_files(roms)),
+            BuildPlan(hls.render_hls(network, schedule, roms, on_chip, profile)),
+        ]
+    )
+    scripts = project.render_project(
+        board,
+        sources.files,
+        clock_mhz=clock_mhz or board.clock_mhz,
+        multipliers=options.multipliers,
+        top="has_core" if with_core else "has_array",
+    )
+    return BuildPlan.merge([sources, BuildPlan(scripts)])
+
+
+def verilog(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    options: RtlOptions,
+    *,
+    with_core: bool,
+) -> dict[str, bytes]:
+    """Every file of rtl/: the array, and where wanted the accelerator around it."""
+    if with_core:
+        return core.render_core(network, schedule, profile, core.CoreOptions(options))
+    return rtl.render_rtl(network, schedule, profile, options)
+
+
+def core_refusal(network: IntegerNetwork, schedule: Schedule, profile: FaultProfile) -> str | None:
+    """Why the accelerator cannot run this network; None where it can."""
+    try:
+        core.render_core(network, schedule, profile, core.CoreOptions())
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def kept_on_chip(
+    network: IntegerNetwork, schedule: Schedule, board: Board, *, with_core: bool
+) -> tuple[bool, ...]:
+    """Per layer: whether its weights are kept in the banks, beside what the accelerator takes."""
+    taken = core_ramb18(network, schedule) if with_core else 0
+    return weights_on_chip(network, schedule, schedule.array, board, taken)
+
+
+def core_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
+    """Blocks of 18 kbit that the accelerator takes at most beside the array of one lane."""
+    spec, plain = schedule.array, core.CoreOptions()
+    lanes = core.result_lanes(network, spec, plain)
+    banks, words = core.buffer_sizes(network, schedule, plain)
+    copies = banks * core.runs_read(network, spec)
+    buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
+    slots = sum(row_map.passes for row_map in schedule.layers) * spec.pe
+    checked = ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)
+    return buffers + checked + (lanes - 1) * control_ramb18(network, schedule)
