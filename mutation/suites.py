@@ -27,7 +27,7 @@ from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.core import expected
 from tests import core_cases, rtl_cases
 
-PE_FILES = ("has_pe.v", "has_multiplier.v", "has_delay.v", "has_fault.v")
+PE_FILES = ("has_pe.v", "has_product.v", "has_multiplier.v", "has_delay.v", "has_fault.v")
 
 
 @dataclass(frozen=True, slots=True)

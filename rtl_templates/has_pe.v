@@ -41,57 +41,30 @@ module has_pe #(
 );
 
   localparam PRODUCT_BITS = WEIGHT_BITS + ACT_BITS + 1;
-  localparam BEFORE = PIPELINE > 3 ? 2 : PIPELINE > 2 ? 1 : 0;  // stages up to the whole product
   localparam LEVELS = $clog2(SIMD + 1) - 1;    // of the adder tree that all products pass
   localparam CUT = (1 << (LEVELS / 2)) - 1;    // first node of the level that stage 5 registers
 
-  wire [SIMD*WEIGHT_BITS-1:0] weight_met, weight_held;
-  wire [SIMD*ACT_BITS-1:0]    act_met, act_held;
+  wire [SIMD*WEIGHT_BITS-1:0] weight_met;
+  wire [SIMD*ACT_BITS-1:0]    act_met;
   wire [ACC_BITS-1:0]         sum, sum_held, next, next_met;
-
-  has_delay #(.WIDTH(SIMD*WEIGHT_BITS), .DEPTH(PIPELINE > 2 ? 1 : 0)) weight_register (
-    .clk(clk), .enable(enable), .in(weight_met), .out(weight_held)
-  );
-  has_delay #(.WIDTH(SIMD*ACT_BITS), .DEPTH(PIPELINE > 2 ? 1 : 0)) act_register (
-    .clk(clk), .enable(enable), .in(act_met), .out(act_held)
-  );
 
   genvar s;
   generate
     for (s = 0; s < SIMD; s = s + 1) begin : g_simd
-      wire signed [WEIGHT_BITS-1:0] w = weight_held[s*WEIGHT_BITS +: WEIGHT_BITS];
-      wire signed [ACT_BITS:0] a =
-        {act_signed & act_held[(s+1)*ACT_BITS-1], act_held[s*ACT_BITS +: ACT_BITS]};
-      wire signed [PRODUCT_BITS-1:0] m;
-      wire [PRODUCT_BITS-1:0] met;
       /* verilator lint_off UNUSEDSIGNAL */  // a narrow accumulator never sees the top bit
       wire signed [PRODUCT_BITS-1:0] product;
       /* verilator lint_on UNUSEDSIGNAL */
 
-      has_multiplier #(
-        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(PIPELINE > 3 ? 1 : 0),
-        .USE_DSP(USE_DSP)
-      ) multiplier (
-        .clk(clk), .enable(enable), .weight(w), .act(a), .product(m)
+      has_product #(
+        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .DELAY(PIPELINE > 2 ? 1 : 0),
+        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES)
+      ) multiply (
+        .clk(clk), .enable(enable), .weight(weight_met[s*WEIGHT_BITS +: WEIGHT_BITS]),
+        .act(act_met[s*ACT_BITS +: ACT_BITS]), .act_signed(act_signed),
+        .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]), .product(product)
       );
-      has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(PIPELINE > 0 ? 1 : 0)) product_register (
-        .clk(clk), .enable(enable), .in(met), .out(product)
-      );
-
-      if (FAULT_SITES != 0) begin : g_faulty
-        wire [PRODUCT_BITS-1:0] xor_held;
-        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(BEFORE)) xor_register (
-          .clk(clk), .enable(enable), .in(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .out(xor_held)
-        );
-        has_fault #(.WIDTH(PRODUCT_BITS)) fault (
-          .value(m), .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .mask_xor(xor_held), .faulty(met)
-        );
-      end else begin : g_healthy
-        assign met = m;
-      end
     end
 
     /* verilator lint_off WIDTHEXPAND */  // products are sign-extended to ACC_BITS, or cut to it

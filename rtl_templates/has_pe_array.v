@@ -1,7 +1,11 @@
-// has_pe_array: PE output-stationary PEs with their weight banks; activations are broadcast.
-// act and act_valid steps follow read_address by one enabled cycle; accumulate and first by
-// 1 + PIPELINE. capture copies all accumulators to shadow registers, shift moves them on by one PE,
-// head is PE 0's. Weights of external layers are written one step of all PEs at a time.
+// has_pe_array: PE processing elements with their weight banks. act and act_valid steps follow
+// read_address by one enabled cycle; accumulate and first by 1 + PIPELINE. capture copies all
+// accumulators to shadow registers, shift moves them on by one PE, head is PE 0's. Weights of
+// external layers are written one step of all PEs at a time.
+// SYSTOLIC = 0: output-stationary PEs (has_pe), activations are broadcast. 1: weight-stationary
+// ones (has_pe_ws): activations move from PE p-1 to PE p in a cycle, and all that goes with them,
+// so PE p works p enabled cycles after PE 0, and weights are written along the same line; the
+// accumulators meet again behind PE - 1 - p registers, so capture copies all of one column at once.
 // FAULT_SITES: 0 no faults; 1 the FAULTY_PES take masks from has_fault_masks; 2 all PEs do.
 // coordinates of act and weight: layer, bank address, pass, column, step; 32 bits, step lowest.
 // Read where COORDINATES is 1, for faults of bank words and transient ones.
@@ -13,6 +17,7 @@ module has_pe_array #(
   parameter WEIGHT_BITS = 4,    // bits
   parameter ACT_BITS = 8,       // bits
   parameter ACC_BITS = 24,      // bits
+  parameter SYSTOLIC = 0,       // 1 = weight-stationary
   parameter PIPELINE = 4,       // register stages, 0 to 5
   parameter USE_DSP = "yes",
   parameter FAULT_SITES = 0,
@@ -38,14 +43,18 @@ module has_pe_array #(
   input  wire                           capture,
   input  wire                           shift,
   output wire [LANES*ACC_BITS-1:0]      head,
+  /* verilator lint_off UNUSEDSIGNAL */  // without external layers nothing is written
   input  wire                           write_enable,
   input  wire [WMEM_BITS-1:0]           write_address,
   input  wire [PE*SIMD*WEIGHT_BITS-1:0] write_weights
+  /* verilator lint_on UNUSEDSIGNAL */
 );
 
   localparam WORD_BITS = SIMD * WEIGHT_BITS;
   localparam ACT_WORD_BITS = SIMD * ACT_BITS;
   localparam PRODUCT_WORD_BITS = SIMD * (WEIGHT_BITS + ACT_BITS + 1);
+  localparam PSUMS = SYSTOLIC != 0 ? SIMD : 1;  // partial sums of a PE that have faults
+  localparam PSUM_WORD_BITS = PSUMS * ACC_BITS;
 
   genvar p;
   generate
@@ -53,17 +62,68 @@ module has_pe_array #(
       localparam [31:0] ONES = 48 + p % 10;  // ASCII digits of p
       localparam [31:0] TENS = 48 + (p / 10) % 10;
       localparam [31:0] HUNDREDS = 48 + (p / 100) % 10;
-      localparam FAULTS = (FAULT_SITES == 2 || (FAULT_SITES == 1 && FAULTY_PES[p])) ? 1 : 0;
       localparam [31:0] THOUSANDS = 48 + (p / 1000) % 10;
+      localparam FAULTS = (FAULT_SITES == 2 || (FAULT_SITES == 1 && FAULTY_PES[p])) ? 1 : 0;
 
+      wire [WMEM_BITS-1:0] address;
+      wire [ACT_WORD_BITS-1:0] act_in;
+      /* verilator lint_off UNUSEDSIGNAL */  // the last PE hands nothing on, nor do broadcasts
+      wire [ACT_WORD_BITS-1:0] act_met;
+      wire [159:0] at;
+      /* verilator lint_on UNUSEDSIGNAL */
+      wire adds, starts;
       wire [WORD_BITS-1:0] word, weight;
       wire [WORD_BITS-1:0] weight_and, weight_or, weight_xor;
       wire [ACT_WORD_BITS-1:0] act_and, act_or, act_xor;
       wire [PRODUCT_WORD_BITS-1:0] product_and, product_or, product_xor;
-      wire [ACC_BITS-1:0] psum_and, psum_or, psum_xor;
-      wire [ACC_BITS-1:0] acc;
+      wire [PSUM_WORD_BITS-1:0] psum_and, psum_or, psum_xor;
+      /* verilator lint_off UNUSEDSIGNAL */  // SYSTOLIC = 0: psum is the accumulator
+      wire [ACC_BITS-1:0] acc_and, acc_or, acc_xor;
+      /* verilator lint_on UNUSEDSIGNAL */
+      wire [ACC_BITS-1:0] acc, aligned;
       wire [ACC_BITS-1:0] behind;
       reg  [ACC_BITS-1:0] shadow;
+
+      if (p == 0 || SYSTOLIC == 0) begin : g_first
+        assign address = read_address;
+        assign act_in = act;
+        assign at = coordinates;
+        assign adds = accumulate;
+        assign starts = first;
+      end else begin : g_moved
+        has_delay #(.WIDTH(WMEM_BITS + ACT_WORD_BITS + 2)) moved (
+          .clk(clk), .enable(enable),
+          .in({g_pe[p-1].address, g_pe[p-1].act_met, g_pe[p-1].adds, g_pe[p-1].starts}),
+          .out({address, act_in, adds, starts})
+        );
+        if (COORDINATES != 0) begin : g_at
+          has_delay #(.WIDTH(160)) at_line (
+            .clk(clk), .enable(enable), .in(g_pe[p-1].at), .out(at)
+          );
+        end else begin : g_nowhere
+          assign at = coordinates;
+        end
+      end
+
+      wire put;
+      wire [WMEM_BITS-1:0] put_address;
+      wire [WORD_BITS-1:0] put_weight;
+      if (p == 0 || SYSTOLIC == 0 || (EXT_DEPTH == 0 && WRITABLE == 0)) begin : g_put
+        assign put = write_enable;
+        assign put_address = write_address;
+        assign put_weight = write_weights[p*WORD_BITS +: WORD_BITS];
+      end else begin : g_put_later
+        reg waiting;
+        initial waiting = 1'b0;  // no word is written before the first that is sent
+        always @(posedge clk) if (enable) waiting <= g_pe[p-1].put;
+        assign put = waiting;
+        has_delay #(.WIDTH(WMEM_BITS)) put_line (
+          .clk(clk), .enable(enable), .in(g_pe[p-1].put_address), .out(put_address)
+        );
+        has_delay #(.WIDTH(WORD_BITS), .DEPTH(p)) put_word (
+          .clk(clk), .enable(enable), .in(write_weights[p*WORD_BITS +: WORD_BITS]), .out(put_weight)
+        );
+      end
 
       has_weight_bank #(
         .WIDTH(WORD_BITS), .ROM_DEPTH(ROM_DEPTH), .EXT_DEPTH(EXT_DEPTH), .ADDRESS_BITS(WMEM_BITS),
@@ -73,9 +133,9 @@ module has_pe_array #(
           {(NAME_DIGITS > 2 ? 1 : 0){HUNDREDS[7:0]}}, TENS[7:0], ONES[7:0], ".mem"
         })
       ) bank (
-        .clk(clk), .read_enable(enable), .read_address(read_address), .weight(word),
-        .write_enable(write_enable), .write_address(write_address),
-        .write_weight(write_weights[p*WORD_BITS +: WORD_BITS])
+        .clk(clk), .read_enable(enable), .read_address(address), .weight(word),
+        .write_enable(put && (enable || SYSTOLIC == 0)), .write_address(put_address),
+        .write_weight(put_weight)
       );
 
       if (FAULTS != 0) begin : g_masks
@@ -84,14 +144,15 @@ module has_pe_array #(
         /* verilator lint_on UNUSEDSIGNAL */
         has_fault_masks #(
           .PE(p), .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
-          .PSUMS(1)
+          .PSUMS(PSUMS)
         ) masks (
-          .coordinates(coordinates),
+          .coordinates(at),
           .wmem_and(wmem_and), .wmem_or(wmem_or), .wmem_xor(wmem_xor),
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
           .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
-          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor)
+          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor),
+          .acc_and(acc_and), .acc_or(acc_or), .acc_xor(acc_xor)
         );
         if (COORDINATES != 0) begin : g_word
           has_fault #(.WIDTH(WORD_BITS)) fault (
@@ -103,26 +164,45 @@ module has_pe_array #(
         end
       end else begin : g_neutral
         assign weight = word;
-        assign {weight_and, act_and, product_and, psum_and} =
-          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b1}};
-        assign {weight_or, act_or, product_or, psum_or} =
-          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b0}};
-        assign {weight_xor, act_xor, product_xor, psum_xor} =
-          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + ACC_BITS){1'b0}};
+        assign {weight_and, act_and, product_and, psum_and, acc_and} =
+          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + PSUM_WORD_BITS + ACC_BITS){1'b1}};
+        assign {weight_or, act_or, product_or, psum_or, acc_or} =
+          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + PSUM_WORD_BITS + ACC_BITS){1'b0}};
+        assign {weight_xor, act_xor, product_xor, psum_xor, acc_xor} =
+          {(WORD_BITS + ACT_WORD_BITS + PRODUCT_WORD_BITS + PSUM_WORD_BITS + ACC_BITS){1'b0}};
       end
 
-      has_pe #(
-        .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
-        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS)
-      ) pe (
-        .clk(clk), .enable(enable), .weight(weight), .act(act), .act_signed(act_signed),
-        .accumulate(accumulate), .first(first),
-        .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
-        .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
-        .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
-        .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor),
-        .acc(acc)
-      );
+      if (SYSTOLIC == 0) begin : g_os
+        has_pe #(
+          .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
+          .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS)
+        ) pe (
+          .clk(clk), .enable(enable), .weight(weight), .act(act_in),
+          .act_signed(act_signed), .accumulate(adds), .first(starts),
+          .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
+          .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
+          .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
+          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor), .acc(acc)
+        );
+        assign act_met = act_in;
+        assign aligned = acc;
+      end else begin : g_ws
+        has_pe_ws #(
+          .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
+          .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS)
+        ) pe (
+          .clk(clk), .enable(enable), .weight(weight), .act(act_in), .act_met(act_met),
+          .act_signed(act_signed), .accumulate(adds), .first(starts),
+          .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
+          .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
+          .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
+          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor),
+          .acc_and(acc_and), .acc_or(acc_or), .acc_xor(acc_xor), .acc(acc)
+        );
+        has_delay #(.WIDTH(ACC_BITS), .DEPTH(PE - 1 - p)) align (
+          .clk(clk), .enable(enable), .in(acc), .out(aligned)
+        );
+      end
 
       if ((p + 1) % (PE / LANES) != 0) begin : g_chain
         assign behind = g_pe[p+1].shadow;
@@ -130,7 +210,7 @@ module has_pe_array #(
         assign behind = {ACC_BITS{1'b0}};
       end
       always @(posedge clk) begin
-        if (capture) shadow <= acc;
+        if (capture) shadow <= aligned;
         else if (shift) shadow <= behind;
       end
     end

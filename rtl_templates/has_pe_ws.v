@@ -54,32 +54,21 @@ module has_pe_ws #(
   generate
     for (s = 0; s < SIMD; s = s + 1) begin : g_cell
       localparam SKEW = (PIPELINE > 1 ? s : 0) + (PIPELINE > 2 ? 1 : 0);
-      localparam WHOLE = SKEW + (PIPELINE > 3 ? 1 : 0);  // when the whole product is there
-      wire signed [WEIGHT_BITS-1:0] w;
-      wire [ACT_BITS-1:0] act_held;
-      wire signed [ACT_BITS:0] a = {act_signed & act_held[ACT_BITS-1], act_held};
-      wire signed [PRODUCT_BITS-1:0] m;
-      wire [PRODUCT_BITS-1:0] met;
+      localparam READY = SKEW + (PIPELINE > 3 ? 1 : 0) + (PIPELINE > 0 ? 1 : 0);  // of the product
       /* verilator lint_off UNUSEDSIGNAL */  // a narrow accumulator never sees the top bit
       wire signed [PRODUCT_BITS-1:0] product;
       /* verilator lint_on UNUSEDSIGNAL */
       wire [ACC_BITS-1:0] above, sum, sum_met, q;
 
-      has_delay #(.WIDTH(WEIGHT_BITS), .DEPTH(SKEW)) weight_delay (
-        .clk(clk), .enable(enable), .in(weight_met[s*WEIGHT_BITS +: WEIGHT_BITS]), .out(w)
-      );
-      has_delay #(.WIDTH(ACT_BITS), .DEPTH(SKEW)) act_delay (
-        .clk(clk), .enable(enable), .in(act_met[s*ACT_BITS +: ACT_BITS]), .out(act_held)
-      );
-
-      has_multiplier #(
-        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(PIPELINE > 3 ? 1 : 0),
-        .USE_DSP(USE_DSP)
-      ) multiplier (
-        .clk(clk), .enable(enable), .weight(w), .act(a), .product(m)
-      );
-      has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(PIPELINE > 0 ? 1 : 0)) product_register (
-        .clk(clk), .enable(enable), .in(met), .out(product)
+      has_product #(
+        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .DELAY(SKEW), .PIPELINE(PIPELINE),
+        .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES)
+      ) multiply (
+        .clk(clk), .enable(enable), .weight(weight_met[s*WEIGHT_BITS +: WEIGHT_BITS]),
+        .act(act_met[s*ACT_BITS +: ACT_BITS]), .act_signed(act_signed),
+        .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]), .product(product)
       );
 
       if (s == 0) begin : g_top
@@ -96,18 +85,8 @@ module has_pe_ws #(
       assign sum = above + wide;
 
       if (FAULT_SITES != 0) begin : g_faulty
-        wire [PRODUCT_BITS-1:0] product_held;
         wire [ACC_BITS-1:0] psum_held;
-        has_delay #(.WIDTH(PRODUCT_BITS), .DEPTH(WHOLE)) product_delay (
-          .clk(clk), .enable(enable), .in(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .out(product_held)
-        );
-        has_fault #(.WIDTH(PRODUCT_BITS)) fault (
-          .value(m), .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
-          .mask_xor(product_held), .faulty(met)
-        );
-        has_delay #(.WIDTH(ACC_BITS), .DEPTH(WHOLE + (PIPELINE > 0 ? 1 : 0))) psum_delay (
+        has_delay #(.WIDTH(ACC_BITS), .DEPTH(READY)) psum_delay (
           .clk(clk), .enable(enable), .in(psum_xor[s*ACC_BITS +: ACC_BITS]), .out(psum_held)
         );
         has_fault #(.WIDTH(ACC_BITS)) psum_fault (
@@ -115,7 +94,6 @@ module has_pe_ws #(
           .mask_or(psum_or[s*ACC_BITS +: ACC_BITS]), .mask_xor(psum_held), .faulty(sum_met)
         );
       end else begin : g_healthy
-        assign met = m;
         assign sum_met = sum;
       end
 

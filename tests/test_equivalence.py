@@ -165,11 +165,11 @@ module has_fault_masks #(parameter PE = 0, SIMD = 1, WEIGHT_BITS = 1, ACT_BITS =
   output [SIMD*WEIGHT_BITS-1:0] wmem_and, wmem_or, wmem_xor, weight_and, weight_or, weight_xor,
   output [SIMD*ACT_BITS-1:0] act_and, act_or, act_xor,
   output [SIMD*M-1:0] product_and, product_or, product_xor,
-  output [ACC_BITS-1:0] psum_and, psum_or, psum_xor
+  output [ACC_BITS-1:0] psum_and, psum_or, psum_xor, acc_and, acc_or, acc_xor
 );
-  assign {weight_and, act_and, product_and, psum_and} = ~0;
-  assign {weight_or, act_or, product_or, psum_or} = 0;
-  assign {weight_xor, act_xor, product_xor} = 0;
+  assign {weight_and, act_and, product_and, psum_and, acc_and} = ~0;
+  assign {weight_or, act_or, product_or, psum_or, acc_or} = 0;
+  assign {weight_xor, act_xor, product_xor, acc_xor} = 0;
   assign psum_xor = PE == 2 ? 5 : 0;  // one faulty PE
 endmodule
 """
@@ -195,7 +195,7 @@ def sources(work: Path, text: str, *names: str, broken: tuple[str, str] | None =
     return "\n".join(f"read_verilog -defer {name}" for name in files)
 
 
-PE_FILES = ("has_pe.v", "has_multiplier.v", "has_delay.v", "has_fault.v")
+PE_FILES = ("has_pe.v", "has_product.v", "has_multiplier.v", "has_delay.v", "has_fault.v")
 PROVE = "sat -set-init-zero -prove differ 0"
 
 
@@ -233,7 +233,7 @@ def test_the_pe_is_its_arithmetic(tmp_path: Path, pipeline: int, faults: int) ->
 @pytest.mark.parametrize(
     ("pipeline", "right", "wrong"),
     [
-        (0, "act_signed & act_held[(s+1)*ACT_BITS-1]", "1'b0"),
+        (0, "act_signed & act_held[ACT_BITS-1]", "1'b0"),
         (2, "if (enable && accumulate)", "if (accumulate)"),
         (3, "(first ? {ACC_BITS{1'b0}} : acc)", "acc"),
         (3, ".mask_and(weight_and)", ".mask_and({SIMD*WEIGHT_BITS{1'b1}})"),

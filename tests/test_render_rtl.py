@@ -141,9 +141,9 @@ def test_only_the_files_of_the_dataflow_and_of_the_faults() -> None:
     systolic = replace(SPEC, dataflow="ws")
     draw = profile(Fault(0, "transient", "acc", None, 3, p=0.1), spec=systolic)
     files = render_rtl(network, Schedule(systolic, schedule.layers), draw, RtlOptions())
-    only = {"rtl/has_pe_ws.v", "rtl/has_pe_array_ws.v", "rtl/has_transient.v"}
+    only = {"rtl/has_pe_ws.v", "rtl/has_transient.v"}
     assert files.keys() - plain.keys() == only
-    assert plain.keys() - files.keys() == {"rtl/has_pe.v", "rtl/has_pe_array.v"}
+    assert plain.keys() - files.keys() == {"rtl/has_pe.v"}
 
 
 def test_another_array_is_refused() -> None:

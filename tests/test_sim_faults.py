@@ -44,7 +44,7 @@ BROKEN = {
     "hash": ("has_transient.v", "32'h846ca68b", "32'h846ca68d"),
     "address": ("has_array.v", "word_base + at_pass * all_steps", "word_base"),
     "late": ("has_pe_ws.v", ".DEPTH(LATENCY)", ".DEPTH(LATENCY + 1)"),
-    "not carried": ("has_pe_array_ws.v", "g_pe[p-1].act_met,", "g_pe[p-1].act_in,"),
+    "not carried": ("has_pe_array.v", "g_pe[p-1].act_met,", "g_pe[p-1].act_in,"),
 }
 
 

@@ -51,7 +51,7 @@ def test_pe_of_logic_equals_the_definition(tmp_path: Path, shape: tuple[int, ...
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
-        ("has_pe.v", "act_signed & act_held", "act_held"),
+        ("has_product.v", "act_signed & act_held", "act_held"),
         ("has_pe.v", ".in(psum_xor)", ".in(psum_or)"),
         ("has_multiplier.v", "signed [WEIGHT_BITS-1:0]        weight", "[WEIGHT_BITS-1:0] weight"),
         ("has_fault.v", "| mask_or", "| mask_xor"),

@@ -142,8 +142,7 @@ def packed(fields: IntArray, bits: int) -> str:
 
 def unused_files(profile: FaultProfile) -> frozenset[str]:
     """Files of the templates that this array does not take: the other dataflow's, the draws'."""
-    other = ("", "_array") if profile.array.dataflow == "ws" else ("_ws", "_array_ws")
-    names = {f"has_pe{suffix}.v" for suffix in other}
+    names = {"has_pe.v" if profile.array.dataflow == "ws" else "has_pe_ws.v"}
     if all(fault.kind != "transient" for fault in profile.faults):
         names.add("has_transient.v")
     return frozenset(names)
