@@ -1,7 +1,8 @@
 // has_product: one multiplier of a PE with the pipeline around it and the faults of its product.
-//   product = F(weight * act), DELAY + min(PIPELINE, 1) + (1 where PIPELINE > 3) enabled cycles later
-// The operands wait DELAY cycles before the multiplier. Masks come with the operands; the xor mask,
-// which may change from step to step, travels down the pipeline with them.
+//   product = F(weight * act), DELAY + min(PIPELINE, 1) + (PIPELINE > 3) enabled cycles later
+// The operands wait DELAY cycles before the multiplier; act_signed holds still for a whole layer.
+// Masks come with the operands; the xor mask, which may change from step to step, travels down the
+// pipeline with them.
 `default_nettype none
 
 module has_product #(

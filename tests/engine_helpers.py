@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hascodesign.contract.array import k_order, least_passes
 from hascodesign.contract.types import (
     ArraySpec,
     Conv,
@@ -58,14 +59,14 @@ def dense_layer(rng: Rng, spec: ArraySpec, rows: int, depth: int, index: int = 0
 
 
 def random_map(rng: Rng, layer: MultiplyLayer, pe: int, spare: int = 0) -> RowMap:
-    passes = -(-layer.rows // pe) + spare
+    passes = least_passes(layer.rows, pe) + spare
     slots = np.full(passes * pe, -1)
     slots[rng.permutation(passes * pe)[: layer.rows]] = rng.permutation(layer.rows)
     return RowMap(layer.name, layer.rows, frozen(slots.reshape(passes, pe)))
 
 
 def random_order(rng: Rng, depth: int, simd: int) -> np.ndarray:
-    steps = -(-depth // simd) + int(rng.integers(0, 3))
+    steps = len(k_order(depth, simd)) + int(rng.integers(0, 3))
     order = np.full(steps * simd, -1)
     order[rng.permutation(steps * simd)[:depth]] = rng.permutation(depth)
     return order.reshape(steps, simd)
@@ -82,8 +83,7 @@ def random_faults(
 ) -> tuple[Fault, ...]:
     """Faults that break no rule of the profile: one permanent per bit, nothing beside dead."""
     if sites is None:
-        sites = ("wmem", "weight", "act", "product", "psum")
-        sites += ("acc",) if spec.dataflow == "ws" else ()
+        sites = spec.sites
     dead: set[int] = set()
     used: set[tuple] = set()
     faults: list[Fault] = []
@@ -96,8 +96,7 @@ def random_faults(
             faults.append(Fault(pe=pe, kind="dead"))
             continue
         site = str(rng.choice(sites))
-        at_foot = site == "acc" or (site == "psum" and spec.dataflow == "os")
-        simd = None if at_foot else int(rng.integers(spec.simd))
+        simd = int(rng.integers(spec.simd)) if spec.has_lane(site) else None
         address = int(rng.integers(words)) if site == "wmem" else None
         bits = spec.site_bits(site)
         bit = int(rng.integers(bits))

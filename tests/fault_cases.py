@@ -21,7 +21,6 @@ from hascodesign.contract.types import (
     IntArray,
     IntegerNetwork,
     Schedule,
-    Site,
 )
 from hascodesign.engine import gemm
 from hascodesign.render.rtl import RtlOptions
@@ -141,12 +140,10 @@ def network(spec: ArraySpec, rng: np.random.Generator) -> tuple[IntegerNetwork, 
 
 
 def single_faults(spec: ArraySpec, words: int) -> Iterator[Fault]:
-    sites: tuple[Site, ...] = ("wmem", *rtl_cases.SITES)
     for pe in range(spec.pe):
         yield Fault(pe, "dead")
-        for site in (*sites, "acc") if spec.dataflow == "ws" else sites:
-            alone = site == "acc" or (site == "psum" and spec.dataflow == "os")
-            for simd in [None] if alone else range(spec.simd):
+        for site in spec.sites:
+            for simd in range(spec.simd) if spec.has_lane(site) else [None]:
                 for address in range(words) if site == "wmem" else [None]:
                     for bit in range(spec.site_bits(site)):
                         for kind in ("sa0", "sa1", "flip"):

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from hascodesign.contract.arithmetic import output_codes
-from hascodesign.contract.array import generator, identity_schedule, wmem_bases, wmem_words
+from hascodesign.contract.array import (
+    generator,
+    identity_schedule,
+    k_order,
+    least_passes,
+    wmem_bases,
+    wmem_words,
+)
 from hascodesign.contract.errors import FaultProfileError, ModelError
 from hascodesign.contract.types import (
     ArraySpec,
@@ -39,7 +46,7 @@ COLUMNS = frozen([3, 4, 5, 9, 7, 8, 0, 4294967])  # counters with gaps, a step b
 
 
 def random_map(rng, name, rows, pe, spare):
-    passes = -(-rows // pe) + spare
+    passes = least_passes(rows, pe) + spare
     slots = np.full(passes * pe, -1)
     slots[rng.permutation(passes * pe)[:rows]] = np.arange(rows)
     return RowMap(name, rows, frozen(slots.reshape(passes, pe)))
@@ -47,7 +54,7 @@ def random_map(rng, name, rows, pe, spare):
 
 def random_order(rng, depth, simd):
     """A K order with its padding anywhere."""
-    steps = -(-depth // simd)
+    steps = len(k_order(depth, simd))
     order = np.full(steps * simd, -1)
     order[rng.permutation(steps * simd)[:depth]] = np.arange(depth)
     return frozen(order.reshape(steps, simd))

@@ -230,7 +230,7 @@ def test_only_faulty_pes_carry_fault_logic(
     log = yosys(tmp_path, f"{build}; {counts}")
     faults, masks = map(int, re.findall(r"^(\d+) objects", log, re.MULTILINE))
     assert faults == pes * wrappers  # without faults of bank words none behind the bank
-    assert masks == pes * 5
+    assert masks == pes * 6
 
 
 @pytest.mark.slow

@@ -211,7 +211,7 @@ def test_cycles_beyond_the_ideal_are_few(tmp_path: Path, case: tuple) -> None:
     codes = core_cases.images(rng, net, 1)
     run = verify_core(net, schedule, FaultProfile(spec), plan, codes, work=tmp_path, faults=False)
     assert run.mismatches == 0, run.first
-    steps = -(-kernel * kernel * channels // simd)
+    steps = spec.steps(kernel * kernel * channels)
     assert run.stages[0].ideal_cycles == 2 * steps * 100
     assert 0 <= run.stages[0].overhead <= 0.1
     assert run.stages[0].busy >= 1 / 1.1

@@ -1,4 +1,16 @@
-"""Errors that a user can act on; the command line prints each as one line."""
+"""Errors that a user can act on; the command line prints each as one line and exits so:
+
+HascodesignError            1
+ConfigError             2   bad input or usage
+FaultProfileError   2   of a profile
+ModelError          2   of a model, a checkpoint or data
+ScheduleError       2   of a row map
+ToolNotFound            3   with the command that installs it
+StepFailed              1   an external program failed
+DiskError               1
+VerificationMismatch    1   Verilog and fault model differ
+Interrupted           130   Ctrl-C; ``best`` is the best schedule so far
+"""
 
 from __future__ import annotations
 

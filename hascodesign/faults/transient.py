@@ -101,7 +101,7 @@ def from_probabilities(
     """
     check_array(array)
     chosen = _by_pe(array, probabilities, block)
-    simd = array.simd - 1 if array.dataflow == "ws" else None
+    simd = array.simd - 1 if array.has_lane("psum") else None
     faults = tuple(
         Fault(pe, "transient", "psum", simd, p=p, bits=bits) for pe, p in enumerate(chosen) if p
     )
@@ -144,7 +144,7 @@ def write_probabilities(profile: FaultProfile) -> bytes:
         An entry that is no transient of a PE's accumulated sum (its last cell in dataflow `ws`),
         two of one PE, or entries that do not draw from the same bits; with the entry's number.
     """
-    simd = profile.array.simd - 1 if profile.array.dataflow == "ws" else None
+    simd = profile.array.simd - 1 if profile.array.has_lane("psum") else None
     values = np.zeros((1, profile.array.pe))
     span = transient_bits(profile.faults[0]) if profile.faults else BITS
     for entry, fault in enumerate(profile.faults):

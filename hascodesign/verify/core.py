@@ -211,7 +211,7 @@ def _ideal_cycles(network: IntegerNetwork, schedule: Schedule) -> int:
     """Cycles of one image in which the multipliers work, and those that load external weights."""
     return sum(
         schedule.layers[layer.index].passes
-        * -(-layer.depth // schedule.array.simd)
+        * schedule.array.steps(layer.depth)
         * (layer.positions + 1)
         for layer in network.layers
     )
