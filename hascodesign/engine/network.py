@@ -30,7 +30,7 @@ from hascodesign.engine.cache import ByteLru
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.loss import SHARPNESS, Judgement, judge
-from hascodesign.engine.planes import Block, Planes, blocks_of, input_pools, planes_of
+from hascodesign.engine.planes import Block, Planes, blocks_of, leading_pools, planes_of
 from hascodesign.engine.rows import compute
 from hascodesign.engine.sensitivity import Healthy, row_costs
 from hascodesign.engine.slots import pe_faults
@@ -92,7 +92,7 @@ class Evaluator:
         self.labels = labels
         self.blocks = blocks_of(network)
         maps = codes
-        for pool in input_pools(network):
+        for pool in leading_pools(network.stages):
             maps = max_pool(pool, maps)
         self.planes = planes_of(maps)
         self._faults = pe_faults(profile)

@@ -8,6 +8,7 @@ complement where signed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -115,21 +116,20 @@ def blocks_of(network: IntegerNetwork) -> tuple[Block, ...]:
                 height, width, channels = stage.out_shape
                 shape = (channels, height, width)
             continue
-        after = network.stages[place + 1 :]
-        pools = [s for s in after[: _leading_pools(after)] if isinstance(s, MaxPool)]
+        pools = leading_pools(network.stages[place + 1 :])
         size = (1, 1) if stage.conv is None else stage.conv.out_size
         if pools:
             size = (pools[-1].out_shape[0], pools[-1].out_shape[1])
         taken = _taken(stage, shape)
-        blocks.append(Block(stage, tuple(pools), shape, size, taken, limits_of(stage)))
+        blocks.append(Block(stage, pools, shape, size, taken, limits_of(stage)))
         shape = (stage.rows, *size)
     return tuple(blocks)
 
 
-def input_pools(network: IntegerNetwork) -> tuple[MaxPool, ...]:
-    """Pooling of the input, before the first multiply layer."""
-    leading = network.stages[: _leading_pools(network.stages)]
-    return tuple(s for s in leading if isinstance(s, MaxPool))
+def leading_pools(stages: tuple[MultiplyLayer | MaxPool, ...]) -> tuple[MaxPool, ...]:
+    """The pooling that comes before the next multiply layer: that of the input, or of a layer."""
+    pooled = takewhile(lambda stage: not isinstance(stage, MultiplyLayer), stages)
+    return tuple(stage for stage in pooled if isinstance(stage, MaxPool))
 
 
 def planes_of(maps: NDArray[Any]) -> Planes:
@@ -173,13 +173,6 @@ def _shift_thresholds(output: Shift) -> IntArray:
     if output.shift == 0:
         return codes
     return (codes << output.shift) - (1 << (output.shift - 1)) + (codes & 1)
-
-
-def _leading_pools(stages: tuple[MultiplyLayer | MaxPool, ...]) -> int:
-    count = 0
-    while count < len(stages) and isinstance(stages[count], MaxPool):
-        count += 1
-    return count
 
 
 def _taken(layer: MultiplyLayer, shape: tuple[int, int, int]) -> IntArray:
