@@ -35,6 +35,12 @@ def unsupported():
 def nothing():
     return None
 
+def sized(width, depth, bits=3, *others, **options):
+    return network()
+
+def free(*others, bits=3, **options):
+    return network()
+
 def failing():
     raise ValueError("no weights here\\nsecond line")
 """
@@ -63,6 +69,12 @@ def refused(user: Path, words: str, factory="mine.py:network", checkpoint="good.
     return "\n" not in str(caught.value) and caught.value.exit_code == 2
 
 
+def test_a_factory_that_needs_arguments_is_refused_by_them(user):
+    words = "'sized' must be called without arguments, and needs width, depth: give each a default"
+    assert refused(user, words, factory="mine.py:sized")
+    assert load.load_user(f"{user}/mine.py:free", None, user / "data.npz").name == "mine"
+
+
 def test_user_model_with_its_checkpoint(user):
     loaded = load.load_user(f"{user}/mine.py:network", user / "good.pt", user / "data.npz")
     assert (loaded.name, loaded.in_shape, loaded.model.training) == ("mine", (1, 4, 3), False)
@@ -85,7 +97,7 @@ def test_user_model_with_its_checkpoint(user):
 
 
 def test_model_file_and_factory(user):
-    defined = "failing, network, nothing, unsupported"
+    defined = "failing, free, network, nothing, sized, unsupported"
     assert refused(user, f"mine.py must define 'net'; it defines: {defined}", "mine.py:net")
     assert refused(user, "must define 'HELPER'; it defines", "mine.py:HELPER")
     assert refused(user, "must return a torch.nn.Module, not NoneType", "mine.py:nothing")

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -254,7 +255,23 @@ def _factory(module: ModuleType, path: Path, name: str) -> Callable[[], Any]:
             f"{path}: {name!r} must be a function or class that returns the model,"
             f" called without arguments; write: def factory(): return {name}"
         )
+    needed = _needed(factory)
+    if needed:
+        raise ModelError(
+            f"{path}: {name!r} must be called without arguments, and needs {', '.join(needed)}:"
+            " give each a default, or write a function that calls it with them"
+        )
     return factory
+
+
+def _needed(factory: Callable[[], Any]) -> list[str]:
+    """Arguments without a default; none where Python cannot tell."""
+    try:
+        held = signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    kinds = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return [p.name for p in held if p.default is Parameter.empty and p.kind not in kinds]
 
 
 def _imported(path: Path) -> ModuleType:
