@@ -158,8 +158,8 @@ CASES = {
         lambda: normed(False), ("layer 5 '5' (BatchNorm1d) must not",), lambda: folded(False)
     ),
     "activation behind the logits": Case(
-        lambda: ended(pixels()),
-        ("layer 5 '5' (QuantIdentity) must not follow", "take it out of the model"),
+        lambda: ended(relu()),
+        ("layer 5 '5' (QuantReLU) must not follow", "take it out of the model"),
         ended,
     ),
     "scales at the end": Case(

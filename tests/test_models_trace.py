@@ -194,21 +194,29 @@ def test_vectors() -> None:
 
 
 def test_a_real_bias_of_the_last_layer_is_rounded_and_counted() -> None:
-    """With scales of its own, so that rounding to a unit of the accumulator is seen."""
+    """All rows are alike, so that the bias alone decides: class 1 by its real values, 0 by equal."""
     model = settled(pixels(), nn.Flatten(), last(60, bias_quant=None))
     with torch.no_grad():
-        model[2].bias.copy_(torch.tensor([0.1, 0.1003, 0.0998]))
-        model[2].weight[1:] = model[2].weight[:1]  # the bias alone decides
+        model[2].weight[1:] = model[2].weight[:1]
+    unit = integerise(model, "real", IMAGE).logit_scale
+    with torch.no_grad():
+        model[2].bias.copy_(torch.tensor([10.2, 10.4, 9.8]) * unit)
     network = integerise(model, "real", IMAGE)
+    assert network.layers[-1].bias.tolist() == [10, 10, 10]
     found = compare(model, network, images(50))
+    assert (found.total, found.rounded) == (0, 50)
+
+
+def test_a_quantiser_behind_the_logits_makes_some_equal() -> None:
+    model = settled(pixels(), nn.Flatten(), last(60, 6), pixels(3))
+    found = compare(model, integerise(model, "equal", IMAGE), images(200))
     assert found.total == 0
-    assert found.rounded is not None
-    bias = model[2].bias.detach().double().numpy()
-    whole = np.rint(bias / network.logit_scale)
-    assert np.array_equal(network.layers[-1].bias, whole.astype(np.int64))
-    # all rows are alike, so that the bias alone decides: 1 by its real values, 0 by equal ones
-    assert (bias.argmax(), whole.argmax()) == (1, 0)
-    assert found.rounded == 50
+    assert found.rounded is not None and 0 < found.rounded < 100
+    with torch.no_grad():
+        held = torch.from_numpy(np.array(images(200).images))
+        outs = [m.float()(held) for m in (model, nn.Sequential(*list(model)[:-1]))]
+    classes = [getattr(out, "value", out).argmax(dim=1) for out in outs]
+    assert int((classes[0] != classes[1]).sum()) == found.rounded
 
 
 def test_logits_behind_a_softmax_are_those_of_the_last_layer() -> None:

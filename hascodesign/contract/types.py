@@ -274,7 +274,7 @@ class Equivalence:
     integer_correct: int  # and those that the integer graph does
     clipped: float  # share of input values far outside the range of the images' quantiser
     tied: int = 0  # images of equal largest logits, of which Brevitas took another than the lowest
-    rounded: int | None = None  # images whose class the last bias's rounding changes; None: exact
+    rounded: int | None = None  # images whose class rounding at the logits changes; None: exact
 
     @property
     def total(self) -> int:

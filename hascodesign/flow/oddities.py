@@ -17,8 +17,8 @@ def healthy(equivalence: Equivalence, dataset: Dataset) -> str:
     rounded = ""
     if equivalence.rounded is not None:
         rounded = (
-            "; the last layer's real bias is rounded to units of its accumulator, which changes the"
-            f" class of {equivalence.rounded} images"
+            "; rounding at the logits (of a real bias to the accumulator's unit, by a quantiser"
+            f" behind them) changes the class of {equivalence.rounded:,} images"
         )
     return (
         f"healthy: {found.value:.2f} % of {found.n:,} held-out images ({low:.1f} .. {high:.1f} %),"

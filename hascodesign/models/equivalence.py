@@ -25,6 +25,7 @@ from hascodesign.contract.types import (
 )
 from hascodesign.models import quantisers, user_code
 from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, value_of
+from hascodesign.models.layers import quantises
 
 _T = TypeVar("_T", bound=np.generic)
 BATCH = 250  # images at a time: bounds the memory
@@ -105,8 +106,8 @@ def compare(
         found = arithmetic.classify(ours[-1])
         correct[0] += int((given.classes == labels).sum())
         correct[1] += int((found == labels).sum())
-        tied += _tied(ours[-1], given.classes, found)
-        rounded += int((found != (logits + rest).argmax(axis=1)).sum())
+        tied += _tied(logits + rest, given.classes, found)
+        rounded += int((found != given.classes).sum())
     if not compared.all():
         raise ModelError(f"{names[int(compared.argmin())]}: codes must be there to compare")
     _check_ties(graph, differences, halves)
@@ -123,14 +124,15 @@ def compare(
         integer_correct=correct[1],
         clipped=_clipped(network, heldout),
         tied=tied,
-        rounded=rounded if rest.any() else None,
+        rounded=rounded - tied if rest.any() or _quantised_logits(graph) else None,
     )
 
 
-def _tied(logits: IntArray, theirs: IntArray, ours: IntArray) -> int:
-    """Images to which the two give different classes of the same logit."""
+def _tied(logits: FloatArray, theirs: IntArray, ours: IntArray) -> int:
+    """Images to which the two give different classes, of logits that float64 cannot tell apart."""
     rows = np.arange(len(logits))
-    return int(((theirs != ours) & (logits[rows, theirs] == logits[rows, ours])).sum())
+    apart = np.abs(logits[rows, theirs] - logits[rows, ours])
+    return int(((theirs != ours) & (apart < LOGIT_RESIDUAL)).sum())
 
 
 def _check_ties(graph: Graph, differences: IntArray, halves: IntArray) -> None:
@@ -157,6 +159,10 @@ def _check_moved(graph: Graph, moved: BoolArray, values: Sequence[int], images: 
                 " held-out ones: that no code differs from Brevitas's would show nothing. See"
                 " whether the network is trained, and whether its scales fit the images"
             )
+
+
+def _quantised_logits(graph: Graph) -> bool:
+    return any(quantises(node.module) for node in graph.blocks[-1].after)
 
 
 def answers(

@@ -17,6 +17,7 @@ from hascodesign.models.instead import instead_of
 from hascodesign.models.layers import (
     DROPOUTS,
     FLAT,
+    IDENTITIES,
     MEANS,
     MULTIPLY,
     NAMED,
@@ -26,6 +27,7 @@ from hascodesign.models.layers import (
     SOFT,
     SUPPORTED,
     Elementwise,
+    Quantiser,
     as_built,
     quantises,
     truncates,
@@ -153,7 +155,7 @@ def _grouped(model: nn.Module, nodes: list[Node]) -> Graph:
     for start, end in zip(starts, [*starts[1:], len(nodes)], strict=True):
         rest = nodes[start + 1 : end]
         acts = [i for i, node in enumerate(rest) if quantises(node.module)]
-        cut = acts[-1] + 1 if acts else 0
+        cut = acts[-1] + 1 if acts and end < len(nodes) else 0
         block = Block(nodes[start], tuple(rest[:cut]), tuple(rest[cut:]))
         _check_block(block, nodes[end] if end < len(nodes) else None)
         blocks.append(block)
@@ -223,8 +225,10 @@ def _check_block(block: Block, following: Node | None) -> None:
 
 def _check_end(block: Block) -> None:
     """Behind the last layer stands nothing that changes which logit is the greatest."""
-    for node in (*block.chain, *block.after):
+    for node in block.after:
         rises = isinstance(node.module, Elementwise) and node.module.gain > 0
+        if quantises(node.module) and isinstance(node.module, (*IDENTITIES, Quantiser)):
+            continue  # makes some equal, which the comparison counts
         if isinstance(node.module, NORMS):
             raise node.error(
                 f"must not follow the last layer, {block.multiply}, whose sums are the logits: fold"

@@ -187,6 +187,7 @@ class Strange(nn.Module):
 
 CONVOLUTIONS = (qnn.QuantConv2d, Convolution)
 MULTIPLY = (*CONVOLUTIONS, qnn.QuantLinear, Dense)
+IDENTITIES = (qnn.QuantIdentity,)
 ACTIVATIONS = (
     qnn.QuantIdentity, qnn.QuantReLU, qnn.QuantHardTanh, qnn.QuantTanh, qnn.QuantSigmoid,
 )  # fmt: skip
