@@ -27,6 +27,7 @@ from pathlib import Path
 
 from hascodesign.cli import main as cli
 from hascodesign.common.files import TEMPORARY
+from hascodesign.common.seal import FIELD, sealed
 from hascodesign.flow.delivery import MARK, NAMES, differences
 
 CONFIG = """
@@ -131,7 +132,8 @@ def age(out: Path) -> None:
     report["files"] = [
         {"path": path, "sha256": sha256((out / path).read_bytes()).hexdigest()} for path in paths
     ]
-    (out / MARK).write_text(json.dumps(report))
+    del report[FIELD]
+    (out / MARK).write_bytes(sealed(report))
     assert differences(out) == []
 
 
