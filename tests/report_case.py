@@ -88,7 +88,7 @@ def search() -> SearchResult:
     plain = Baseline("identity", schedule(30), 2.31, 0.41)
     assigned = Baseline("assignment", schedule(31), 0.44, 0.93)
     return SearchResult(
-        schedule(), "assignment + GA + swaps", 1234, 21.5, 0.0872, 0.051, 0.0031,
+        schedule(), "assignment + GA + swaps", 1234, 21.5, 0.0872,
         tuple(float(v) for v in np.minimum.accumulate(history)),
         (plain, *randoms, assigned), ("One seed of the search was the assignment.",),
     )  # fmt: skip

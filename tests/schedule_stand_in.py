@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import log_softmax
 
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import wmem_bases
@@ -23,15 +21,10 @@ from hascodesign.contract.types import (
     frozen,
 )
 from hascodesign.engine import reference
-from hascodesign.engine.loss import MOST, SHARPNESS
+from hascodesign.engine.network import Evaluator
+from hascodesign.schedule.fitness import Judge
 from hascodesign.schedule.options import SearchOptions
-
-
-@dataclass(frozen=True)
-class Judgement:
-    loss: float
-    correct: int
-    n: int
+from hascodesign.schedule.space import Space
 
 
 def dense_network(widths: Sequence[int], inputs: int, seed: int) -> IntegerNetwork:
@@ -70,17 +63,15 @@ def array(pe: int = 4, simd: int = 3, **changes: object) -> ArraySpec:
     return ArraySpec(**fields)
 
 
-class NetworkEvaluator:
+class Reference:
     """The whole network on the step-by-step engine."""
 
     def __init__(self, network: IntegerNetwork, profile: FaultProfile, images: int = 40) -> None:
-        rng = np.random.default_rng(99)
         self.network, self.profile = network, profile
-        self.codes = rng.integers(0, 8, (images, *network.in_shape))
-        self.labels: IntArray = np.argmax(self._run(None), axis=1)
-        self.calls = 0
+        self.codes = np.random.default_rng(99).integers(0, 8, (images, *network.in_shape))
 
-    def _run(self, schedule: Schedule | None) -> IntArray:
+    def logits(self, schedule: Schedule | None) -> IntArray:
+        """[n, classes]; healthy without a schedule."""
         bases = None if schedule is None else wmem_bases(self.network, schedule)
 
         def accumulate(layer: MultiplyLayer, x: IntArray) -> IntArray:
@@ -93,54 +84,52 @@ class NetworkEvaluator:
         *_, last = arithmetic.walk(self.network, self.codes, accumulate)
         return last.codes.T
 
-    def logits(self, schedule: Schedule) -> IntArray:
-        return self._run(schedule)
 
-    def _judge(self, logits: IntArray) -> Judgement:
-        self.calls += 1
-        logp = log_softmax(SHARPNESS * self.network.logit_scale * logits, axis=1)
-        loss = np.minimum(-logp[np.arange(len(logits)), self.labels], MOST).mean()
-        correct = int((np.argmax(logits, axis=1) == self.labels).sum())
-        return Judgement(float(loss), correct, len(logits))
-
-    def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
-        return [self._judge(self._run(schedule)) for schedule in schedules]
-
-    def healthy_judgement(self) -> Judgement:
-        return self._judge(self._run(None))
+def pictures(network: IntegerNetwork, profile: FaultProfile, images: int = 40) -> Evaluator:
+    """An evaluator of drawn images, each of the class that the healthy network gives it."""
+    healthy = Reference(network, profile, images)
+    labels = np.argmax(healthy.logits(None), axis=1)
+    return Evaluator(network, profile, healthy.codes, labels)
 
 
-@dataclass
-class TableEvaluator:
-    """A loss that is a sum of row costs on PEs, and whatever `extra` adds."""
+def by_table(
+    space: Space,
+    tables: Sequence[np.ndarray],
+    extra: Callable[[Schedule], float] = lambda _schedule: 0.0,
+    interrupt_after: int | None = None,
+) -> Judge:
+    """A loss that is a sum of row costs [R, P] on PEs, and whatever ``extra`` adds."""
+    judged = 0
 
-    tables: Sequence[np.ndarray]  # per layer [R, P]
-    extra: Callable[[Schedule], float] = lambda _schedule: 0.0
-    interrupt_after: int | None = None
-    batches: list[int] = field(default_factory=list)
-
-    def _loss(self, schedule: Schedule) -> float:
-        total = 1.0 + self.extra(schedule)
-        for table, row_map in zip(self.tables, schedule.layers, strict=True):
+    def loss(chromosome: IntArray) -> float:
+        nonlocal judged
+        judged += 1
+        if interrupt_after is not None and judged > interrupt_after:
+            raise KeyboardInterrupt
+        schedule = space.decode(chromosome)
+        total = 1.0 + extra(schedule)
+        for table, row_map in zip(tables, schedule.layers, strict=True):
             _, pes = np.nonzero(row_map.slots >= 0)
             total += float(np.sort(table[row_map.slots[row_map.slots >= 0], pes]).sum())
         return total
 
-    def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
-        self.batches.append(len(schedules))
-        if self.interrupt_after is not None and sum(self.batches) > self.interrupt_after:
-            raise KeyboardInterrupt
-        return [Judgement(self._loss(s), 0, 100) for s in schedules]
-
-    def healthy_judgement(self) -> Judgement:
-        return Judgement(1.0, 0, 100)
+    return lambda chromosomes: [loss(one) for one in chromosomes]
 
 
-class CostedTableEvaluator(TableEvaluator):
-    """The same, offering its row costs."""
+def on_classes(space: Space, tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Row costs [R, classes] of those on PEs, alike on all PEs of a class."""
+    pes = [[members[0] % space.array.pe for members in layer.members] for layer in space.layers]
+    return [table[:, some] for table, some in zip(tables, pes, strict=True)]
 
-    def row_costs(self, layer_index: int) -> np.ndarray:
-        return self.tables[layer_index]
+
+def separable(space: Space, costs: Sequence[np.ndarray], chromosome: IntArray) -> float:
+    """Sum over all rows of the cost of the row on the class of its slot."""
+    total = 0.0
+    for layer, cost in zip(space.layers, costs, strict=True):
+        genes = layer.genes(chromosome)
+        used = genes < layer.rows
+        total += float(np.sort(cost[genes[used], layer.classes[used]]).sum())
+    return total
 
 
 NETWORK = dense_network([6, 3], 5, seed=1)

@@ -14,8 +14,8 @@ from hascodesign.contract import arithmetic
 from hascodesign.contract.array import identity_schedule, wmem_bases
 from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.engine import reference
-from hascodesign.engine.loss import MOST, SHARPNESS, judge
-from hascodesign.engine.network import Assignment, Evaluator
+from hascodesign.engine.loss import MOST, SHARPNESS
+from hascodesign.engine.network import Evaluator
 from tests.engine_helpers import (
     random_faults,
     random_inputs,
@@ -141,46 +141,6 @@ def test_healthy_judgement_has_no_faults():
     expected = Evaluator(network, healthy, codes, labels).judge(plain)
     assert Evaluator(network, profile, codes, labels).healthy_judgement() == expected
     assert Evaluator(network, profile, codes, labels).judge(plain) != expected
-
-
-@pytest.mark.parametrize("dataflow", ["os", "ws"])
-@pytest.mark.parametrize("seed", range(4))
-def test_row_costs_equal_judging_each_row_alone(seed, dataflow, monkeypatch):
-    """Against the evaluator itself, row by row, with every other row on a healthy slot."""
-    _, network, profile, codes, labels = make(seed, dataflow, images=12)
-    monkeypatch.setattr("hascodesign.engine.sensitivity.BATCH_BYTES", 20_000)
-    evaluator = Evaluator(network, profile, codes, labels)
-    healthy = evaluator.healthy()
-    base = evaluator.healthy_judgement().loss
-    some = False
-    for index, assignment in enumerate(healthy):
-        costs, table = evaluator.class_costs(index)
-        rows, classes = costs.shape
-        expected = np.zeros((rows, classes))
-        for row in range(rows):
-            for number in range(1, classes):
-                alone = assignment.classes.copy()
-                alone[row] = number
-                changed = [*healthy[:index], Assignment(assignment.on_array, alone)]
-                logits = evaluator.run([*changed, *healthy[index + 1 :]])
-                expected[row, number] = judge(logits, labels, network.logit_scale).loss - base
-        np.testing.assert_allclose(costs, expected, rtol=0, atol=1e-12)
-        some |= bool(expected.any())
-        of_pes = evaluator.row_costs(index)
-        assert of_pes.shape == (rows, profile.array.pe)
-        np.testing.assert_allclose(of_pes, expected[:, table].mean(axis=1), rtol=0, atol=1e-12)
-    assert some
-
-
-@pytest.mark.parametrize("sharpness", [1.0, 3.0])
-def test_costs_by_another_sharpness_are_those_of_other_logits(sharpness: float) -> None:
-    _, network, profile, codes, labels = make(2, "os", images=12)
-    scaled = replace(network, logit_scale=network.logit_scale * sharpness / SHARPNESS)
-    usual, other = (Evaluator(one, profile, codes, labels) for one in (network, scaled))
-    for index in range(len(network.layers)):
-        costs = usual.row_costs(index, sharpness=sharpness)
-        assert np.array_equal(costs, other.row_costs(index))
-        assert not np.array_equal(costs, usual.row_costs(index)) or not costs.any()
 
 
 def test_layouts_of_several_pass_counts_share_their_weights():

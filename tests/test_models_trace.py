@@ -194,7 +194,7 @@ def test_vectors() -> None:
 
 
 def test_a_real_bias_of_the_last_layer_is_rounded_and_counted() -> None:
-    """All rows are alike, so that the bias alone decides: class 1 by its real values, 0 by equal."""
+    """All rows are alike, so that the bias alone decides: 1 by its real values, 0 by equal ones."""
     model = settled(pixels(), nn.Flatten(), last(60, bias_quant=None))
     with torch.no_grad():
         model[2].weight[1:] = model[2].weight[:1]

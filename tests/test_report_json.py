@@ -36,7 +36,9 @@ def test_keys_that_the_format_promises() -> None:
     }  # fmt: skip
     assert report["warnings"] == ["the images are few"]
     assert report["equivalence"]["differences"] == 0
-    assert {"algorithm", "evaluations", "seconds", "bound", "gap"} <= report["schedule"].keys()
+    assert {"algorithm", "evaluations", "seconds", "loss", "healthy_loss"} <= report[
+        "schedule"
+    ].keys()
     assert {"used", "available", "percent"} <= report["resources"].keys()
     assert report["steps"][0] == {"name": "load", "seconds": 1.5, "cached": True}
     assert report["peak_rss_bytes"] == 1 << 30
@@ -113,7 +115,7 @@ def test_files_are_sorted_with_their_hash() -> None:
 
 
 def test_a_figure_that_is_no_number_cannot_pass() -> None:
-    lost = replace(RESULT, search=replace(RESULT.search, gap=float("nan")))
+    lost = replace(RESULT, search=replace(RESULT.search, loss=float("nan")))
     with pytest.raises(ValueError, match="JSON"):
         report_json.dumps(report_json.build(lost))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -11,7 +12,8 @@ import pytest
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import FrontPoint, SearchResult
-from hascodesign.contract.types import Fault, FaultProfile
+from hascodesign.contract.types import Fault, FaultProfile, Schedule
+from hascodesign.engine.loss import Judgement
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
@@ -21,11 +23,12 @@ from hascodesign.schedule.front import (
     rule,
     search_front,
 )
-from hascodesign.schedule.individuals import Individuals, PowerShares, undominated
+from hascodesign.schedule.individuals import FrontJudge, Individuals, PowerShares, undominated
+from hascodesign.schedule.nsga import evolve_front
 from hascodesign.schedule.options import SearchOptions
-from hascodesign.schedule.prepare import prepare
-from hascodesign.schedule.protocols import silent
-from tests.schedule_stand_in import CostedTableEvaluator, NetworkEvaluator, array, dense_network
+from hascodesign.schedule.problem import Problem, silent
+from hascodesign.schedule.space import make_space
+from tests.schedule_stand_in import array, by_table, dense_network, on_classes, pictures
 
 ARRAY = array()
 NETWORK = dense_network([6, 3], 8, seed=1)
@@ -49,7 +52,19 @@ def tables(seed: int) -> list[np.ndarray]:
 
 
 def found(seed: int = 1, options: SearchOptions = OPTIONS) -> SearchResult:
-    return search_front(NETWORK, PROFILE, CostedTableEvaluator(tables(4)), options, seed, POWER)
+    return search_front(pictures(NETWORK, PROFILE, images=20), options, seed, POWER)
+
+
+class Table:
+    """An evaluator of a separable loss."""
+
+    def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
+        losses = []
+        for one in schedules:
+            passes = tuple(m.passes for m in one.layers)
+            space = make_space(NETWORK, PROFILE, passes=passes)
+            losses += by_table(space, tables(4))([space.encode(one)])
+        return [Judgement(loss, 0, 100) for loss in losses]
 
 
 def least_cost(table: np.ndarray, passes: int) -> float:
@@ -73,22 +88,26 @@ def test_the_front_of_a_separable_loss_is_the_one_by_enumeration() -> None:
         every[passes] = (1.0 + sum(costs), float(sum(passes)), 0.6 * cycles + 0.1)
     values = np.array(list(every.values()))
     wanted = sorted(values[undominated(values)].tolist(), key=lambda v: v[1:])
-    front = found().front
-    assert front is not None
-    points = [(p.loss, float(p.passes), p.power) for p in front.points]
+    space = make_space(NETWORK, PROFILE, passes=(3, 2))
+    problem = Problem.of(pictures(NETWORK, PROFILE, 5), space)
+    subject = Individuals(problem, on_classes(space, tables(4)), POWER, ALL)
+    judge = FrontJudge(subject, Table(), 300, None, silent)
+    assert evolve_front(subject, judge, [identity_schedule(NETWORK, ARRAY)], OPTIONS, 1) == []
+    values = judge.values(judge.front())
+    points = sorted(values.tolist(), key=lambda v: v[1:])
     assert np.array(points) == pytest.approx(np.array(wanted))
     assert len(points) >= 3
-    for point in front.points:
-        check(point.schedule, NETWORK)
+    for individual in judge.front():
+        check(subject.decode(individual), NETWORK)
 
 
 def test_the_front_has_the_best_map_of_the_least_passes_and_of_the_most() -> None:
-    evaluator = NetworkEvaluator(NETWORK, PROFILE, images=15)
+    evaluator = pictures(NETWORK, PROFILE, images=15)
     options = replace(OPTIONS, evaluations=120)
-    result = search_front(NETWORK, PROFILE, evaluator, options, 3, POWER)
+    result = search_front(evaluator, options, 3, POWER)
     assert result.front is not None
     points = result.front.points
-    single = search(NETWORK, PROFILE, evaluator, replace(options, objectives=("accuracy",)), 3)
+    single = search(evaluator, replace(options, objectives=("accuracy",)), 3)
     assert points[0].passes == 3
     assert points[0].loss <= single.loss
     for a, b in product(points, points):
@@ -148,31 +167,22 @@ def test_extra_passes_and_the_banks_bound_the_passes() -> None:
 
 def test_pes_that_are_all_alike_leave_the_least_passes_alone() -> None:
     clean = FaultProfile(ARRAY)
-    evaluator = NetworkEvaluator(NETWORK, clean, images=10)
-    result = search_front(NETWORK, clean, evaluator, OPTIONS, 1, POWER)
+    result = search_front(pictures(NETWORK, clean, images=10), OPTIONS, 1, POWER)
     assert result.front is not None
     assert [p.passes for p in result.front.points] == [3]
 
 
-@pytest.mark.parametrize("after", [60, 75, 200])
-def test_ctrl_c_gives_the_best_map_of_the_least_passes(after: int) -> None:
-    evaluator = CostedTableEvaluator(tables(4), interrupt_after=after)
-    judge = evaluator.judge_many
+def test_ctrl_c_gives_the_best_map_of_the_least_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise KeyboardInterrupt
 
-    def once(schedules):
-        try:
-            return judge(schedules)
-        except KeyboardInterrupt:
-            evaluator.interrupt_after = None
-            raise
-
-    evaluator.judge_many = once
-    result = search_front(NETWORK, PROFILE, evaluator, OPTIONS, 1, POWER)
+    monkeypatch.setattr(FrontJudge, "values", stopped)
+    result = found()
     assert result.interrupted
     assert any("Ctrl-C" in note for note in result.notes)
     check(result.schedule, NETWORK)
     assert [m.passes for m in result.schedule.layers] == [2, 1]
-    assert result.loss <= min(b.loss for b in result.baselines)
+    assert result.front is None
 
 
 @pytest.mark.parametrize(
@@ -198,14 +208,14 @@ CRAMPED = FaultProfile(
 STRICT = replace(dense_network([8, 4], 5, seed=4), logit_scale=0.1)
 
 
-def test_the_front_is_no_worse_than_maps_found_layer_by_layer() -> None:
-    evaluator = NetworkEvaluator(STRICT, CRAMPED, images=40)
+def test_the_front_is_no_worse_than_the_assignments_it_begins_with() -> None:
+    evaluator = pictures(STRICT, CRAMPED, images=40)
     most = most_passes(STRICT, CRAMPED, OPTIONS)
-    maps = list(_with_spare_passes(STRICT, CRAMPED, evaluator, OPTIONS, most))
+    maps = list(_with_spare_passes(evaluator, most, 1))
     # least passes 2 and 1, at most 4 and 2
-    assert {sum(m.passes for m in one.layers) for one in maps} == {4, 5, 6}
+    assert {sum(m.passes for m in one.layers) for one in maps} == {4, 6}
     few = replace(OPTIONS, evaluations=len(maps) + 30)
-    front = search_front(STRICT, CRAMPED, evaluator, few, 1, POWER).front
+    front = search_front(evaluator, few, 1, POWER).front
     assert front is not None
     for one, judged in zip(maps, evaluator.judge_many(maps), strict=True):
         check(one, STRICT)
@@ -214,11 +224,12 @@ def test_the_front_is_no_worse_than_maps_found_layer_by_layer() -> None:
 
 
 def test_a_map_is_the_same_as_an_individual() -> None:
-    evaluator = NetworkEvaluator(STRICT, CRAMPED, images=20)
+    evaluator = pictures(STRICT, CRAMPED, images=20)
     most = most_passes(STRICT, CRAMPED, OPTIONS)
-    run = prepare(STRICT, CRAMPED, evaluator, OPTIONS, silent, None, most)
-    subject = Individuals(STRICT, run, POWER, ALL)
-    maps = list(_with_spare_passes(STRICT, CRAMPED, evaluator, OPTIONS, most))
+    space = make_space(STRICT, CRAMPED, passes=most)
+    costs = [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
+    subject = Individuals(Problem.of(evaluator, space), costs, POWER, ALL)
+    maps = list(_with_spare_passes(evaluator, most, 1))
     again = [subject.decode(subject.placed(one)) for one in maps]
     assert maps
     for one, two in zip(maps, again, strict=True):

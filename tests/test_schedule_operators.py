@@ -7,29 +7,32 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hascodesign.schedule.assign import separable_cost
-from hascodesign.schedule.cost import row_costs
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.fitness import Candidate, Fitness, SearchStopped, by_network
 from hascodesign.schedule.operators import MapCrossover, ScheduleProblem, SwapMutation
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import neighbours, polish
-from hascodesign.schedule.protocols import silent
 from hascodesign.schedule.space import make_space
 from tests.schedule_stand_in import (
     NETWORK,
     PROFILE,
-    CostedTableEvaluator,
-    NetworkEvaluator,
-    TableEvaluator,
+    by_table,
+    on_classes,
+    pictures,
+    separable,
     tables,
 )
 
 
 def test_each_distinct_schedule_is_evaluated_once() -> None:
-    evaluator = TableEvaluator(tables(2))
     space = make_space(NETWORK, PROFILE)
-    fitness = Fitness(space, by_network(space, evaluator), limit=100)
+    table, batches = by_table(space, tables(2)), []
+
+    def judge(chromosomes):
+        batches.append(len(chromosomes))
+        return table(chromosomes)
+
+    fitness = Fitness(space, judge, limit=100)
     rng = np.random.default_rng(0)
     chromosome = space.random(rng)
     twin = chromosome.copy()
@@ -37,16 +40,15 @@ def test_each_distinct_schedule_is_evaluated_once() -> None:
     assert np.ptp(fitness.losses([chromosome, twin, chromosome])) == 0.0
     fitness.losses([twin])
     assert fitness.evaluations == 1
-    assert evaluator.batches == [1]
+    assert batches == [1]
 
 
 def test_the_limit_on_evaluations_holds_exactly() -> None:
-    evaluator = CostedTableEvaluator(tables(2))
     options = SearchOptions(population=8, generations=50, plateau=50, evaluations=29)
-    result = search(NETWORK, PROFILE, evaluator, options, seed=1)
-    assert result.evaluations <= 29
+    result = search(pictures(NETWORK, PROFILE), options, seed=1)
+    assert 0 < result.evaluations <= 29
     space = make_space(NETWORK, PROFILE)
-    fitness = Fitness(space, by_network(space, evaluator), limit=3)
+    fitness = Fitness(space, by_table(space, tables(2)), limit=3)
     rng = np.random.default_rng(0)
     with pytest.raises(SearchStopped, match="all 3 evaluations are used"):
         fitness.losses([space.random(rng) for _ in range(9)])
@@ -56,7 +58,7 @@ def test_the_limit_on_evaluations_holds_exactly() -> None:
 
 def test_children_are_permutations_and_swaps_change_the_result() -> None:
     space = make_space(NETWORK, PROFILE)
-    problem = ScheduleProblem(Fitness(space, by_network(space, TableEvaluator(tables(1))), 10))
+    problem = ScheduleProblem(Fitness(space, by_table(space, tables(1)), 10))
     rng = np.random.default_rng(0)
     parents = np.stack([[space.random(rng) for _ in range(20)] for _ in range(2)])
     children = MapCrossover(1.0)._do(problem, parents, random_state=rng)
@@ -69,7 +71,7 @@ def test_children_are_permutations_and_swaps_change_the_result() -> None:
             assert np.all((child == pair[0]) | (child == pair[1]))
             assert np.array_equal(np.sort([child, other], axis=0), np.sort(pair, axis=0))
     assert np.any(children != parents)
-    costs = row_costs(space, CostedTableEvaluator(tables(1)), silent)
+    costs = on_classes(space, tables(1))
     for given in (None, costs):
         mutation = SwapMutation(space, given, swaps=1.0)
         mutated = mutation._do(problem, parents[0], random_state=rng)
@@ -88,15 +90,15 @@ def test_children_are_permutations_and_swaps_change_the_result() -> None:
 
 def test_neighbours_are_all_distinct_results_one_swap_away() -> None:
     space = make_space(NETWORK, PROFILE)
-    costs = row_costs(space, CostedTableEvaluator(tables(1)), silent)
+    costs = on_classes(space, tables(1))
     chromosome = space.canonical(space.random(np.random.default_rng(4)))
     moves = neighbours(space, costs, chromosome)
-    here = separable_cost(space, costs, chromosome)
+    here = separable(space, costs, chromosome)
     found = set()
     for first, second, added in zip(moves.first, moves.second, moves.added, strict=True):
         changed = chromosome.copy()
         changed[[first, second]] = changed[[second, first]]
-        assert separable_cost(space, costs, changed) - here == pytest.approx(added, abs=1e-12)
+        assert separable(space, costs, changed) - here == pytest.approx(added, abs=1e-12)
         found.add(space.canonical(changed).tobytes())
     assert len(found) == moves.name.size == np.unique(moves.name).size
     expected = set()
@@ -110,7 +112,7 @@ def test_neighbours_are_all_distinct_results_one_swap_away() -> None:
 
 
 def test_the_polish_ends_where_no_swap_helps() -> None:
-    evaluator = NetworkEvaluator(NETWORK, PROFILE)
+    evaluator = pictures(NETWORK, PROFILE)
     space = make_space(NETWORK, PROFILE)
     flat = [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
     fitness = Fitness(space, by_network(space, evaluator), limit=10_000)

@@ -11,7 +11,7 @@ from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.schedule.space import make_space
-from tests.schedule_stand_in import NetworkEvaluator, array, dense_network
+from tests.schedule_stand_in import Reference, array, dense_network
 
 NETWORK = dense_network([6, 9, 3], 5, seed=3)
 PSUM = Fault(pe=1, kind="sa1", site="psum", bit=6)
@@ -117,7 +117,7 @@ PROFILES = {
 def test_the_canonical_map_computes_the_same(name: str) -> None:
     faults = PROFILES[name]
     space = make_space(NETWORK, faults, SPARE)
-    evaluator = NetworkEvaluator(NETWORK, faults, images=25)
+    evaluator = Reference(NETWORK, faults, images=25)
     rng = np.random.default_rng(0)
     keys, results = set(), set()
     for _ in range(12):

@@ -20,9 +20,13 @@ from hascodesign.bench.search import drawn_profile
 from hascodesign.bench.subject import make_subject
 from hascodesign.common.display import silent
 from hascodesign.common.process_memory import high_water
+from hascodesign.contract.array import generator
 from hascodesign.contract.errors import StepFailed
 from hascodesign.engine.network import Evaluator
-from hascodesign.schedule import evolve
+from hascodesign.schedule import genetic
+from hascodesign.schedule.fitness import Fitness, by_network
+from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.space import make_space
 
 FLOW_TARGET = 2.0  # GB
 FLAT = 1.05  # peak of many generations to that of few
@@ -112,12 +116,14 @@ def main(arguments: Sequence[str]) -> None:
     subject = make_subject(name, 10, cache, silent)
     profile = drawn_profile(subject, 1)
     codes, labels = (part[:images] for part in subject.calibration)
-    options = evolve.SearchOptions(
-        generations=generations, plateau=generations + 1, evaluations=10**6, polish=False,
-        model=False, random_maps=2,
-    )  # fmt: skip
+    options = SearchOptions(
+        generations=generations, plateau=generations + 1, evaluations=10**6, polish=False
+    )
     evaluator = Evaluator(subject.network, profile, codes, labels, cache_bytes=CACHE)
-    evolve.search(subject.network, profile, evaluator, options, selection=evaluator)
+    space = make_space(subject.network, profile)
+    fitness = Fitness(space, by_network(space, evaluator), 10**6)
+    rng = generator(1, "bench memory")
+    genetic.evolve(fitness, None, [], options, rng, lambda _loss: None)
 
 
 if __name__ == "__main__":

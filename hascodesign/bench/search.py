@@ -13,14 +13,16 @@ from hascodesign.bench.result import Line
 from hascodesign.bench.subject import ARRAY, SEED, Subject
 from hascodesign.bench.timing import Spread, Work, times_of
 from hascodesign.contract.array import generator, wmem_words
-from hascodesign.contract.results import SearchResult
-from hascodesign.contract.types import Fault, FaultProfile, FloatArray, IntArray, Schedule, Site
-from hascodesign.engine.loss import Judgement
+from hascodesign.contract.results import MOVES
+from hascodesign.contract.types import Fault, FaultProfile, IntArray, Site
 from hascodesign.engine.network import Evaluator
 from hascodesign.faults import generate
-from hascodesign.schedule import evolve, protocols
-from hascodesign.schedule.assign import assign
-from hascodesign.schedule.prepare import split
+from hascodesign.schedule import evolve
+from hascodesign.schedule.assign import assign_layer
+from hascodesign.schedule.fitness import Judge
+from hascodesign.schedule.fitting.search import MapSearch
+from hascodesign.schedule.options import SearchOptions
+from hascodesign.schedule.problem import Problem, silent
 from hascodesign.schedule.space import make_space
 
 FAULTY_PES = 4  # as a flow draws them, one fault each
@@ -30,57 +32,24 @@ CANDIDATE_TARGET = 0.5  # clean passes
 ASSIGNMENT_TARGET = 5.0  # percent of a search
 ASSIGNED_ROWS = 512
 EVERY = 10  # calls of the evaluator between two clean passes
-FEW = 256  # images of the set that only has to be there
 
 
 class Timed:
-    """An evaluator that times its judging, with a clean pass over the same images in between."""
+    """Times what judges maps, with a clean pass over as many images in between."""
 
-    def __init__(self, inner: Evaluator, clean: Work) -> None:
-        self.inner = inner
-        self.clean = clean
-        self.calls: list[tuple[int, float, float]] = []  # schedules, wall clock, processor time
+    def __init__(self, judge: Judge, clean: Work) -> None:
+        self.judge, self.clean = judge, clean
+        self.calls: list[tuple[int, float, float]] = []  # maps, wall clock, processor time
         self.references: list[tuple[float, float]] = [times_of(clean) for _ in range(2)][1:]
 
-    @property
-    def labels(self) -> IntArray:
-        """Class of each image."""
-        return self.inner.labels
-
-    @property
-    def codes(self) -> IntArray:
-        """Input codes."""
-        return self.inner.codes
-
-    def judge_many(self, schedules: Sequence[Schedule]) -> list[Judgement]:
-        """Judge each schedule."""
-        return self._timed(self.inner.judge_many, schedules)
-
-    def judge_once(self, schedules: Sequence[Schedule]) -> list[Judgement]:
-        """Judge schedules that no later one resembles."""
-        return self._timed(self.inner.judge_once, schedules)
-
-    def _timed(
-        self, judge: Callable[[Sequence[Schedule]], list[Judgement]], schedules: Sequence[Schedule]
-    ) -> list[Judgement]:
-        judged: list[Judgement] = []
-        taken = times_of(lambda: judged.extend(judge(schedules)))
-        self.calls.append((len(schedules), *taken))
+    def __call__(self, chromosomes: Sequence[IntArray]) -> Sequence[float]:
+        """Losses of some maps."""
+        losses: list[float] = []
+        taken = times_of(lambda: losses.extend(self.judge(chromosomes)))
+        self.calls.append((len(chromosomes), *taken))
         if len(self.calls) % EVERY == 0:
             self.references.append(times_of(self.clean))
-        return judged
-
-    def healthy_judgement(self) -> Judgement:
-        """Judge the network without faults."""
-        return self.inner.healthy_judgement()
-
-    def logits(self, schedule: Schedule) -> IntArray:
-        """Integer logits."""
-        return self.inner.logits(schedule)
-
-    def row_costs(self, layer_index: int) -> FloatArray:
-        """Loss increase of each row on each PE."""
-        return self.inner.row_costs(layer_index)
+        return losses
 
 
 def drawn_profile(subject: Subject, seed: int) -> FaultProfile:
@@ -94,33 +63,25 @@ def searches(
     subject: Subject,
     seeds: Sequence[int],
     told: Callable[[Line], None],
-    options: evolve.SearchOptions | None = None,
+    options: SearchOptions | None = None,
 ) -> list[Line]:
-    """Cost of a candidate over default searches, and over one that judges all images.
+    """Cost of a candidate map, and of whole default searches.
 
     Parameters
     ----------
     seeds : of the profile and of the search.
     told : every line as it comes.
-    options : of the searches; the defaults where None.
+    options : of the searches; the defaults, with every move, where None.
     """
+    options = SearchOptions(moves=MOVES) if options is None else options
     codes, labels = subject.calibration
     runs: list[_Run] = []
     for seed in seeds:
-        profile = drawn_profile(subject, seed)
-        whole = Evaluator(subject.network, profile, codes, labels)
-        first, second, _ = split(subject.network, profile, whole, seed)
-        if not isinstance(first, Evaluator):
-            raise TypeError("part of an evaluator is an evaluator")
-        runs.append(_search(subject, first, second, profile, seed, options))
-    n, total = runs[0].images, len(labels)
+        evaluator = Evaluator(subject.network, drawn_profile(subject, seed), codes, labels)
+        runs.append(_search(subject, evaluator, seed, options))
     many = f", {len(runs)} profiles" if len(runs) > 1 else ""
-    lines = _lines(runs, f"searched on {n} of {total} calibration images{many}")
-    if n < total:
-        few = Evaluator(subject.network, profile, codes[:FEW], labels[:FEW])
-        alone = _search(subject, whole, few, profile, seeds[-1], options)
-        lines += _lines([alone], f"searched on all {total} calibration images")
-    lines.append(_assignment([run.found.seconds for run in runs]))
+    lines = _lines(runs, f"judged on {runs[0].images} of {len(labels)} calibration images{many}")
+    lines.append(_assignment([run.seconds for run in runs]))
     for line in lines:
         told(line)
     return lines
@@ -128,46 +89,39 @@ def searches(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    found: SearchResult
+    seconds: float  # of a whole search
+    candidates: int  # maps judged for the figures below
     images: int
-    each: float  # seconds of a candidate, mean over the search
+    each: float  # seconds of a candidate, mean over the genetic search and the swaps
     ratio: float  # to the clean pass over as many images
     cpu_ratio: float  # the same of the processor time
 
 
-def _search(
-    subject: Subject,
-    inner: Evaluator,
-    selection: protocols.Evaluator | None,
-    profile: FaultProfile,
-    seed: int,
-    options: evolve.SearchOptions | None,
-) -> _Run:
-    n = len(inner.labels)
+def _search(subject: Subject, evaluator: Evaluator, seed: int, options: SearchOptions) -> _Run:
+    whole = evolve.search(evaluator, options, seed)
+    problem = Problem.of(evaluator, make_space(evaluator.network, evaluator.profile))
+    maps = MapSearch(problem, options.moves, seed)
+    n = len(maps.judged.labels)
     pixels = subject.pixels[torch.arange(n) % subject.batch]
 
     def clean() -> object:
         with torch.inference_mode():
             return subject.clean(pixels)
 
-    timed = Timed(inner, clean)
-    found = evolve.search(
-        subject.network,
-        profile,
-        timed,
-        options,
-        seed=seed,
-        selection=selection,
-    )
+    # a search that has nothing to win judges no maps: here they are judged in any case
+    fitness = maps.fitness(options, silent)
+    timed = Timed(fitness.judge, clean)
+    fitness.judge = timed
+    maps.maps(fitness, options, [])
     judged = sum(count for count, _, _ in timed.calls)
     each, cpu = (sum(call[i] for call in timed.calls) / judged for i in (1, 2))
     wall, used = (float(np.median([r[i] for r in timed.references])) for i in (0, 1))
-    return _Run(found, n, each, each / wall, cpu / used)
+    return _Run(whole.seconds, judged, n, each, each / wall, cpu / used)
 
 
 def _lines(runs: Sequence[_Run], where: str) -> list[Line]:
     each = Spread.of([run.each for run in runs])
-    evaluations = round(float(np.mean([run.found.evaluations for run in runs])))
+    evaluations = round(float(np.mean([run.candidates for run in runs])))
     return [
         Line(
             "search",
@@ -182,9 +136,9 @@ def _lines(runs: Sequence[_Run], where: str) -> list[Line]:
         Line(
             "search",
             "whole search",
-            value=float(np.median([run.found.seconds for run in runs])),
+            value=float(np.median([run.seconds for run in runs])),
             unit="s",
-            note="loss model, row costs, genetic part, polish",
+            note="baselines, rows written, maps searched where there is something to win",
         ),
     ]
 
@@ -200,9 +154,9 @@ def _assignment(seconds: Sequence[float]) -> Line:
         if pe < ARRAY.pe
     ]
     profile = FaultProfile(ARRAY, tuple(faults))
-    space = make_space(network, profile, 0, None)
-    costs = [rng.random((ASSIGNED_ROWS, len(layer.members))) for layer in space.layers]
-    taken = min(times_of(lambda: assign(space, costs))[0] for _ in range(3))
+    (layer,) = make_space(network, profile).layers
+    cost = rng.random((ASSIGNED_ROWS, len(layer.members)))
+    taken = min(times_of(lambda: assign_layer(layer, cost))[0] for _ in range(3))
     return Line(
         "search",
         f"assignment of {ASSIGNED_ROWS} rows, of the search's time",

@@ -65,8 +65,6 @@ class SearchResult:
     evaluations: int  # candidate schedules judged through the whole faulty network
     seconds: float
     loss: float  # calibration loss of the schedule, nats
-    bound: float  # lower bound of the separable cost (the assignment's optimum), nats
-    gap: float  # separable cost of the schedule less the bound, nats
     history: tuple[float, ...]  # best calibration loss after each generation
     baselines: tuple[Baseline, ...]  # identity, random maps ("random_00".."random_19"), assignment
     notes: tuple[str, ...] = ()  # one sentence each: all PEs alike, win below noise, stopped early

@@ -129,23 +129,3 @@ def pool_planes(
                             pooled[channel, y, x, i] = max(pooled[channel, y, x, i], code)
                 for i in range(pooled.shape[3]):
                     pooled[channel, y, x, i] ^= flip
-
-
-@compiled(parallel=True)
-def exchange(
-    usual: NDArray[np.int32],
-    old: NDArray[np.int32],
-    new: NDArray[np.int32],
-    bits: int,
-    place: int,
-    out: NDArray[np.int32],
-) -> None:
-    """Put usual - old + new [R, positions * images] modulo 2^bits into out[:, :, place, :]."""
-    positions, images = out.shape[1], out.shape[3]
-    up = np.int64(64 - bits)
-    for row in numba.prange(usual.shape[0]):
-        for position in range(positions):
-            first = position * images
-            for i in range(images):
-                total = np.int64(usual[row, first + i]) - old[row, first + i] + new[row, first + i]
-                out[row, position, place, i] = np.int32((total << up) >> up)

@@ -32,9 +32,7 @@ class Judgement:
         return self.correct / self.n
 
 
-def cross_entropy(
-    logits: IntArray, labels: IntArray, scale: float, sharpness: float = SHARPNESS
-) -> FloatArray:
+def cross_entropy(logits: IntArray, labels: IntArray, scale: float) -> FloatArray:
     """Cross-entropy of each image, nats; what every loss of the search is the mean of.
 
     Parameters
@@ -42,13 +40,12 @@ def cross_entropy(
     logits : [n, classes] integers.
     labels : [n] classes.
     scale : of a logit, real units.
-    sharpness : what the logits are multiplied by.
 
     Returns
     -------
     [n], each at most MOST.
     """
-    real = logits * (sharpness * scale)
+    real = logits * (SHARPNESS * scale)
     real -= real.max(axis=1, keepdims=True)
     total = np.log(np.exp(real).sum(axis=1))
     return np.minimum(total - real[np.arange(len(labels)), labels], MOST)

@@ -19,7 +19,6 @@ from hascodesign.contract.arithmetic import LayerTrace, max_pool
 from hascodesign.contract.array import identity_schedule, wmem_bases
 from hascodesign.contract.types import (
     FaultProfile,
-    FloatArray,
     IntArray,
     IntegerNetwork,
     RowMap,
@@ -29,10 +28,9 @@ from hascodesign.engine import gemm
 from hascodesign.engine.cache import ByteLru
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.layer import LayerOnArray
-from hascodesign.engine.loss import SHARPNESS, Judgement, judge
+from hascodesign.engine.loss import Judgement, judge
 from hascodesign.engine.planes import Block, Planes, blocks_of, leading_pools, planes_of
 from hascodesign.engine.rows import compute
-from hascodesign.engine.sensitivity import Healthy, row_costs
 from hascodesign.engine.slots import pe_faults
 
 ENTRY_BYTES = 510  # what an entry takes besides its array, by tracemalloc
@@ -72,7 +70,7 @@ class Evaluator:
     labels : [n] classes.
     cache_bytes : bound on the rows kept between judgements; 0 keeps none.
     device : a torch device that rows are computed on, "cuda" where there is a GPU; None takes the
-        kernels for this processor. Costs of single rows are taken on the processor either way.
+        kernels for this processor.
     """
 
     def __init__(
@@ -140,43 +138,6 @@ class Evaluator:
     def trace(self, schedule: Schedule) -> Iterator[LayerTrace]:
         """Every multiply layer in turn: what it took and gave."""
         return gemm.trace(self.network, schedule, self.profile, self.codes)
-
-    def row_costs(
-        self, layer_index: int, images: int | None = None, sharpness: float = SHARPNESS
-    ) -> FloatArray:
-        """Loss increase where one row alone meets one PE's faults and all else is healthy.
-
-        Parameters
-        ----------
-        layer_index : the layer.
-        images : the first so many images judge; all where None.
-        sharpness : what the logits are multiplied by in the loss.
-
-        Returns
-        -------
-        [R, P] nats; the mean over the passes of the least number of passes where a PE's passes
-        differ.
-        """
-        costs, classes = self.class_costs(layer_index, images, sharpness)
-        return np.asarray(costs[:, classes].mean(axis=1))
-
-    def class_costs(
-        self, layer_index: int, images: int | None = None, sharpness: float = SHARPNESS
-    ) -> tuple[FloatArray, IntArray]:
-        """As `row_costs`, for each class of slots: costs [R, classes], classes [passes, P]."""
-        n = len(self.labels) if images is None else min(images, len(self.labels))
-        assignments = self.healthy()
-        on_arrays = tuple(a.on_array for a in assignments)
-        planes: list[NDArray[Any]] = [np.ascontiguousarray(self.planes[..., :n])]
-        for block, one in zip(self.blocks, assignments, strict=True):
-            rows = np.arange(block.layer.rows)
-            planes.append(compute(block, one.on_array, rows, one.classes, planes[-1]))
-        healthy = Healthy(
-            self.blocks, on_arrays, tuple(planes[:-1]), planes[-1].T, self.labels[:n],
-            self.network.logit_scale, sharpness,
-        )  # fmt: skip
-        on_array = on_arrays[layer_index]
-        return row_costs(healthy, layer_index, on_array), on_array.slot_classes
 
     # --------------------------------------------------------------------------- assignments
 

@@ -337,8 +337,6 @@ class Flow:
         options = evolve.SearchOptions(**chosen.model_dump()).longer(times)
         if given is not None:
             return evolve.judge_given(
-                self.network,
-                self.profile,
                 evaluator,
                 options,
                 self.config.seed,
@@ -348,17 +346,13 @@ class Flow:
             )
         if len(options.objectives) > 1:
             return front.search_front(
-                self.network,
-                self.profile,
                 evaluator,
-                replace(options, moves=()),  # each point has rows of its own: as trained
+                options,
                 self.config.seed,
                 power_shares(self.profile),
                 self.display.progress,
             )
-        return evolve.search(
-            self.network, self.profile, evaluator, options, self.config.seed, self.display.progress
-        )
+        return evolve.search(evaluator, options, self.config.seed, self.display.progress)
 
     def evaluator(
         self,

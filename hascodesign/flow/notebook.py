@@ -146,7 +146,7 @@ def search(
     from hascodesign.schedule import evolve  # noqa: PLC0415  (pymoo takes seconds)
 
     chosen = evolve.SearchOptions(**({"moves": MOVES} | options))
-    return evolve.search(network, profile, evaluator(network, profile, calibration), chosen, seed)
+    return evolve.search(evaluator(network, profile, calibration), chosen, seed)
 
 
 def build(

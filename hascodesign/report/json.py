@@ -102,8 +102,6 @@ def _schedule(result: FlowResult) -> dict[str, Any]:
         "evaluations": search.evaluations,
         "seconds": search.seconds,
         "healthy_loss": search.healthy_loss,
-        "bound": search.bound,
-        "gap": search.gap,
         "loss": search.loss,
         "history": list(search.history),
         "baselines": [

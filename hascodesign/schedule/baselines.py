@@ -25,11 +25,11 @@ from hascodesign.contract.types import (
     MultiplyLayer,
     Schedule,
 )
-from hascodesign.engine.classes import HEALTHY
+from hascodesign.engine.network import Evaluator
 from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.operators import GivenSampling, ScheduleProblem
-from hascodesign.schedule.protocols import Evaluator, Progress, silent
-from hascodesign.schedule.space import Space, make_space
+from hascodesign.schedule.problem import Progress, silent
+from hascodesign.schedule.space import make_space
 
 STUDY_POPULATION = 20
 STUDY_GENERATIONS = 100
@@ -38,8 +38,6 @@ STUDY_MUTATION = 0.2
 
 
 def random_best(
-    network: IntegerNetwork,
-    profile: FaultProfile,
     evaluator: Evaluator,
     evaluations: int,
     seed: int,
@@ -54,12 +52,10 @@ def random_best(
         for _ in range(4 * evaluations):
             fitness.losses([space.random(rng)])
 
-    return _best_of(make_space(network, profile), evaluator, evaluations, draw, progress)
+    return _best_of(evaluator, evaluations, draw, progress)
 
 
 def genetic_alone(
-    network: IntegerNetwork,
-    profile: FaultProfile,
     evaluator: Evaluator,
     evaluations: int,
     seed: int,
@@ -91,16 +87,16 @@ def genetic_alone(
         for _ in range(generations + 1):
             algorithm.next()
 
-    return _best_of(make_space(network, profile), evaluator, evaluations, run, progress)
+    return _best_of(evaluator, evaluations, run, progress)
 
 
 def _best_of(
-    space: Space,
     evaluator: Evaluator,
     evaluations: int,
     part: Callable[[Fitness], None],
     progress: Progress,
 ) -> tuple[Schedule, Fitness]:
+    space = make_space(evaluator.network, evaluator.profile)
     fitness = Fitness(space, by_network(space, evaluator), evaluations, progress=progress)
     with suppress(SearchStopped):  # its evaluations are used: the normal end
         part(fitness)
@@ -181,19 +177,6 @@ def greedy(network: IntegerNetwork, profile: FaultProfile) -> Schedule:
         genes = slots.genes(chromosome)
         genes[order] = np.argsort(_saliency(layer, slots.slots), kind="stable")
     return space.decode(space.canonical(chromosome))
-
-
-def rule_costs(network: IntegerNetwork, profile: FaultProfile, space: Space) -> list[FloatArray]:
-    """Saliency times severity of each row on each class, per layer [R, classes]; not in nats."""
-    costs = []
-    for layer, slots in zip(network.layers, space.layers, strict=True):
-        severe = severity(profile, slots.steps)
-        on_class = np.zeros(len(slots.members))
-        for number, members in enumerate(slots.members):
-            if number != HEALTHY and members.size:
-                on_class[number] = severe[members % space.array.pe].mean()
-        costs.append(np.outer(np.abs(layer.weights).sum(axis=1), on_class))
-    return costs
 
 
 def _saliency(layer: MultiplyLayer, slots: int) -> FloatArray:

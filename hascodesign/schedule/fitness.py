@@ -10,7 +10,8 @@ import numpy as np
 
 from hascodesign.common import interrupt
 from hascodesign.contract.types import FloatArray, IntArray
-from hascodesign.schedule.protocols import Evaluator, Progress, silent
+from hascodesign.engine.network import Evaluator
+from hascodesign.schedule.problem import Progress, silent
 from hascodesign.schedule.space import Space
 
 CHUNK = 8  # candidates judged together: bounds how late a stop is noticed
@@ -70,8 +71,7 @@ class Fitness:
         self.evaluations = 0
         self.limit = limit
         self.best: Candidate | None = None
-        self.timed = True  # whether the wall clock counts
-        self._judge = judge
+        self.judge = judge
         self._seconds = seconds
         self._start = time.monotonic()
         self._progress = progress
@@ -97,10 +97,10 @@ class Fitness:
         left = self.limit - self.evaluations
         if left <= 0:
             raise SearchStopped(f"all {self.limit} evaluations are used", for_good=False)
-        if self.timed and self._seconds is not None and self._passed() > self._seconds:
+        if self._seconds is not None and self._passed() > self._seconds:
             raise SearchStopped(f"the time limit of {self._seconds:g} s is reached", for_good=True)
         judged = chunk[:left]
-        for chromosome, loss in zip(judged, self._judge(judged), strict=True):
+        for chromosome, loss in zip(judged, self.judge(judged), strict=True):
             self._remember(chromosome, loss)
         self.evaluations += len(judged)
         self._progress("search", self.evaluations, self.limit)

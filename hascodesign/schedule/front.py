@@ -14,8 +14,11 @@ import numpy as np
 
 from hascodesign.contract.array import layer_passes, least_passes
 from hascodesign.contract.results import Front, FrontPoint, Objective, SearchResult
-from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule
+from hascodesign.contract.types import FaultProfile, FloatArray, IntegerNetwork, Schedule
+from hascodesign.engine.network import Evaluator
 from hascodesign.schedule import evolve
+from hascodesign.schedule.fitting.layer import costs_of
+from hascodesign.schedule.fitting.search import MapSearch
 from hascodesign.schedule.individuals import (
     FrontJudge,
     Individuals,
@@ -25,19 +28,19 @@ from hascodesign.schedule.individuals import (
 )
 from hascodesign.schedule.nsga import evolve_front
 from hascodesign.schedule.options import ACCURACY, SearchOptions
-from hascodesign.schedule.prepare import prepare, split
-from hascodesign.schedule.protocols import Evaluator, Pictured, Progress, silent
-from hascodesign.schedule.rebuild import rebuilt
+from hascodesign.schedule.problem import Problem, Progress, silent
 from hascodesign.schedule.space import make_space
 from hascodesign.schedule.spare import divide_passes
 
-SHARES = 4  # numbers of spare passes that maps are found layer by layer for
-ALGORITHM = "assignment + loss model + pymoo GA + swap polish, then pymoo NSGA-II with passes"
+SHARES = 4  # numbers of spare passes that maps are assigned for
+# multiply-accumulates of the network that a front may take where no limit is set; most rows are
+# kept from one evaluation to the next, so that far fewer are done
+WORK = 4e12
+FEWEST, MOST = 64, 600  # evaluations
+ALGORITHM = f"{evolve.ALGORITHM}, then pymoo NSGA-II with passes"
 
 
 def search_front(
-    network: IntegerNetwork,
-    profile: FaultProfile,
     evaluator: Evaluator,
     options: SearchOptions,
     seed: int,
@@ -46,14 +49,14 @@ def search_front(
 ) -> SearchResult:
     """Front of loss, passes and power; the point of it that is rendered as the schedule.
 
-    First the search for the least passes, then NSGA-II from its result, from maps found layer by
-    layer with spare passes where they help most, and from assignments with more passes. A layer
-    takes at most as many passes as put every row on a healthy PE, twice the least where that is
-    fewer or no PE is healthy, or the least and `extra_passes` where these are set.
+    First the search for the least passes, then NSGA-II from its result and from assignments with
+    spare passes, where they help most and elsewhere. Rows stay as trained. A layer takes at most as
+    many passes as put every row on a healthy PE, twice the least where that is fewer or no PE is
+    healthy, or the least and `extra_passes` where these are set.
 
     Parameters
     ----------
-    network, profile, evaluator, seed, progress : as for `evolve.search`.
+    evaluator, seed, progress : as for `evolve.search`.
     options : sizes; `objectives` of the front, and the points of calibration accuracy that may be
         given up for the others.
     power : of the array at the profile's voltage.
@@ -65,34 +68,50 @@ def search_front(
     doi:10.1109/4235.996017.
     """
     start = time.monotonic()
-    least = replace(options, objectives=(ACCURACY,), extra_passes=0, spare_passes=0.0)
-    single = evolve.search(network, profile, evaluator, least, seed, progress)
+    least = replace(options, objectives=(ACCURACY,), extra_passes=0, spare_passes=0.0, moves=())
+    single = evolve.search(evaluator, least, seed, progress)
     if single.interrupted:
         return single
     try:
+        network, profile = evaluator.network, evaluator.profile
         caps = most_passes(network, profile, options)
-        searched, _, _ = split(network, profile, evaluator, seed)
-        run = prepare(network, profile, searched, least, progress, None, caps)
-        subject = Individuals(network, run, power, options.objectives)
-        given = [single.schedule, *_with_spare_passes(network, profile, searched, options, caps)]
-        judge = FrontJudge(subject, _left(options, start), progress)
+        space = make_space(network, profile, passes=caps)
+        maps = MapSearch(Problem.of(evaluator, space), (), seed)
+        subject = Individuals(maps.problem, _costs(maps), power, options.objectives)
+        judged = maps.problem.evaluator()
+        given = [single.schedule, *_with_spare_passes(evaluator, caps, seed)]
+        limit = options.evaluations or options.times * _affordable(maps.problem)
+        judge = FrontJudge(subject, judged, limit, _left(options, start), progress)
         notes = [*single.notes, *evolve_front(subject, judge, given, options, seed)]
         schedules = [single.schedule, *(subject.decode(x) for x in judge.front())]
-        front = _front(subject, evaluator, schedules, options.allowed_points)
-        arguments = (network, profile, evaluator, least, seed, front.picked.schedule, progress)
-        judged = evolve.judge_given(*arguments)
+        front = _front(subject, judged, schedules, options.allowed_points)
+        found = evolve.judge_given(evaluator, least, seed, front.picked.schedule, progress)
     except KeyboardInterrupt:
         note = "Stopped by Ctrl-C; this is the best schedule of the least passes."
         return replace(single, interrupted=True, notes=(*single.notes, note))
     return replace(
-        judged,
+        found,
         algorithm=ALGORITHM,
         evaluations=single.evaluations + judge.evaluations,
         seconds=time.monotonic() - start,
         history=single.history,
-        notes=tuple(dict.fromkeys([*judged.notes, *notes])),
+        notes=tuple(dict.fromkeys([*found.notes, *notes])),
         front=front,
     )
+
+
+def _affordable(problem: Problem) -> int:
+    """Evaluations that suit about half a minute on two cores; the same on every machine."""
+    work = problem.network.macs * max(len(problem.labels), 1)
+    return int(min(MOST, max(FEWEST, WORK / work)))
+
+
+def _costs(maps: MapSearch) -> list[FloatArray]:
+    """Error of each row as trained on each class of slots, per layer [R, classes]."""
+    return [
+        costs_of(maps.problem, index, one.on_classes)
+        for index, one in enumerate(maps.writer.on_healthy_inputs())
+    ]
 
 
 def most_passes(
@@ -116,23 +135,15 @@ def most_passes(
     return tuple(most)
 
 
-def _with_spare_passes(
-    network: IntegerNetwork,
-    profile: FaultProfile,
-    evaluator: Evaluator,
-    options: SearchOptions,
-    most: Sequence[int],
-) -> Iterator[Schedule]:
-    """Maps found layer by layer, with a few numbers of spare passes where these help most."""
-    if not (options.model and isinstance(evaluator, Pictured)):
-        return
-    images = (evaluator.codes, evaluator.labels)
+def _with_spare_passes(evaluator: Evaluator, most: Sequence[int], seed: int) -> Iterator[Schedule]:
+    """Assignments with a few numbers of spare passes where these help most."""
+    network, profile = evaluator.network, evaluator.profile
     spare = sum(most) - sum(layer_passes(network, profile.array.pe))
     spares = sorted({round(spare * share / SHARES) for share in range(1, SHARES + 1)} - {0})
-    for passes in dict.fromkeys(divide_passes(network, profile, most, spares, *images)):
+    for passes in dict.fromkeys(divide_passes(evaluator, (), most, spares, seed)):
         space = make_space(network, profile, passes=passes)
-        for chromosome in () if space.alike else rebuilt(network, profile, space, *images):
-            yield space.decode(chromosome)
+        if not space.alike:
+            yield MapSearch(Problem.of(evaluator, space), (), seed).first.schedule
 
 
 def _left(options: SearchOptions, start: float) -> float | None:

@@ -36,7 +36,7 @@ def first_population(
     Parameters
     ----------
     space : slots and classes.
-    costs : per layer [R, classes], nats.
+    costs : per layer [R, classes].
     given : chromosomes that come first.
     assigned : the assignment's chromosome.
     options : the size of the population.

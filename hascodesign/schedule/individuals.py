@@ -20,15 +20,15 @@ from hascodesign.contract.results import Objective
 from hascodesign.contract.types import (
     FloatArray,
     IntArray,
-    IntegerNetwork,
     RowMap,
     Schedule,
     frozen,
 )
+from hascodesign.engine.network import Evaluator
+from hascodesign.schedule.assign import assign_layer
 from hascodesign.schedule.fitness import CHUNK, SearchStopped
 from hascodesign.schedule.options import ACCURACY
-from hascodesign.schedule.prepare import Run
-from hascodesign.schedule.protocols import Progress
+from hascodesign.schedule.problem import Problem, Progress
 from hascodesign.schedule.space import LayerSpace
 
 
@@ -51,24 +51,32 @@ def total(passes: Sequence[int], each: Sequence[int]) -> int:
 
 
 class Individuals:
-    """What an individual means, and its objectives."""
+    """What an individual means, and its objectives.
+
+    Parameters
+    ----------
+    problem : its space has as many passes as each layer may take.
+    costs : of each row on each class of slots, per layer [R, classes].
+    power, objectives : what is to be small besides the loss.
+    """
 
     def __init__(
         self,
-        network: IntegerNetwork,
-        run: Run,
+        problem: Problem,
+        costs: Sequence[FloatArray],
         power: PowerShares,
         objectives: tuple[Objective, ...],
     ) -> None:
-        self.run, self.space, self.power = run, run.space, power
+        self.space, self.costs, self.power = problem.space, costs, power
         self.objectives = objectives
-        self.pe = run.space.array.pe
-        self.least = layer_passes(network, self.pe)
+        self.pe = self.space.array.pe
+        self.least = layer_passes(problem.network, self.pe)
         outputs = [
-            1 if one.conv is None else int(np.prod(one.conv.out_size)) for one in network.layers
+            1 if one.conv is None else int(np.prod(one.conv.out_size))
+            for one in problem.network.layers
         ]
         # cycles of one pass: steps times columns of an image
-        self.cycles = [n * s.steps for n, s in zip(outputs, run.space.layers, strict=True)]
+        self.cycles = [n * s.steps for n, s in zip(outputs, self.space.layers, strict=True)]
 
     def repaired(self, individual: IntArray) -> IntArray:
         """The same with every row on a slot that is used, rows ascending within a class."""
@@ -76,7 +84,7 @@ class Individuals:
         for place, layer in enumerate(self.space.layers):
             count = int(np.clip(out[self.space.genes + place], self.least[place], layer.passes))
             out[self.space.genes + place] = count
-            self._into(layer, layer.genes(out), count * self.pe, self.run.costs[place])
+            self._into(layer, layer.genes(out), count * self.pe, self.costs[place])
         return out
 
     def _into(self, layer: LayerSpace, genes: IntArray, kept: int, cost: FloatArray) -> None:
@@ -131,14 +139,11 @@ class Individuals:
         """Layers with spare passes assigned anew, the others as in the best map."""
         out = self.placed(best)
         out[self.space.genes :] = passes
-        layers = zip(self.space.layers, self.run.costs, best.layers, passes, strict=True)
+        layers = zip(self.space.layers, self.costs, best.layers, passes, strict=True)
         for layer, cost, row_map, count in layers:
             if count == row_map.passes:
                 continue
-            genes = np.full(layer.slots, layer.rows, dtype=np.int64)
-            rows, slots = linear_sum_assignment(cost[:, layer.classes[: count * self.pe]])
-            genes[slots] = rows
-            layer.genes(out)[:] = genes
+            layer.genes(out)[:] = assign_layer(layer, cost, count * self.pe)
         return self.repaired(out)
 
     def placed(self, schedule: Schedule) -> IntArray:
@@ -157,10 +162,17 @@ class Individuals:
 class FrontJudge:
     """Objectives of individuals, each distinct one evaluated once."""
 
-    def __init__(self, subject: Individuals, seconds: float | None, progress: Progress) -> None:
-        self.subject = subject
+    def __init__(
+        self,
+        subject: Individuals,
+        evaluator: Evaluator,
+        limit: int,
+        seconds: float | None,
+        progress: Progress,
+    ) -> None:
+        self.subject, self._evaluator = subject, evaluator
         self.evaluations = 0
-        self._limit = subject.run.fitness.limit
+        self._limit = limit
         self._seconds = seconds
         self._start = time.monotonic()
         self._progress = progress
@@ -189,7 +201,7 @@ class FrontJudge:
         if self._known and self._seconds is not None and passed > self._seconds:
             raise SearchStopped("the time limit is reached", for_good=True)
         subject = self.subject
-        judged = subject.run.evaluator.judge_many([subject.decode(x) for x in chunk])
+        judged = self._evaluator.judge_many([subject.decode(x) for x in chunk])
         for x, judgement in zip(chunk, judged, strict=True):
             values = subject.values(judgement.loss, subject.passes(x).tolist())
             self._known[x.tobytes()] = (x, values)

@@ -108,7 +108,7 @@ def _generations(
         pop_size=max(options.population, len(seeds)),
         sampling=seeds,
         crossover=_PassesCrossover(options.crossover),
-        mutation=_PassesMutation(subject.space, subject.run.costs, options.swaps),
+        mutation=_PassesMutation(subject.space, subject.costs, options.swaps),
         repair=_Repaired(),
         eliminate_duplicates=SameResult(),
     )

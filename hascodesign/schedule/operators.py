@@ -112,7 +112,7 @@ class SwapMutation(Mutation):
     Parameters
     ----------
     space : slots and classes.
-    costs : per layer [R, classes], nats; None for even draws only.
+    costs : per layer [R, classes]; None for even draws only.
     swaps : mean number of swaps of a child, at least one is made.
     """
 

@@ -12,7 +12,7 @@ ACCURACY: Objective = "accuracy"
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """Size and limits of one search; the defaults suit a minute on two cores.
+    """Size and limits of one search; the defaults suit seconds on two cores.
 
     Raises
     ------
@@ -23,12 +23,10 @@ class SearchOptions:
     population: int = 24
     generations: int = 40  # at most; a plateau ends the run sooner
     plateau: int = 12  # generations without a better schedule that end the genetic part
-    evaluations: int | None = None  # in all, baselines and row costs apart; None = by the work
+    evaluations: int | None = None  # of maps, baselines apart; None = by the work
     extra_passes: int = 0  # spare passes of every layer beyond the least
     spare_passes: float = 0.0  # and in all, share of the least; the layers that they help most
-    model: bool = True  # a fast model of the loss proposes maps and orders swaps
     polish: bool = True  # swaps on the best after the genetic part
-    finalists: int = 6  # distinct best schedules that the selection images choose from
     random_maps: int = 20  # of the random baseline
     seconds: float | None = None  # wall clock that only stops sooner, and is said in the notes
     crossover: float = 0.9  # probability that two parents mix
@@ -41,7 +39,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         """Check the ranges."""
         least = {"times": 1, "population": 4, "generations": 0, "plateau": 1, "evaluations": 1}
-        least |= {"extra_passes": 0, "finalists": 1, "random_maps": 0}
+        least |= {"extra_passes": 0, "random_maps": 0}
         for name, low in least.items():
             value = getattr(self, name)
             if value is not None and value < low:

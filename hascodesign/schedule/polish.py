@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,20 +19,7 @@ class Moves:
     first: IntArray  # gene of a slot
     second: IntArray  # gene of a slot of the same layer, another class
     name: IntArray  # says which rows leave which classes; the same in every chromosome
-    added: FloatArray  # to the separable cost, nats
-
-    def kept(self, which: IntArray) -> Moves:
-        """The moves of the given numbers, in their order."""
-        return Moves(self.first[which], self.second[which], self.name[which], self.added[which])
-
-    def most_promising(self, count: int) -> Moves:
-        """The moves that add the least to the separable cost."""
-        if self.name.size <= count:
-            return self
-        return self.kept(np.sort(np.argpartition(self.added, count)[:count]))
-
-
-Rank = Callable[[IntArray, Moves], FloatArray]  # of a chromosome and its moves: expected losses
+    added: FloatArray  # to the separable cost
 
 
 def polish(
@@ -40,7 +27,6 @@ def polish(
     costs: Sequence[FloatArray],
     start: Candidate,
     patience: int,
-    rank: Rank | None = None,
 ) -> Candidate:
     """Swap rows until no single swap lowers the loss.
 
@@ -50,21 +36,16 @@ def polish(
     Parameters
     ----------
     fitness : judges and counts; SearchStopped passes through.
-    costs : per layer [R, classes], nats.
+    costs : per layer [R, classes].
     start : where to begin.
     patience : moves tried without success before giving up.
-    rank : expects a loss of each move; None = what the move adds to the separable cost.
     """
     current = start
     failures: dict[int, int] = {}
     while True:
         moves = neighbours(fitness.space, costs, current.chromosome)
         failed = np.array([failures.get(int(name), 0) for name in moves.name], dtype=np.int64)
-        # ranking has a price: only those that can be tried, twice over, are ranked
-        likely = np.lexsort((moves.name, moves.added, failed))[: 2 * patience]
-        moves, failed = moves.kept(likely), failed[likely]
-        expected = moves.added if rank is None else rank(current.chromosome, moves)
-        order = np.lexsort((moves.name, expected, failed))[:patience]
+        order = np.lexsort((moves.name, moves.added, failed))[:patience]
         better = None
         for begin in range(0, order.size, CHUNK):
             chunk = order[begin : begin + CHUNK]
@@ -100,7 +81,7 @@ def neighbours(space: Space, costs: Sequence[FloatArray], chromosome: IntArray) 
     Parameters
     ----------
     space : slots and classes.
-    costs : per layer [R, classes], nats.
+    costs : per layer [R, classes].
     chromosome : canonical.
     """
     parts = [

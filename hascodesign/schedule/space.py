@@ -78,6 +78,15 @@ class Space:
         """Whether every map computes the same."""
         return not any(layer.free for layer in self.layers)
 
+    def base(self, index: int) -> int:
+        """First word of a layer in every weight bank."""
+        return sum(layer.passes * layer.steps for layer in self.layers[:index])
+
+    @property
+    def passes(self) -> tuple[int, ...]:
+        """Of each layer."""
+        return tuple(layer.passes for layer in self.layers)
+
     def canonical(self, chromosome: IntArray) -> IntArray:
         """Representative of all chromosomes that compute the same; rows ascending per class."""
         out = np.empty(self.genes, dtype=np.int64)

@@ -1,8 +1,9 @@
 """Spare passes: which layers get them.
 
-A spare pass lets a layer leave slots of faulty PEs idle. What each layer's faults cost alone is
-taken at a few numbers of passes, and of all ways to spend no more than the budget the one with
-the least sum of these costs is taken.
+A spare pass lets a layer leave slots of faulty PEs idle. What each layer's faults cost alone, its
+rows assigned and, where that is wanted, written for their slots, is taken at a few numbers of
+passes; of all ways to spend no more than the budget the one with the least sum of these costs is
+taken.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from hascodesign.contract.array import layer_passes
-from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork
+from hascodesign.contract.results import Move
+from hascodesign.contract.types import IntegerNetwork
 from hascodesign.engine.loss import judge
-from hascodesign.schedule.layer_maps import room
-from hascodesign.schedule.rebuild import DAMPINGS, GRAM_BYTES, IMAGES, Clean, gram_bytes
-from hascodesign.schedule.singles import Singles
-from hascodesign.schedule.space import Space, make_space
+from hascodesign.engine.network import Assignment, Evaluator
+from hascodesign.schedule.assign import assign_layer
+from hascodesign.schedule.fitting.judge import WrittenEvaluator
+from hascodesign.schedule.fitting.layer import costs_of
+from hascodesign.schedule.fitting.network import NetworkWriter
+from hascodesign.schedule.problem import Problem
+from hascodesign.schedule.space import make_space
 
+IMAGES = 768  # that passes are divided on, at most
 POINTS = 4  # numbers of passes at which a layer is tried, at most
 SURE = 1e-4  # nats; a spare pass that wins less is not taken
 
@@ -31,35 +36,27 @@ def budget(network: IntegerNetwork, pe: int, share: float) -> int:
 
 
 def spread_passes(
-    network: IntegerNetwork,
-    profile: FaultProfile,
-    spare: int,
-    codes: IntArray,
-    labels: IntArray,
+    evaluator: Evaluator, moves: tuple[Move, ...], spare: int, seed: int
 ) -> tuple[int, ...]:
     """Passes of each layer: the least, and up to ``spare`` more where they win the most.
 
     Parameters
     ----------
-    network : the network.
-    profile : a profile that has been checked.
+    evaluator : names the network and the array, and holds calibration images.
+    moves : what may be done to a row.
     spare : passes in all beyond the least.
-    codes : [n, height, width, channels] input codes.
-    labels : [n] classes.
+    seed : of every draw.
     """
-    least = layer_passes(network, profile.array.pe)
-    most = _full(network, profile, least, spare)
-    (passes,) = divide_passes(network, profile, most, [spare], codes, labels)
+    (passes,) = divide_passes(evaluator, moves, _full(evaluator, spare), [spare], seed)
     return passes
 
 
 def divide_passes(
-    network: IntegerNetwork,
-    profile: FaultProfile,
+    evaluator: Evaluator,
+    moves: tuple[Move, ...],
     most: Sequence[int],
     spares: Sequence[int],
-    codes: IntArray,
-    labels: IntArray,
+    seed: int,
 ) -> list[tuple[int, ...]]:
     """Passes of each layer for each of some numbers of spare passes.
 
@@ -67,17 +64,15 @@ def divide_passes(
     ----------
     most : passes that each layer may take.
     spares : passes in all beyond the least.
-    network, profile, codes, labels : as for `spread_passes`.
+    evaluator, moves, seed : as for `spread_passes`.
     """
+    network, profile = evaluator.network, evaluator.profile
     least = layer_passes(network, profile.array.pe)
-    space = make_space(network, profile, passes=tuple(most))
-    too_large = any(gram_bytes(layer) > GRAM_BYTES for layer in space.layers[:-1])
-    if tuple(most) == least or too_large:
+    if tuple(most) == least:
         return [least] * len(spares)
     tried = [_points(low, high) for low, high in zip(least, most, strict=True)]
-    # one thread: sums of floats must not depend on how many share them
-    with threadpool_limits(1, user_api="blas"):
-        losses = _losses(network, profile, space, tried, codes[:IMAGES], labels[:IMAGES])
+    problem = Problem.of(evaluator, make_space(network, profile, passes=tuple(most)))
+    losses = _losses(problem, moves, seed, tried)
     return [_division(tried, losses, least, spare) for spare in spares]
 
 
@@ -101,16 +96,13 @@ def _division(
     return choice
 
 
-def _full(
-    network: IntegerNetwork, profile: FaultProfile, least: Sequence[int], spare: int
-) -> list[int]:
+def _full(evaluator: Evaluator, spare: int) -> list[int]:
     """Passes beyond which a layer has nothing to win, or the budget."""
-    one = make_space(network, profile)
     out = []
-    for layer, slots, low in zip(network.layers, one.layers, least, strict=True):
-        healthy = slots.healthy_pes.size
-        enough = -(-layer.rows // healthy) if healthy else low + spare
-        out.append(min(max(low, enough), low + spare))
+    for layer in make_space(evaluator.network, evaluator.profile).layers:
+        healthy = layer.healthy_pes.size
+        enough = -(-layer.rows // healthy) if healthy else layer.passes + spare
+        out.append(min(max(layer.passes, enough), layer.passes + spare))
     return out
 
 
@@ -120,27 +112,26 @@ def _points(low: int, high: int) -> list[int]:
 
 
 def _losses(
-    network: IntegerNetwork,
-    profile: FaultProfile,
-    space: Space,
-    tried: Sequence[Sequence[int]],
-    codes: IntArray,
-    labels: IntArray,
+    problem: Problem, moves: tuple[Move, ...], seed: int, tried: Sequence[Sequence[int]]
 ) -> list[list[float]]:
     """Loss of the network with one layer on the faulty array in so many passes, nats."""
-    clean = Clean(network, profile, space, codes, labels)
-    singles = Singles(network, profile, space, codes, None)
+    writer = NetworkWriter(problem, moves, seed)
+    layers = writer.on_healthy_inputs()
+    judged = writer.problem.on(np.flatnonzero(~writer.held)[:IMAGES])
+    evaluator, space = WrittenEvaluator(judged, layers), problem.space
+    healthy = evaluator.assignments(space.decode(space.identity()))
+    healthy = [Assignment(one.on_array, np.zeros_like(one.classes)) for one in healthy]
     out = []
     for index, points in enumerate(tried):
-        layer = space.layers[index]
-        if len(points) == 1 or not layer.free:
-            out.append([0.0] * len(points))
-            continue
-        problem = clean.problem(clean.steps[index], DAMPINGS[0])
-        found = []
-        for passes in points:
-            kinds = problem.solve(room(layer, passes * profile.array.pe))
-            logits = singles.on_kinds(index, kinds)
-            found.append(judge(logits, labels, network.logit_scale).loss)
-        out.append(found)
+        layer, found = space.layers[index], []
+        cost = costs_of(problem, index, layers[index].on_classes)
+        for passes in points if layer.free else ():
+            genes = assign_layer(layer, cost, passes * space.array.pe)
+            on_array = healthy[index].on_array
+            classes = on_array.classes_of(space.layer_map(layer, genes))
+            tried_map = [*healthy]
+            tried_map[index] = Assignment(on_array, classes)
+            logits = evaluator.run(tried_map)
+            found.append(judge(logits, judged.labels, judged.network.logit_scale).loss)
+        out.append(found or [0.0] * len(points))
     return out

@@ -23,9 +23,9 @@ from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import StepStore
-from hascodesign.schedule import baselines, evolve, prepare
-from hascodesign.schedule.descend import large
-from hascodesign.schedule.protocols import silent
+from hascodesign.schedule import baselines, evolve
+from hascodesign.schedule.fitting.search import MapSearch
+from hascodesign.schedule.problem import Problem
 from hascodesign.schedule.space import make_space
 
 SEARCH = "search"
@@ -56,7 +56,7 @@ EXTRA_HARDWARE = frozenset({"fap", "fap_assignment", "fap_search"})
 class Outcome:
     """What one method's map does to the network under one profile."""
 
-    evaluations: int  # whole-network evaluations, the cost of rows and the loss model among them
+    evaluations: int  # whole-network evaluations, what the costs of rows take among them
     seconds: float  # of choosing the map
     calibration_loss: float  # nats
     calibration_correct: int  # images
@@ -184,18 +184,16 @@ def _plain(flow: Flow) -> _Chosen:
 def _chosen(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
     """Every method's map, what it took and how long."""
     network, profile, search = flow.network, flow.profile, flow.search
-    extra = model_evaluations(flow, profile)
+    extra = cost_evaluations(flow, profile)
     same = search.evaluations + extra
     show = flow.display.progress
     chosen = {"plain": _plain(flow), SEARCH: _Chosen(search.schedule, same, search.seconds)}
     with _timed(flow, "rule", chosen) as done:
         done(baselines.greedy(network, profile), 0)
     with _timed(flow, "assignment", chosen) as done:
-        done(_assigned(flow, profile), extra)
+        done(_assigned(flow, profile, seed), extra)
     with _timed(flow, "random", chosen) as done:
-        found, fitness = baselines.random_best(
-            network, profile, _fresh(flow, profile), same, seed, show
-        )
+        found, fitness = baselines.random_best(_fresh(flow, profile), same, seed, show)
         done(found, fitness.evaluations)
     # generations that bring nothing new take no evaluation: there may be any number of them
     sizes = {GENETIC: (same, same)}
@@ -204,47 +202,42 @@ def _chosen(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
     for name, size in sizes.items():
         with _timed(flow, name, chosen) as done:
             found, fitness = baselines.genetic_alone(
-                network, profile, _fresh(flow, profile), size[0], seed, size[1], show
+                _fresh(flow, profile), size[0], seed, size[1], show
             )
             done(found, fitness.evaluations)
     chosen |= _with_extra_hardware(flow, seed, thorough)
     return {name: chosen[name] for name in METHODS if name in chosen}
 
 
-def _assigned(flow: Flow, profile: FaultProfile) -> Schedule:
-    run = prepare.prepare(flow.network, profile, _fresh(flow, profile), None, silent, None)
-    return run.space.decode(run.best_assignment)
+def _assigned(flow: Flow, profile: FaultProfile, seed: int) -> Schedule:
+    problem = Problem.of(_fresh(flow, profile), make_space(flow.network, profile))
+    return MapSearch(problem, (), seed).first.schedule
 
 
 def _with_extra_hardware(flow: Flow, seed: int, thorough: bool) -> dict[str, _Chosen]:
     bypassed = baselines.fap_profile(flow.profile)
-    extra = model_evaluations(flow, bypassed)
+    extra = cost_evaluations(flow, bypassed)
     chosen = {"fap": _plain(flow)}
     with _timed(flow, "fap_assignment", chosen) as done:
-        done(_assigned(flow, bypassed), extra)
+        done(_assigned(flow, bypassed, seed), extra)
     if not thorough:
         return chosen
     options = evolve.SearchOptions(**flow.config.schedule.model_dump())
     evaluator, show = _fresh(flow, bypassed), flow.display.progress
-    result = interrupt.whole(
-        lambda: evolve.search(flow.network, bypassed, evaluator, options, seed, show)
-    )
+    result = interrupt.whole(lambda: evolve.search(evaluator, options, seed, show))
     evaluations = result.evaluations + extra
     return chosen | {"fap_search": _Chosen(result.schedule, evaluations, result.seconds)}
 
 
-def model_evaluations(flow: Flow, profile: FaultProfile) -> int:
+def cost_evaluations(flow: Flow, profile: FaultProfile) -> int:
     """Evaluations that stand for what a search knows besides those it counts.
 
-    Each cost of a row on a class of slots counts as one, by the search's loss and by that of the
-    plain logits; so do the two assignments, and the loss model as one and one per logit in each
-    round that may build it. More than they take: the baselines get the difference.
+    Every layer computed on each kind of slot counts as one run of the whole network, and the run
+    by which the assignment goes from layer to layer as one more. More than they take: the baselines
+    get the difference.
     """
     space = make_space(flow.network, profile)
-    costs = sum(layer.rows * (len(layer.members) - 1) for layer in space.layers)
-    rounds = evolve.LARGE_ROUNDS if large(space) else evolve.ROUNDS
-    model = rounds * (1 + flow.network.layers[-1].rows)
-    return model + 2 + (2 * costs if costs <= prepare.EXACT_PAIRS else 0)
+    return 1 + sum(1 + int(layer.kinds.max()) for layer in space.layers)
 
 
 def _fresh(flow: Flow, profile: FaultProfile) -> Evaluator:

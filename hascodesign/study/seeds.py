@@ -51,7 +51,6 @@ class SeedRow:
     healthy_loss: float
     plain_loss: float
     scheduled_loss: float
-    bound: float  # least separable cost; the true loss can pass it
     evaluations: int
     seconds: float  # of the search
     notes: tuple[str, ...]
@@ -66,12 +65,6 @@ class SeedRow:
     def loss_left(self) -> float:
         """Points that the schedule loses."""
         return self.integer - self.scheduled
-
-    @property
-    def bound_recovery(self) -> float | None:
-        """Share of the calibration loss that the least separable cost would win back."""
-        lost = self.plain_loss - self.healthy_loss
-        return (lost - self.bound) / lost if lost > 0 else None
 
     @property
     def longer_recovery(self) -> float | None:
@@ -139,7 +132,6 @@ def _row(flow: Flow, seed: int) -> SeedRow:
         healthy_loss=0.0 if search.healthy_loss is None else search.healthy_loss,
         plain_loss=plain.loss,
         scheduled_loss=search.loss,
-        bound=search.bound,
         evaluations=search.evaluations,
         seconds=search.seconds,
         notes=search.notes,

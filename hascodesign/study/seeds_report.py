@@ -26,14 +26,14 @@ def counted(rows: Sequence[SeedRow]) -> list[float]:
 def table(rows: Sequence[SeedRow]) -> Table:
     """All rows for the terminal, and their summary as a caption."""
     shown = Table(title="held-out accuracy, %")
-    heads = "seed healthy plain random-mean random-best assignment scheduled recovery bound"
+    heads = "seed healthy plain random-mean random-best assignment scheduled recovery"
     longer = any(r.longer is not None for r in rows)
     for head in [*heads.split(), *(["10x", "10x-won"] if longer else []), "evals", "seconds"]:
         shown.add_column(head, justify="right")
     for r in rows:
         values = (r.integer, r.faulty_identity, r.faulty_random_mean, r.faulty_random_best)
         cells = [f"{v:.2f}" for v in (*values, r.assignment, r.scheduled)]
-        cells += [_share(r.recovery), _share(r.bound_recovery)]
+        cells.append(_share(r.recovery))
         if longer:
             found = "-" if r.longer is None else f"{r.longer.accuracy:.2f}"
             cells += [found, _share(r.longer_recovery)]
@@ -58,9 +58,6 @@ def sentences(rows: Sequence[SeedRow]) -> list[str]:
         out.append(f"{head}: recovery {_mean(won, 3)}, {min(won):.3f} at the least.")
     else:
         out.append(f"{head}.")
-    bounds = [r.bound_recovery for r in rows if r.loss >= LEAST_LOSS and r.bound_recovery]
-    if bounds:
-        out.append(f"The least separable cost wins back {_mean(bounds, 3)} of the nats.")
     longer = [r for r in rows if r.longer is not None]
     if longer:
         gain = [r.longer.accuracy - r.scheduled for r in longer if r.longer is not None]
@@ -104,7 +101,6 @@ def write(rows: Sequence[SeedRow], out: Path) -> None:
             | {
                 "loss": row.loss,
                 "loss_left": row.loss_left,
-                "bound_recovery": row.bound_recovery,
                 "longer_recovery": row.longer_recovery,
             }
             for row in rows

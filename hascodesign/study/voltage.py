@@ -187,10 +187,8 @@ class _Bench:
             random_maps=chosen.random_maps,
             extra_passes=chosen.extra_passes,
         )
-        network, seed = self.flow.network, self.flow.config.seed
-        return whole(
-            lambda: evolve.search(network, profile, evaluator, options, seed, starts=[before])
-        ).schedule
+        seed = self.flow.config.seed
+        return whole(lambda: evolve.search(evaluator, options, seed, starts=[before])).schedule
 
     def chip(self, draw: Draw, voltages: Sequence[float]) -> list[ChipPoint]:
         """One chip from its highest voltage to its lowest."""

@@ -1,4 +1,4 @@
-"""Maps judged with every row as it is written for the class of its slot."""
+"""Maps judged with every row as it is written for the kind of its slot."""
 
 from __future__ import annotations
 
@@ -8,40 +8,32 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hascodesign.contract.types import FaultProfile, IntArray, IntegerNetwork
+from hascodesign.contract.types import IntArray
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.network import Evaluator
 from hascodesign.engine.planes import Block, Planes, limits_of
-from hascodesign.engine.rows import compute
-from hascodesign.schedule.fitting.layer import OnClasses
-from hascodesign.schedule.fitting.network import written_layer
+from hascodesign.schedule.fitting.layer import OnKinds
+from hascodesign.schedule.fitting.rows import written_layer
+from hascodesign.schedule.problem import Problem
 
 
 class WrittenEvaluator(Evaluator):
-    """As `Evaluator`, each row the one that was written for its class of slots.
-
-    Schedules must have the passes that the rows were written for: the classes are theirs.
+    """As `Evaluator`, each row the one that was written for its kind of slot.
 
     Parameters
     ----------
-    network : as trained.
-    profile, codes, labels : as `Evaluator` takes them.
-    layers : every row of each layer for every class.
+    problem : schedules must have the passes of its space: the classes of slots are theirs.
+    layers : every row of each layer for every kind.
     """
 
-    def __init__(
-        self,
-        network: IntegerNetwork,
-        profile: FaultProfile,
-        codes: NDArray[Any],
-        labels: IntArray,
-        layers: Sequence[OnClasses],
-    ) -> None:
-        super().__init__(network, profile, codes, labels)
+    def __init__(self, problem: Problem, layers: Sequence[OnKinds]) -> None:
+        images = (problem.codes, problem.labels)
+        super().__init__(problem.network, problem.profile, *images, device=problem.device)
+        self._on_kinds = layers
         self._written = [
-            _block(block, on_classes) for block, on_classes in zip(self.blocks, layers, strict=True)
+            _block(block, on_kinds) for block, on_kinds in zip(self.blocks, layers, strict=True)
         ]
-        self._arrays: dict[int, LayerOnArray] = {}
+        self._arrays: dict[tuple[int, int, int], LayerOnArray] = {}
 
     def _compute(
         self,
@@ -51,14 +43,14 @@ class WrittenEvaluator(Evaluator):
         classes: IntArray,
         planes: Planes,
     ) -> NDArray[Any]:
-        written = self._written[block.layer.index]
-        if block.layer.index not in self._arrays:
-            self._arrays[block.layer.index] = on_array.with_layer(written.layer, block.taken)
-        places = classes * block.layer.rows + rows
-        return compute(written, self._arrays[block.layer.index], places, classes, planes)
+        index = block.layer.index
+        written, key = self._written[index], (index, len(on_array.slot_classes), on_array.base)
+        if key not in self._arrays:
+            self._arrays[key] = on_array.with_layer(written.layer, block.taken)
+        places = self._on_kinds[index].of(rows, classes)
+        return super()._compute(written, self._arrays[key], places, classes, planes)
 
 
-def _block(block: Block, on_classes: OnClasses) -> Block:
-    rows = on_classes.rows
-    layer = written_layer(block.layer, rows)
+def _block(block: Block, on_kinds: OnKinds) -> Block:
+    layer = written_layer(block.layer, on_kinds.rows)
     return replace(block, layer=layer, limits=limits_of(layer))

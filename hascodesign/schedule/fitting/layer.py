@@ -1,29 +1,31 @@
-"""The rows of one layer written for its slots: what is left of each row's error on each class."""
+"""The rows of one layer written for its slots: what is left of each row's error on each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.contract.types import (
-    BoolArray,
-    FaultProfile,
-    FloatArray,
-    IntArray,
-    MultiplyLayer,
-    frozen,
-)
+from hascodesign.contract.results import Move
+from hascodesign.contract.types import BoolArray, FloatArray, IntArray, frozen
 from hascodesign.engine.classes import HEALTHY, SlotClass
 from hascodesign.engine.layer import LayerOnArray
+from hascodesign.engine.loss import MOST, cross_entropy
 from hascodesign.engine.planes import as_thresholds
-from hascodesign.engine.slots import STAGES, PeFaults
+from hascodesign.engine.slots import STAGES, pe_faults
 from hascodesign.schedule.fitting import reconstruct, staircase, words
-from hascodesign.schedule.fitting.moves import Moves
+from hascodesign.schedule.fitting.rows import Rows, joined, trained
+from hascodesign.schedule.problem import Problem
 
-WALK = 6e8  # products walked for one set of candidates: bounds how many columns they see
+WORK = 2e8  # products walked, and an eighth of those not, for one set of rows: bounds the columns
+TIE = 1e-9  # what a faulty slot costs in any case
+LITTLE = 0.01  # share in the cost of a logit of the square of its own error
+FEWEST = 128  # columns, however much work that is
+BYTES = 64 << 20  # of the sums of rows that are fitted at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +36,31 @@ class Sample:
     counters: IntArray  # [N] column counters of the transient draws
     sums: IntArray  # [R, N] ACC + bias of the network as trained, without faults
     wanted: IntArray  # [R, N] their codes; of the last layer the sums
+    labels: IntArray  # [N] class of the image that the column is of
 
     def first(self, count: int) -> Sample:
         """The first so many columns."""
-        parts = (self.codes[:, :count], self.counters[:count])
-        return Sample(*parts, self.sums[:, :count], self.wanted[:, :count])
+        columns = (self.codes[:, :count], self.counters[:count])
+        wanted = (self.sums[:, :count], self.wanted[:, :count], self.labels[:count])
+        return Sample(*columns, *wanted)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows as they are written."""
+class OnKinds:
+    """Every row written for every kind of slot."""
 
-    weights: IntArray  # [n, K]
-    bias: IntArray  # [n]
-    values: IntArray  # [n, L] thresholds times the direction: ascending
-    direction: IntArray  # [n] 1 ascending, -1 descending
-    error: FloatArray  # [n] mean squared error of the codes on the columns fitted to
+    rows: Rows  # [kinds * R], kind by kind
+    kinds: IntArray  # kind of each class of slots
+    error: FloatArray  # [R, kinds]
 
-    def at(self, places: IntArray) -> Rows:
-        """The rows at some places."""
-        return Rows(
-            self.weights[places],
-            self.bias[places],
-            self.values[places],
-            self.direction[places],
-            self.error[places],
-        )
+    def of(self, rows: IntArray, classes: IntArray) -> IntArray:
+        """Places of rows written for slots of some classes."""
+        return self.kinds[classes] * len(self.error) + rows
 
-    def better(self, other: Rows, where: BoolArray) -> Rows:
-        """Rows of ``other`` where it is said so."""
-        column = where[:, None]
-        return Rows(
-            np.where(column, other.weights, self.weights),
-            np.where(where, other.bias, self.bias),
-            np.where(column, other.values, self.values),
-            np.where(where, other.direction, self.direction),
-            np.where(where, other.error, self.error),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class OnClasses:
-    """Every row written for every class of slots."""
-
-    rows: Rows  # [classes * R], class by class
-    error: FloatArray  # [R, classes]
+    @property
+    def on_classes(self) -> FloatArray:
+        """The error [R, classes]."""
+        return self.error[:, self.kinds]
 
 
 class LayerWriter:
@@ -86,182 +68,196 @@ class LayerWriter:
 
     Parameters
     ----------
-    profile : a profile that has been checked.
-    faults : ``pe_faults`` of it.
-    layer : the layer as trained.
-    passes, base : of the layer on the array.
+    problem : its space gives the layer's slots.
+    index : the layer.
     moves : what may be done to a row.
     """
 
-    def __init__(
-        self,
-        profile: FaultProfile,
-        faults: tuple[PeFaults, ...],
-        layer: MultiplyLayer,
-        *,
-        passes: int,
-        base: int,
-        moves: Moves,
-    ) -> None:
-        self.layer, self.moves = layer, moves
-        self.output = as_thresholds(layer)
+    def __init__(self, problem: Problem, index: int, moves: tuple[Move, ...]) -> None:
+        self.layer, self.moves = problem.network.layers[index], moves
+        self.slots = problem.space.layers[index]
         self.on_array = LayerOnArray(
-            profile, faults, layer, passes=passes, base=base, layer_index=layer.index
+            problem.profile,
+            pe_faults(problem.profile),
+            self.layer,
+            passes=self.slots.passes,
+            base=problem.space.base(index),
+            layer_index=index,
         )
+        output = as_thresholds(self.layer)
+        self._last = output is None
+        self._scale = problem.network.logit_scale
+        self._lowest = 0 if output is None else output.lowest  # code below all thresholds
 
-    def array_of(self, weights: IntArray, taken: IntArray | None = None) -> LayerOnArray:
-        """The layer with other rows on the array; ``taken`` as LayerOnArray takes it."""
-        return self.on_array.with_layer(replace(self.layer, weights=frozen(weights)), taken)
+    def alone(self) -> LayerWriter:
+        """The same for rows as trained."""
+        other = copy(self)
+        other.moves = ()
+        return other
 
-    @property
-    def lowest(self) -> int:
-        """Code below all thresholds."""
-        return 0 if self.output is None else self.output.lowest
+    @cached_property
+    def _upward(self) -> IntArray:
+        """Direction [R] in which codes rise with the sums as trained."""
+        return self.trained(np.zeros(self.layer.rows, dtype=np.int64)).direction
 
-    def trained(self) -> Rows:
-        """The rows as trained."""
-        layer, rows = self.layer, self.layer.rows
-        values, direction = np.zeros((rows, 0), dtype=np.int64), np.ones(rows, dtype=np.int64)
-        if self.output is not None:
-            direction = np.where(self.output.descending, -1, 1)
-            values = self.output.values * direction[:, None]
-        return Rows(layer.weights, layer.bias, values, direction, np.zeros(rows))
+    def trained(self, classes: IntArray) -> Rows:
+        """All rows as trained, on slots of classes [R]."""
+        return trained(self.layer, np.arange(self.layer.rows), classes)
 
-    # ------------------------------------------------------------------------------- classes
+    # --------------------------------------------------------------------------------- writing
 
-    def on_classes(self, sample: Sample) -> OnClasses:
-        """Every row written for every class of slots, and what is left of its error there."""
-        classes, rows = self.on_array.classes, self.layer.rows
-        drafts: list[tuple[int, Rows, BoolArray]] = []
-        seen = words.histograms(sample.codes.astype(np.int64), self.on_array.spec, self._signed)
-        for number, slot in enumerate(classes):
-            drafts += [(number, *draft) for draft in self._drafts(number, slot, seen)]
-        walked = sum(len(classes[n].walked) for n, *_ in drafts) * rows * len(self.on_array.order)
-        sample = sample.first(max(128, int(WALK / max(walked, 1))))
-        numbers = np.repeat([number for number, *_ in drafts], rows)
-        fitted = self.fit(_stack([draft for _, draft, _ in drafts]), numbers, sample)
-        allowed = np.concatenate([legal for *_, legal in drafts])
-        left = np.where(allowed, fitted.error, np.inf).reshape(len(drafts), rows)
-        best = np.zeros((len(classes), rows), dtype=np.int64)
-        for number in range(len(classes)):
-            mine = [i for i, (one, *_) in enumerate(drafts) if one == number]
-            best[number] = np.array(mine)[np.argmin(left[mine], axis=0)]
-        places = (best * rows + np.arange(rows)).reshape(-1)
-        chosen = fitted.at(places)
-        return OnClasses(chosen, chosen.error.reshape(len(classes), rows).T)
+    def on_kinds(self, sample: Sample) -> OnKinds:
+        """Every row written for every kind of slot, and what is left of its error there."""
+        kinds, count = self.slots.kinds, self.layer.rows
+        _, examples = np.unique(kinds, return_index=True)
+        seen = self._seen(sample)
+        found = joined([self._written(np.full(count, c), sample, seen) for c in examples.tolist()])
+        return OnKinds(found, kinds, found.error.reshape(-1, count).T)
+
+    def written(self, classes: IntArray, sample: Sample) -> Rows:
+        """All rows written for slots of classes [R]; what does best on the columns is taken."""
+        return self._written(classes, sample, self._seen(sample))
+
+    def _seen(self, sample: Sample) -> words.Histograms | None:
+        """Of the activations, where words are chosen by them."""
+        if "words" not in self.moves:
+            return None
+        return words.histograms(sample.codes.astype(np.int64), self.on_array.spec, self._signed)
+
+    def _written(self, classes: IntArray, sample: Sample, seen: words.Histograms | None) -> Rows:
+        rows = self.trained(classes)
+        sample = sample.first(self._columns(classes))
+        turned, may = self._turned(rows)
+        for number in np.unique(classes[classes != HEALTHY]).tolist():
+            slot, mine = self.on_array.classes[number], np.flatnonzero(classes == number)
+            if seen is None or not words.touched(slot):
+                continue
+            left = self._choose(slot, rows, mine, seen)
+            if not may[mine].any():
+                continue
+            other = self._choose(slot, turned, mine, seen)
+            if not _order_counts(slot):  # else what the register makes of either has to be seen
+                chosen = mine[may[mine] & (other < left)]
+                rows = rows.put(chosen, turned.at(chosen))
+                may[mine] = False
+        fitted, places = self.fit(rows, sample), np.flatnonzero(may)
+        if len(places):
+            other_way = self.fit(turned.at(places), sample)
+            wins = other_way.error < fitted.error[places]
+            fitted = fitted.put(places[wins], other_way.at(np.flatnonzero(wins)))
+        return fitted
+
+    def _columns(self, classes: IntArray) -> int:
+        """Columns that fits of rows on slots of some classes can afford."""
+        walked = np.array([len(slot.walked) for slot in self.on_array.classes])
+        work = int(walked[classes].sum()) * len(self.on_array.order) + self.layer.weights.size // 8
+        return max(FEWEST, int(WORK / max(work, 1)))
+
+    def _turned(self, rows: Rows) -> tuple[Rows, BoolArray]:
+        """The rows negated, and which of them may be; the least word has no negative."""
+        low = -(1 << (self.on_array.spec.weight_bits - 1))
+        may = np.asarray((rows.weights > low).all(axis=1) & (rows.slot != HEALTHY), dtype=np.bool_)
+        return rows.negated(low), may & ("sign" in self.moves and not self._last)
+
+    def _choose(
+        self, slot: SlotClass, rows: Rows, mine: IntArray, seen: words.Histograms
+    ) -> FloatArray:
+        """Choose the words of some rows, in place; the variance that they leave."""
+        chosen, left = words.choose(self.on_array, slot, rows.weights[mine], seen)
+        rows.weights[mine] = chosen
+        return left
 
     @property
     def _signed(self) -> bool:
         return self.layer.in_signed
 
-    def _drafts(
-        self, number: int, slot: SlotClass, seen: words.Histograms
-    ) -> list[tuple[Rows, BoolArray]]:
-        """Rows with sign and words chosen for one class, and which of them may be so."""
-        plain = self.trained()
-        legal = np.ones(len(plain.bias), dtype=np.bool_)
-        if number == HEALTHY:
-            return [(plain, legal)]
-        signs: list[tuple[Rows, BoolArray]] = [(plain, legal)]
-        if self.moves.sign and self._reversible:
-            low = -(1 << (self.on_array.spec.weight_bits - 1))
-            # the least word has no negative: such a row is not taken, but must be a row
-            negated = np.minimum(-plain.weights, -low - 1)
-            turned = replace_rows(plain, negated, -plain.bias, -plain.direction)
-            may = np.asarray((plain.weights > low).all(axis=1), dtype=np.bool_)
-            signs.append((turned, may))
-        if not (self.moves.words and words.touched(slot)):
-            return signs
-        chosen = [words.choose(self.on_array, slot, one.weights, seen) for one, _ in signs]
-        drafts = [
-            (replace_rows(one, new, one.bias, one.direction), may)
-            for (one, may), (new, _) in zip(signs, chosen, strict=True)
-        ]
-        if len(drafts) == 1 or _order_counts(slot):
-            return drafts  # what the register makes of either sign has to be seen
-        turn = (chosen[1][1] < chosen[0][1]) & signs[1][1]
-        return [(drafts[0][0].better(drafts[1][0], turn), legal)]
+    # ------------------------------------------------------------------------------------ fits
 
-    @property
-    def _reversible(self) -> bool:
-        return self.output is not None
-
-    # ---------------------------------------------------------------------------------- fits
-
-    def sums(self, rows: Rows, classes: IntArray, sample: Sample) -> IntArray:
-        """ACC + bias [n, N] of rows on slots of some classes, times their direction."""
+    def sums(self, rows: Rows, sample: Sample) -> IntArray:
+        """ACC + bias [n, N] of rows on their slots, times their direction."""
         on_array = self.array_of(rows.weights)
-        every = np.arange(len(classes))
-        acc = on_array.accumulate(every, classes, sample.codes, sample.counters)
+        acc = on_array.accumulate(np.arange(len(rows)), rows.slot, sample.codes, sample.counters)
         return (acc.astype(np.int64) + rows.bias[:, None]) * rows.direction[:, None]
 
-    def fit(self, rows: Rows, classes: IntArray, sample: Sample) -> Rows:
-        """The rows, n a whole number of times R, with their constants taken in."""
-        times = len(classes) // self.layer.rows
-        sums = self.sums(rows, classes, sample)
-        wanted = np.tile(sample.wanted, (times, 1))
-        upward = np.tile(sample.sums * self.trained().direction[:, None], (times, 1))
-        shift = np.rint((sums - upward).mean(axis=1)).astype(np.int64)
-        if self.output is None:
-            if not self.moves.constant:
+    def array_of(
+        self, weights: NDArray[np.int16] | IntArray, taken: IntArray | None = None
+    ) -> LayerOnArray:
+        """The layer with other rows on the array; ``taken`` as LayerOnArray takes it."""
+        return self.on_array.with_layer(replace(self.layer, weights=frozen(weights)), taken)
+
+    def fit(self, rows: Rows, sample: Sample) -> Rows:
+        """The rows with constants and thresholds fitted."""
+        return joined([self._fit(part, sample) for part in self._parts(rows, sample)])
+
+    def _fit(self, rows: Rows, sample: Sample) -> Rows:
+        sums, wanted = self.sums(rows, sample), sample.wanted[rows.row]
+        shift = np.rint((sums - self._healthy(rows, sample)).mean(axis=1)).astype(np.int64)
+        if self._last:
+            if "constant" not in self.moves:
                 shift[:] = 0
-            left = ((sums - shift[:, None] - wanted) ** 2).mean(axis=1)
+            left = self._lost(rows.row, sums - shift[:, None], sample)
             return replace(rows, bias=rows.bias - shift, error=left)
         values = rows.values
-        if self.moves.constant or self.moves.thresholds:
+        if "constant" in self.moves or "thresholds" in self.moves:
             values = values + shift[:, None]
-        if self.moves.thresholds:
-            values, left = staircase.fit(sums, wanted, values, self.lowest)
+        if "thresholds" in self.moves:
+            values, left = staircase.fit(sums, wanted, values, self._lowest)
         else:
-            left = staircase.error(sums, wanted, values, self.lowest)
+            left = staircase.error(sums, wanted, values, self._lowest)
         return replace(rows, values=values, error=left)
 
-    def error(self, rows: Rows, classes: IntArray, sample: Sample) -> FloatArray:
-        """Mean squared error [R] of the codes that rows as written give."""
-        sums = self.sums(rows, classes, sample)
-        if self.output is None:
-            return np.asarray(((sums - sample.wanted) ** 2).mean(axis=1))
-        return staircase.error(sums, sample.wanted, rows.values, self.lowest)
+    def error(self, rows: Rows, sample: Sample) -> FloatArray:
+        """Mean squared error [n] of the codes that rows as written give."""
+        return np.concatenate([self._error(part, sample) for part in self._parts(rows, sample)])
 
-    def reconstructed(self, rows: Rows, classes: IntArray, sample: Sample) -> Rows:
+    def _error(self, rows: Rows, sample: Sample) -> FloatArray:
+        sums, wanted = self.sums(rows, sample), sample.wanted[rows.row]
+        if self._last:
+            return self._lost(rows.row, sums, sample)
+        return staircase.error(sums, wanted, rows.values, self._lowest)
+
+    def _lost(self, rows: IntArray, sums: IntArray, sample: Sample) -> FloatArray:
+        """What the network loses where one logit alone is not the healthy one, [n] nats.
+
+        And a little for what a logit is off: alone it may cost nothing, with others it may.
+        """
+        logits = sample.sums.T
+        lost = np.empty(len(rows))
+        for place, row in enumerate(rows.tolist()):
+            changed = logits.copy()
+            changed[:, row] = sums[place]
+            off = np.minimum(self._scale * np.abs(sums[place] - logits[:, row]), MOST)
+            losses = cross_entropy(changed, sample.labels, self._scale)
+            lost[place] = losses.mean() + LITTLE * (off**2).mean()
+        return lost - cross_entropy(logits, sample.labels, self._scale).mean()
+
+    def _healthy(self, rows: Rows, sample: Sample) -> IntArray:
+        """The sums wanted, in the direction in which their codes rise."""
+        return sample.sums[rows.row] * self._upward[rows.row, None]
+
+    @staticmethod
+    def _parts(rows: Rows, sample: Sample) -> Iterator[Rows]:
+        """The rows, so many at once that their sums fit in memory."""
+        step = max(1, BYTES // (8 * max(len(sample.counters), 1)))
+        for first in range(0, len(rows), step):
+            yield rows.at(slice(first, first + step))
+
+    def reconstructed(self, rows: Rows, sample: Sample) -> Rows:
         """The rows with the words of healthy multipliers moved; not yet fitted."""
-        spec, on_array = self.on_array.spec, self.on_array
         free = np.ones(rows.weights.shape, dtype=np.bool_)
-        for number in np.unique(classes):
-            slot, mine = on_array.classes[number], np.flatnonzero(classes == number)
+        for number in np.unique(rows.slot):
+            slot, mine = self.on_array.classes[number], np.flatnonzero(rows.slot == number)
             if _order_counts(slot):
                 free[mine] = False
                 continue
             for simd in words.touched(slot):
-                ks = on_array.order[:, simd]
+                ks = self.on_array.order[:, simd]
                 free[np.ix_(mine, ks[ks >= 0])] = False
-        upward = sample.sums * self.trained().direction[:, None]
-        wrong = (self.sums(rows, classes, sample) - upward) * rows.direction[:, None]
-        half = 1 << (spec.weight_bits - 1)
-        codes = arithmetic_codes(sample.codes, self._signed)
-        between = reconstruct.covariances(codes)
-        new = reconstruct.improve(rows.weights, wrong, codes, between, free, (-half, half - 1))
-        return replace_rows(rows, new, rows.bias, rows.direction)
-
-
-def arithmetic_codes(codes: NDArray[np.uint8], signed: bool) -> IntArray:
-    """Activation codes as numbers."""
-    return (codes.view(np.int8) if signed else codes).astype(np.int64)
-
-
-def replace_rows(rows: Rows, weights: IntArray, bias: IntArray, direction: IntArray) -> Rows:
-    """Rows with other weights; thresholds, times their direction, as they are."""
-    return Rows(weights, bias, rows.values, direction, rows.error)
-
-
-def _stack(parts: Sequence[Rows]) -> Rows:
-    return Rows(
-        np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.bias for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.direction for part in parts]),
-        np.concatenate([part.error for part in parts]),
-    )
+        wrong = (self.sums(rows, sample) - self._healthy(rows, sample)) * rows.direction[:, None]
+        half = 1 << (self.on_array.spec.weight_bits - 1)
+        codes = (sample.codes.view(np.int8) if self._signed else sample.codes).astype(np.int64)
+        new = reconstruct.improve(rows.weights, wrong, codes, free, (-half, half - 1))
+        return replace(rows, weights=new)
 
 
 def _order_counts(slot: SlotClass) -> bool:
@@ -269,3 +265,18 @@ def _order_counts(slot: SlotClass) -> bool:
     faults = slot.faults
     drawn = any(t.stage >= STAGES["psum"] and t.limit > 0 for t in faults.transients)
     return faults.foot.active or faults.psum.active or drawn
+
+
+def costs_of(problem: Problem, index: int, error: FloatArray) -> FloatArray:
+    """Costs [R, classes] of errors: weighed by how much a row moves the sums of the next layer.
+
+    Of slots that do alike the healthy ones are taken.
+    """
+    layer, weight = problem.network.layers[index], np.ones(len(error))
+    if layer.output is not None:
+        after = problem.network.layers[index + 1].weights.astype(np.float64)
+        share = after / np.maximum(np.abs(after).sum(axis=1, keepdims=True), 1.0)
+        # the channel runs fastest in K
+        weight = (share.reshape(len(after), -1, layer.rows) ** 2).sum(axis=(0, 1))
+        weight /= max(weight.mean(), np.finfo(float).tiny)
+    return error * weight[:, None] + TIE * (np.arange(error.shape[1]) != HEALTHY)

@@ -7,41 +7,39 @@ images; what is kept of them the other part decides, row by row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hascodesign.common import interrupt
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import generator
+from hascodesign.contract.results import Move
 from hascodesign.contract.types import (
-    FaultProfile,
+    BoolArray,
     FloatArray,
     IntArray,
     IntegerNetwork,
     MultiplyLayer,
     RowMap,
     Schedule,
-    Thresholds,
-    frozen,
 )
 from hascodesign.engine.classes import HEALTHY
-from hascodesign.engine.network import Evaluator
 from hascodesign.engine.planes import Block, Planes, limits_of
 from hascodesign.engine.rows import compute
-from hascodesign.engine.slots import pe_faults
 from hascodesign.schedule.fitting import reconstruct
-from hascodesign.schedule.fitting.layer import LayerWriter, OnClasses, Rows, Sample
-from hascodesign.schedule.fitting.moves import Moves
+from hascodesign.schedule.fitting.layer import LayerWriter, OnKinds, Sample
+from hascodesign.schedule.fitting.rows import Rows, written_layer
+from hascodesign.schedule.problem import Problem, some
 
 IMAGES = 2048  # looked at, at most
 CHECKED = 0.3  # share of them that decide what is kept
 COLUMNS = 4096  # of a layer that its rows are fitted to, at most
 BYTES = 64 << 20  # of a layer's columns at once
 
-Placing = Callable[[MultiplyLayer, FloatArray], RowMap]  # costs [R, classes of the engine]
+Placing = Callable[[int, FloatArray], RowMap]  # of a layer and the error [R, classes] left there
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Deployed:
 
     network: IntegerNetwork  # as written
     schedule: Schedule  # the map that it is written for
-    layers: tuple[OnClasses, ...]  # every row for every class, of each layer
+    logits: IntArray  # [n, classes] on the writer's images
 
 
 class NetworkWriter:
@@ -58,116 +56,98 @@ class NetworkWriter:
 
     Parameters
     ----------
-    network : as trained.
-    profile : a profile that has been checked.
-    codes, labels : calibration images as codes [n, height, width, channels], and classes [n].
+    problem : the images are those of calibration.
     moves : what may be done to a row.
     seed : draws which images and columns are looked at.
     """
 
-    def __init__(
-        self,
-        network: IntegerNetwork,
-        profile: FaultProfile,
-        codes: IntArray,
-        labels: IntArray,
-        moves: Moves,
-        seed: int,
-    ) -> None:
-        self.network, self.profile, self.moves = network, profile, moves
-        self._faults = pe_faults(profile)
-        order = generator(seed, "fitting images").permutation(len(labels))[:IMAGES]
-        self.images = np.sort(order)
-        self.checks = generator(seed, "fitting checks").random(len(order)) < CHECKED
-        self._rng_seed = seed
-        self._passes: tuple[int, ...] = ()
-        self._writers: dict[int, LayerWriter] = {}  # of the passes that are asked for
-        clean = Evaluator(
-            network, replace(profile, faults=()), codes[self.images], labels[self.images]
-        )
-        self.labels = labels[self.images]
-        self.blocks = clean.blocks
-        self._clean: list[Planes] = [clean.planes]
+    def __init__(self, problem: Problem, moves: tuple[Move, ...], seed: int) -> None:
+        self.moves, self._seed = moves, seed
+        self._images = some(len(problem.labels), IMAGES, generator(seed, "fitting images"))
+        draws = generator(seed, "fitting checks").random(len(self._images))
+        self.held: BoolArray = draws <= max(CHECKED, draws.min(initial=1.0))  # never none
+        self.problem = problem.on(self._images)
+        self.layers = [
+            LayerWriter(problem, index, moves) for index in range(len(problem.network.layers))
+        ]
+        clean = self.problem.healthy()
+        self._blocks, self._clean = clean.blocks, [clean.planes]
         self._clean_arrays = [one.on_array for one in clean.healthy()]
-        for block, on_array in zip(self.blocks, self._clean_arrays, strict=True):
-            self._clean.append(self._healthy(block, on_array, self._clean[-1]))
+        for block, on_array in zip(self._blocks, self._clean_arrays, strict=True):
+            rows = np.arange(block.layer.rows)
+            healthy = np.full_like(rows, HEALTHY)
+            self._clean.append(compute(block, on_array, rows, healthy, self._clean[-1]))
 
-    @staticmethod
-    def _healthy(block: Block, on_array: Any, planes: Planes) -> NDArray[Any]:
-        rows = np.arange(block.layer.rows)
-        return compute(block, on_array, rows, np.full_like(rows, HEALTHY), planes)
+    def alone(self) -> NetworkWriter:
+        """The same for rows as trained."""
+        other = copy(self)
+        other.moves, other.layers = (), [layer.alone() for layer in self.layers]
+        return other
 
-    def slot_classes(self, index: int, passes: tuple[int, ...]) -> IntArray:
-        """The engine's class [passes, P] of each slot of a layer."""
-        return self._writer(index, passes).on_array.slot_classes
+    def assigned(self, place: Placing) -> tuple[Deployed, tuple[OnKinds, ...]]:
+        """The network written for the map that ``place`` gives, and all rows on all kinds."""
+        found: list[OnKinds] = []
 
-    def _writer(self, index: int, passes: tuple[int, ...]) -> LayerWriter:
-        if passes != self._passes:
-            self._passes, self._writers = passes, {}
-        if index not in self._writers:
-            spec = self.profile.array
-            before = zip(self.network.layers[:index], passes, strict=False)
-            self._writers[index] = LayerWriter(
-                self.profile,
-                self._faults,
-                self.network.layers[index],
-                passes=passes[index],
-                base=sum(count * spec.steps(layer.depth) for layer, count in before),
-                moves=self.moves,
-            )
-        return self._writers[index]
+        def rows(index: int, fitted: Sample) -> tuple[RowMap, Rows]:
+            on_kinds = self.layers[index].on_kinds(fitted)
+            found.append(on_kinds)
+            row_map = place(index, on_kinds.on_classes)
+            classes = self.layers[index].on_array.classes_of(row_map)
+            return row_map, on_kinds.rows.at(on_kinds.of(np.arange(len(classes)), classes))
 
-    def write(self, passes: tuple[int, ...], place: Placing) -> Deployed:
-        """The network written for the map that ``place`` gives, layer by layer.
+        deployed = self._write(rows)
+        return deployed, tuple(found)
 
-        Parameters
-        ----------
-        passes : of each layer.
-        place : the map of a layer whose rows leave these errors on each class of slots.
-        """
-        planes = self._clean[0]
-        stages, maps, found = list(self.network.stages), [], []
-        for block in self.blocks:
-            layer = block.layer
-            writer = self._writer(layer.index, passes)
-            fitted, checked = self._samples(block, planes)
-            on_classes = writer.on_classes(fitted)
-            row_map = place(layer, on_classes.error)
-            classes = writer.on_array.classes_of(row_map)
-            rows = _chosen(writer, on_classes, classes, fitted, checked)
-            written = written_layer(layer, rows)
-            stages[self.network.stages.index(layer)] = written
+    def on_map(self, schedule: Schedule) -> Deployed:
+        """The network written for the slots of a map."""
+        if not self.moves:
+            logits = self.problem.evaluator().logits(schedule)
+            return Deployed(self.problem.network, schedule, logits)
+
+        def rows(index: int, fitted: Sample) -> tuple[RowMap, Rows]:
+            row_map, writer = schedule.layers[index], self.layers[index]
+            return row_map, writer.written(writer.on_array.classes_of(row_map), fitted)
+
+        return self._write(rows)
+
+    @property
+    def healthy_logits(self) -> IntArray:
+        """[n, classes] of the network without faults, on the writer's images."""
+        return np.ascontiguousarray(self._clean[-1].T)
+
+    def on_healthy_inputs(self) -> tuple[OnKinds, ...]:
+        """Every row of every layer on every kind of slot, all layers before it healthy."""
+        return tuple(
+            writer.on_kinds(self._sample(block, planes, ~self.held))
+            for writer, block, planes in zip(self.layers, self._blocks, self._clean, strict=False)
+        )
+
+    def _write(self, rows_of: Callable[[int, Sample], tuple[RowMap, Rows]]) -> Deployed:
+        planes, written, maps = self._clean[0], [], []
+        for block, writer in zip(self._blocks, self.layers, strict=True):
+            interrupt.check()
+            fitted = self._sample(block, planes, ~self.held)
+            row_map, rows = rows_of(block.layer.index, fitted)
+            if self.moves:
+                rows = _kept(writer, rows, fitted, self._sample(block, planes, self.held))
+            layer = written_layer(block.layer, rows)
+            own = replace(block, layer=layer, limits=limits_of(layer))
+            on_array = writer.array_of(layer.weights, block.taken)
+            planes = compute(own, on_array, np.arange(layer.rows), rows.slot, planes)
+            written.append(layer)
             maps.append(row_map)
-            found.append(on_classes)
-            planes = self._forward(block, writer, written, classes, planes)
-        network = replace(self.network, stages=tuple(stages))
-        return Deployed(network, Schedule(self.profile.array, tuple(maps)), tuple(found))
+        network = self.problem.network
+        if self.moves:
+            network = _with_layers(network, written)
+        schedule = Schedule(self.problem.profile.array, tuple(maps))
+        return Deployed(network, schedule, np.ascontiguousarray(planes.T))
 
-    def _forward(
-        self,
-        block: Block,
-        writer: LayerWriter,
-        written: MultiplyLayer,
-        classes: IntArray,
-        planes: Planes,
-    ) -> Planes:
-        own = replace(block, layer=written, limits=limits_of(written))
-        on_array = writer.array_of(written.weights, block.taken)
-        return compute(own, on_array, np.arange(written.rows), classes, planes)
-
-    def _samples(self, block: Block, planes: Planes) -> tuple[Sample, Sample]:
-        """Columns to fit to and columns to check on, of different images."""
-        most = max(1, BYTES // (block.layer.depth * block.layer.positions))
-        parts = []
-        for which in (~self.checks, self.checks):
-            images = np.flatnonzero(which)[:most]
-            parts.append(self._sample(block, planes, images))
-        return parts[0], parts[1]
-
-    def _sample(self, block: Block, planes: Planes, images: IntArray) -> Sample:
+    def _sample(self, block: Block, planes: Planes, which: BoolArray) -> Sample:
+        """Columns of some of the images."""
         layer, index = block.layer, block.layer.index
-        counters = block.counters(self.images[images])
-        rng = generator(self._rng_seed, f"fitting columns of {layer.name}")
+        images = np.flatnonzero(which)[: max(1, BYTES // (layer.depth * layer.positions))]
+        counters = block.counters(self._images[images])
+        rng = generator(self._seed, f"fitting columns of {layer.name}")
         chosen = rng.permutation(len(counters))[:COLUMNS]
         of_k = np.argsort(block.taken)
         codes = block.columns(planes[..., images])[:, chosen]
@@ -177,41 +157,29 @@ class NetworkWriter:
         acc = on_array.accumulate(rows, np.full_like(rows, HEALTHY), clean, counters[chosen])
         sums = acc.astype(np.int64) + layer.bias[:, None]
         wanted = sums if layer.output is None else arithmetic.output_codes(layer.output, sums)
-        return Sample(np.ascontiguousarray(codes[of_k]), counters[chosen], sums, wanted)
+        labels = np.tile(self.problem.labels[images], layer.positions)[chosen]
+        codes = np.ascontiguousarray(codes[of_k])
+        return Sample(codes, counters[chosen], sums, wanted, labels)
 
 
-def _chosen(
-    writer: LayerWriter, on_classes: OnClasses, classes: IntArray, fitted: Sample, checked: Sample
-) -> Rows:
+def _kept(writer: LayerWriter, drafts: Rows, fitted: Sample, checked: Sample) -> Rows:
     """Of each row, on its slot, the writing that does best on columns it was not fitted to."""
-    rows = len(classes)
-    best = writer.trained()
-    left = writer.error(best, classes, checked)
-    drafts = on_classes.rows.at(classes * rows + np.arange(rows))
-    for draft in _drafts(writer, drafts, classes, fitted):
-        error = writer.error(draft, classes, checked)
-        better = error < left
-        best = best.better(draft, better)
-        left = np.where(better, error, left)
-    return replace(best, error=left)
+    best = writer.trained(drafts.slot)
+    best = replace(best, error=writer.error(best, checked))
+    again = writer.fit(drafts, fitted)
+    best = _better(writer, best, again, checked)
+    if "reconstruction" in writer.moves and reconstruct.affordable(writer.layer.depth):
+        moved = writer.fit(writer.reconstructed(again, fitted), fitted)
+        best = _better(writer, best, moved, checked)
+    return best
 
 
-def _drafts(writer: LayerWriter, drafts: Rows, classes: IntArray, fitted: Sample) -> Iterator[Rows]:
-    again = writer.fit(drafts, classes, fitted)
-    yield again
-    if writer.moves.reconstruction and reconstruct.affordable(writer.layer.depth):
-        yield writer.fit(writer.reconstructed(again, classes, fitted), classes, fitted)
+def _better(writer: LayerWriter, best: Rows, draft: Rows, checked: Sample) -> Rows:
+    draft = replace(draft, error=writer.error(draft, checked))
+    return best.better(draft, np.asarray(draft.error < best.error, dtype=np.bool_))
 
 
-def written_layer(layer: MultiplyLayer, rows: Rows) -> MultiplyLayer:
-    """The layer with rows as written; its words may take all bits that the array has."""
-    written = replace(layer, weights=frozen(rows.weights), bias=frozen(rows.bias))
-    if layer.output is None:
-        return written
-    lowest = layer.output.low if not isinstance(layer.output, Thresholds) else layer.output.lowest
-    output = Thresholds(
-        frozen(rows.values * rows.direction[:, None]),
-        frozen(rows.direction < 0, np.bool_),
-        lowest,
-    )
-    return replace(written, output=output)
+def _with_layers(network: IntegerNetwork, layers: Sequence[MultiplyLayer]) -> IntegerNetwork:
+    written = iter(layers)
+    stages = [next(written) if isinstance(s, MultiplyLayer) else s for s in network.stages]
+    return replace(network, stages=tuple(stages))

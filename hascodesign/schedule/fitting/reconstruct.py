@@ -4,7 +4,8 @@ A row's sums are off by what its faulty multiplier cannot give, and by what the 
 wrong. Both are partly a linear function of the activations that the healthy multipliers meet, so
 steps of one in their words, the one that wins most first, take it away.
 
-All sums are of integers below 2^53, exact in float64 whatever their order.
+All sums are of integers below 2^53, exact in float64 whatever their order; where they are below
+2^24, float32 will do.
 
 References
 ----------
@@ -17,9 +18,11 @@ from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from hascodesign.contract.types import BoolArray, FloatArray, IntArray
 from hascodesign.engine.kernels import compiled
+from hascodesign.engine.matrix import FLOAT32_EXACT
 
 BYTES = 400 << 20  # of the products of all activations; beyond it a layer is too deep for this
 #: Times the mean square left by which a step must win more than chance would.
@@ -33,19 +36,19 @@ def affordable(depth: int) -> bool:
 
 def covariances(codes: IntArray) -> FloatArray:
     """N^2 times the covariance [K, K] of activations [K, N]; whole numbers."""
-    real = codes.astype(np.float64)
-    total = real.sum(axis=1)
-    return np.asarray(codes.shape[1] * (real @ real.T) - np.outer(total, total))
+    most = int(np.abs(codes).max(initial=0)) ** 2 * codes.shape[1]
+    real: NDArray[Any] = codes.astype(np.float32 if most < FLOAT32_EXACT else np.float64)
+    total = codes.sum(axis=1).astype(np.float64)
+    return np.asarray(codes.shape[1] * (real @ real.T).astype(np.float64) - np.outer(total, total))
 
 
 def improve(
-    weights: IntArray,
+    weights: NDArray[np.int16],
     errors: IntArray,
     codes: IntArray,
-    between: FloatArray,
     free: BoolArray,
     limits: tuple[int, int],
-) -> IntArray:
+) -> NDArray[np.int16]:
     """Weights [n, K] whose sums lie nearer to what is wanted, a constant apart.
 
     Parameters
@@ -53,22 +56,21 @@ def improve(
     weights : [n, K] words as they are.
     errors : [n, N] sums less those wanted.
     codes : [K, N] activations.
-    between : `covariances` of them.
     free : [n, K] words that may move.
     limits : least and greatest word.
     """
-    columns = codes.shape[1]
+    columns, between = codes.shape[1], covariances(codes)
     real, wrong = codes.astype(np.float64), errors.astype(np.float64)
     slopes = columns * (wrong @ real.T) - np.outer(wrong.sum(axis=1), real.sum(axis=1))
     left = columns * (wrong**2).sum(axis=1) - wrong.sum(axis=1) ** 2
-    out = np.ascontiguousarray(weights, dtype=np.int64).copy()
+    out = np.ascontiguousarray(weights).copy()
     _descend(out, slopes, left, between, free, limits, PENALTY / max(columns, 1))
     return out
 
 
 @compiled(parallel=True)
 def _descend(
-    weights: IntArray,
+    weights: NDArray[np.int16],
     slopes: FloatArray,
     left: FloatArray,
     between: FloatArray,

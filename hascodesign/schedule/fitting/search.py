@@ -1,173 +1,211 @@
-"""The search for a map whose rows are written for their slots.
+"""The search for a map, its rows written for their slots or as trained.
 
-The assignment takes each layer's rows by the error that is left of them on each class; the genetic
-search over whole maps, judged by the loss of the network with its rows as written, looks for maps
-where the rows' errors meet to less harm; then the rows are written anew for the map that is chosen.
+The assignment takes each layer's rows by the error that is left of them on each kind of slot; the
+genetic search over whole maps, judged by the loss of the network with its rows as written, looks
+for maps where the rows' errors meet to less harm; then the rows are written for the map that is
+chosen.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from hascodesign.contract.array import generator, identity_schedule
-from hascodesign.contract.types import (
-    FaultProfile,
-    FloatArray,
-    IntArray,
-    IntegerNetwork,
-    MultiplyLayer,
-    RowMap,
-    Schedule,
-)
-from hascodesign.engine.network import Evaluator
+from hascodesign.contract.array import generator
+from hascodesign.contract.results import Move
+from hascodesign.contract.types import FloatArray, IntArray, RowMap, Schedule
+from hascodesign.engine.loss import cross_entropy
 from hascodesign.schedule.assign import assign_layer
 from hascodesign.schedule.fitness import Fitness, SearchStopped, by_network
 from hascodesign.schedule.fitting.judge import WrittenEvaluator
-from hascodesign.schedule.fitting.moves import Moves
+from hascodesign.schedule.fitting.layer import OnKinds, costs_of
 from hascodesign.schedule.fitting.network import Deployed, NetworkWriter
 from hascodesign.schedule.genetic import evolve, first_population
-from hascodesign.schedule.judging import NORMAL_95, image_losses
+from hascodesign.schedule.judging import NORMAL_95
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.polish import polish
-from hascodesign.schedule.protocols import Progress
-from hascodesign.schedule.space import Space
+from hascodesign.schedule.problem import Problem, Progress
 
-JUDGED = 256  # images that maps are searched on, at most
-EVALUATIONS = 96  # of the search over maps, at most
-WORK = 1.5e11  # multiply-accumulates of these evaluations; most rows are kept from one to the next
-GENETIC_SHARE = 0.6
+GENETIC_SHARE = 0.6  # of the evaluations; the rest is for the swaps
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Size:
+    """Of a search over maps."""
+
+    images: int  # that maps are judged on, at most
+    evaluations: int  # at most
+    work: float  # multiply-accumulates of these; most rows are kept from one to the next
+
+
+WRITTEN = Size(256, 96, 1.5e11)  # few rows leave anything to be won back
+ALONE = Size(1024, 600, 4e12)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
     """The best map with its rows as written."""
 
     deployed: Deployed
-    loss: float  # on images that no fit saw, nats
-    history: tuple[float, ...]  # best loss after each generation, on images that fits saw
-    evaluations: int
-    images: int  # that the rows were fitted to
-    checked: int  # others, that decided what was kept
+    history: tuple[float, ...] = ()  # best loss after each generation, on images that fits saw
+    evaluations: int = 0
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False  # by Ctrl-C: the best so far
 
 
-class WrittenSearch:
-    """Searches maps with their rows written; one for a network, a profile and a space.
+class MapSearch:
+    """Searches maps with their rows written.
 
     Parameters
     ----------
-    network, profile : as trained, and checked.
-    space : slots and classes of every layer.
-    codes, labels : all calibration images.
-    moves : what may be done to a row.
+    problem : all calibration images.
+    moves : what may be done to a row; nothing: maps of rows as trained.
     seed : of every draw.
     """
 
-    def __init__(
-        self,
-        network: IntegerNetwork,
-        profile: FaultProfile,
-        space: Space,
-        codes: IntArray,
-        labels: IntArray,
-        moves: Moves,
-        seed: int,
-    ) -> None:
-        self.network, self.profile, self.space, self.seed = network, profile, space, seed
-        self.writer = NetworkWriter(network, profile, codes, labels, moves, seed)
-        images, held = self.writer.images, self.writer.checks
-        self._fitted = (codes[images[~held]], labels[images[~held]])
-        self._checked = (codes[images[held]], labels[images[held]])
-        self._passes = tuple(layer.passes for layer in space.layers)
+    def __init__(self, problem: Problem, moves: tuple[Move, ...], seed: int) -> None:
+        self.seed = seed
+        self.writer = NetworkWriter(problem, moves, seed)
+        self.problem = self.writer.problem  # the images that are looked at
 
-    def loss(self, network: IntegerNetwork, schedule: Schedule) -> float:
-        """Loss of a network, as trained or as written, on the images that no fit saw."""
-        return Evaluator(network, self.profile, *self._checked).judge(schedule).loss
+    def alone(self) -> MapSearch:
+        """The same search of rows as trained."""
+        other = copy(self)
+        other.__dict__.pop("_first", None)
+        other.writer = self.writer.alone()
+        return other
+
+    @property
+    def size(self) -> Size:
+        """Of the search."""
+        return WRITTEN if self.writer.moves else ALONE
+
+    @property
+    def judged(self) -> Problem:
+        """On the images that maps are searched on."""
+        return self.problem.on(np.flatnonzero(~self.writer.held)[: self.size.images])
+
+    def losses(self, logits: IntArray) -> FloatArray:
+        """Loss [n] of each image that is looked at, nats."""
+        return cross_entropy(logits, self.problem.labels, self.problem.network.logit_scale)
+
+    def unseen(self, logits: IntArray) -> float:
+        """Mean loss on the images that no fit saw, nats."""
+        return float(self.losses(logits)[self.writer.held].mean())
+
+    @property
+    def first(self) -> Deployed:
+        """The network written for the assignment by what fits leave of each row."""
+        return self._first[0]
+
+    @cached_property
+    def _first(self) -> tuple[Deployed, tuple[OnKinds, ...]]:
+        return self.writer.assigned(self._assigned)
+
+    def _assigned(self, index: int, error: FloatArray) -> RowMap:
+        layer = self.problem.space.layers[index]
+        cost = costs_of(self.problem, index, error)
+        return self.problem.space.layer_map(layer, assign_layer(layer, cost))
+
+    # ------------------------------------------------------------------------------------ search
+
+    def search(
+        self, options: SearchOptions, progress: Progress, starts: Sequence[Schedule] = ()
+    ) -> Found:
+        """The assignment, bettered by the search over maps where there is something to win.
+
+        Parameters
+        ----------
+        options : sizes and limits.
+        progress : told of every chunk of evaluations.
+        starts : other maps to begin with.
+        """
+        progress("rows", 0, 2)
+        found = Found(self.first)
+        progress("rows", 1, 2)
+        if not self.problem.space.alike and self._harmed(self.first):
+            found = self._bettered(found, self.fitness(options, progress), options, starts)
+        progress("rows", 2, 2)
+        return found
 
     def _harmed(self, first: Deployed) -> bool:
-        """Whether the images that fits saw show a loss, above its noise, to be won back."""
-        codes, labels = self._fitted
-        clean = Evaluator(self.network, replace(self.profile, faults=()), codes, labels)
-        written = Evaluator(first.network, self.profile, codes, labels)
-        plain = identity_schedule(self.network, self.profile.array)
-        lost = image_losses(self.network, written, first.schedule)
-        lost -= image_losses(self.network, clean, plain)
-        return bool(lost.mean() > NORMAL_95 * lost.std() / max(len(lost), 1) ** 0.5)
+        """Whether there is a loss to be won back; with rows written, one above its noise."""
+        lost = self.losses(first.logits) - self.losses(self.writer.healthy_logits)
+        lost = lost[~self.writer.held]
+        noise = NORMAL_95 * lost.std() / max(len(lost), 1) ** 0.5 if self.writer.moves else 0.0
+        return bool(lost.mean() > noise)
 
-    def search(self, options: SearchOptions, progress: Progress) -> Written:
-        """The assignment by what fits leave, bettered by the search over maps where that wins."""
-        progress("fitted rows", 0, 3)
-        first = self.writer.write(self._passes, self._assigned)
-        found, loss = first, self.loss(first.network, first.schedule)
+    def fitness(self, options: SearchOptions, progress: Progress) -> Fitness:
+        """What judges maps with all rows as written, and counts."""
+        judged = self.judged
+        evaluator = WrittenEvaluator(judged, self._first[1])
+        work = int(self.size.work / (self.problem.network.macs * max(len(judged.labels), 1)))
+        limit = options.evaluations or options.times * min(self.size.evaluations, max(work, 1))
+        judge = by_network(self.problem.space, evaluator)
+        return Fitness(self.problem.space, judge, limit, options.seconds, progress)
+
+    def _bettered(
+        self, found: Found, fitness: Fitness, options: SearchOptions, starts: Sequence[Schedule]
+    ) -> Found:
         history: list[float] = []
-        progress("fitted rows", 1, 3)
-        fitness = self._fitness(first, options)
-        if not self.space.alike and self._harmed(first):
-            chromosome = self._maps(first, fitness, options, history)
-            progress("fitted rows", 2, 3)
-            other = self.on_map(self.space.decode(chromosome))
-            again = self.loss(other.network, other.schedule)
-            if again < loss:
-                found, loss = other, again
-        progress("fitted rows", 3, 3)
-        counts = (len(self._fitted[1]), len(self._checked[1]))
-        return Written(found, loss, tuple(history), fitness.evaluations, *counts)
+        notes: tuple[str, ...] = ()
+        interrupted = False
+        try:
+            self.maps(fitness, options, history, starts)
+        except SearchStopped as stopped:
+            notes = (f"Stopped early: {stopped.reason}; this is the best schedule so far.",)
+        except KeyboardInterrupt:
+            interrupted = True
+            notes = (
+                f"Stopped by Ctrl-C after {fitness.evaluations} evaluations; "
+                "this is the best schedule so far.",
+            )
+        deployed = found.deployed
+        if fitness.best is not None:
+            other = self.writer.on_map(self.problem.space.decode(fitness.best.chromosome))
+            if self.unseen(other.logits) < self.unseen(deployed.logits):
+                deployed = other
+        return Found(deployed, tuple(history), fitness.evaluations, notes, interrupted)
 
-    def on_map(self, schedule: Schedule) -> Deployed:
-        """The rows written for the slots of a given map, of the space's passes."""
-        return self.writer.write(self._passes, lambda layer, _error: schedule.layers[layer.index])
+    def maps(
+        self,
+        fitness: Fitness,
+        options: SearchOptions,
+        history: list[float],
+        starts: Sequence[Schedule] = (),
+    ) -> None:
+        """The genetic search, then swaps; ``fitness`` remembers the best map.
 
-    # ------------------------------------------------------------------------------ placing
-
-    def _assigned(self, layer: MultiplyLayer, error: FloatArray) -> RowMap:
-        space = self.space.layers[layer.index]
-        return self.space.layer_map(space, assign_layer(space, self.costs(layer, error)))
-
-    def costs(self, layer: MultiplyLayer, error: FloatArray) -> FloatArray:
-        """Costs [R, classes of the space] of errors [R, classes of the engine]."""
-        space = self.space.layers[layer.index]
-        on_space = np.zeros((layer.rows, len(space.members)))
-        table = self.writer.slot_classes(layer.index, self._passes)
-        for number, members in enumerate(space.members):
-            if members.size:
-                on_space[:, number] = error[:, table.reshape(-1)[members[0]]]
-        return on_space * self._weight(layer)[:, None]
-
-    def _weight(self, layer: MultiplyLayer) -> FloatArray:
-        """How much an error of each row moves the sums of the next layer, mean 1."""
-        if layer.output is None:
-            return np.ones(layer.rows)
-        after = self.network.layers[layer.index + 1].weights.astype(np.float64)
-        share = after / np.maximum(np.abs(after).sum(axis=1, keepdims=True), 1.0)
-        # the channel runs fastest in K
-        weight = (share.reshape(len(after), -1, layer.rows) ** 2).sum(axis=(0, 1))
-        return np.asarray(weight / max(weight.mean(), np.finfo(float).tiny))
-
-    # --------------------------------------------------------------------------------- maps
-
-    def _fitness(self, first: Deployed, options: SearchOptions) -> Fitness:
-        codes, labels = (part[:JUDGED] for part in self._fitted)
-        evaluator = WrittenEvaluator(self.network, self.profile, codes, labels, first.layers)
-        work = int(WORK / (self.network.macs * max(len(labels), 1)))
-        limit = options.evaluations or options.times * min(EVALUATIONS, max(work, 1))
-        return Fitness(self.space, by_network(self.space, evaluator), limit, options.seconds)
-
-    def _maps(
-        self, first: Deployed, fitness: Fitness, options: SearchOptions, history: list[float]
-    ) -> IntArray:
-        rng = generator(self.seed, "written maps")
-        layers = zip(self.network.layers, first.layers, strict=True)
-        costs = [self.costs(layer, on_classes.error) for layer, on_classes in layers]
-        assigned = self.space.encode(first.schedule)
+        Raises
+        ------
+        SearchStopped
+            Where the time is up. Using up the evaluations is the normal end.
+        """
+        space, rng, costs = self.problem.space, generator(self.seed, "maps"), self._costs()
+        given = [space.encode(one) for one in (self.first.schedule, *starts)]
         limit = fitness.limit
         fitness.limit = max(1, int(GENETIC_SHARE * limit)) if options.polish else limit
-        seeds = first_population(self.space, costs, [assigned], assigned, options, rng)
-        with suppress(SearchStopped):  # using up the evaluations is the normal end
+        try:
+            seeds = first_population(space, costs, given, given[0], options, rng)
             evolve(fitness, costs, seeds, options, rng, history.append)
+        except SearchStopped as stopped:
+            if stopped.for_good:
+                raise
         fitness.limit = limit
         if options.polish and fitness.best is not None:
-            with suppress(SearchStopped):
+            try:
                 polish(fitness, costs, fitness.best, limit)
-        return assigned if fitness.best is None else fitness.best.chromosome
+            except SearchStopped as stopped:
+                if stopped.for_good:
+                    raise
+
+    def _costs(self) -> list[FloatArray]:
+        """Of each row on each class of slots, per layer [R, classes]."""
+        return [
+            costs_of(self.problem, index, one.on_classes)
+            for index, one in enumerate(self._first[1])
+        ]

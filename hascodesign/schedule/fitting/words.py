@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hascodesign.contract.array import wrap
 from hascodesign.contract.types import ArraySpec, FloatArray, IntArray
@@ -24,7 +25,8 @@ TIE = 1e-6  # of two words that do alike, the one nearer to the wanted
 class Histograms:
     """How often each activation code comes at each K index."""
 
-    shares: FloatArray  # [K, 2^AB] 0..1
+    counts: FloatArray  # [K, 2^AB] columns; whole numbers, so that their sums are exact
+    columns: int
     codes: IntArray  # [2^AB] as the layer reads them
 
 
@@ -35,7 +37,7 @@ def histograms(codes: IntArray, spec: ArraySpec, signed: bool) -> Histograms:
     places = np.arange(depth)[:, None] * size + (codes & (size - 1))
     counts = np.bincount(places.reshape(-1), minlength=depth * size).reshape(depth, size)
     read = wrap(np.arange(size, dtype=np.int64), spec.act_bits, signed)
-    return Histograms(counts / max(columns, 1), read)
+    return Histograms(counts.astype(np.float64), max(columns, 1), read)
 
 
 def products(spec: ArraySpec, slot: SlotClass, simd: int, signed: bool) -> IntArray:
@@ -58,8 +60,8 @@ def touched(slot: SlotClass) -> tuple[int, ...]:
 
 
 def choose(
-    on_array: LayerOnArray, slot: SlotClass, weights: IntArray, seen: Histograms
-) -> tuple[IntArray, FloatArray]:
+    on_array: LayerOnArray, slot: SlotClass, weights: NDArray[np.int16], seen: Histograms
+) -> tuple[NDArray[np.int16], FloatArray]:
     """Weights rewritten at the faulty multipliers of one class of slots.
 
     Parameters
@@ -81,7 +83,7 @@ def choose(
         if not len(steps):
             continue
         ks = on_array.order[steps, simd]
-        cost = _costs(products(spec, slot, simd, signed), seen.shares[ks], seen.codes)
+        cost = _costs(products(spec, slot, simd, signed), seen, ks)
         for step, struck, keep, flip in slot.words.tolist():
             place = np.flatnonzero(steps == step)
             if struck == simd and len(place):
@@ -96,14 +98,15 @@ def choose(
     return out, left
 
 
-def _costs(product: IntArray, shares: FloatArray, codes: IntArray) -> FloatArray:
+def _costs(product: IntArray, seen: Histograms, ks: IntArray) -> FloatArray:
     """Variance [T, wanted, stored] of faulty product less wanted product, at each step."""
+    counts, n = seen.counts[ks], seen.columns
     half = len(product) // 2
     word = np.arange(-half, half)
-    struck, code = product.astype(np.float64), codes.astype(np.float64)
-    mean, square = shares @ struck.T, shares @ (struck * struck).T
-    mean_code, square_code = shares @ code, shares @ (code * code)
-    covariance = shares @ (struck * code).T - mean * mean_code[:, None]
+    struck, code = product.astype(np.float64), seen.codes.astype(np.float64)
+    mean, square = counts @ struck.T / n, counts @ (struck * struck).T / n
+    mean_code, square_code = counts @ code / n, counts @ (code * code) / n
+    covariance = counts @ (struck * code).T / n - mean * mean_code[:, None]
     variance, of_code = square - mean**2, square_code - mean_code**2
     cost = variance[:, None, :] - 2.0 * word[:, None] * covariance[:, None, :]
     cost += (word**2)[:, None] * of_code[:, None, None]

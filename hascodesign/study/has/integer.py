@@ -1,8 +1,8 @@
 """The study's question in the array's integer arithmetic: how much is there to win?
 
 Profiles LIM and INF of transient faults on the partial sums, on all PEs and on a quarter of them;
-the package's own search finds the maps. Beside each stands the separable bound, and the best map
-that ten times the search finds.
+the package's own search finds the maps. Beside each stands the best map that ten times the search
+finds.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class IntegerCase:
     plain_loss: float
     scheduled_loss: float
     longer_loss: float
-    bound_loss: float  # healthy loss and the least separable cost; a search can pass it
     evaluations: int
     seconds: float
     notes: tuple[str, ...]
@@ -77,11 +76,6 @@ class IntegerCase:
     def longer_recovery(self) -> float | None:
         """The same of the map of ten times the search."""
         return _share(self.plain, self.healthy, self.longer, 1.0)
-
-    @property
-    def bound(self) -> float | None:
-        """Share of the calibration loss that the least separable cost would win back."""
-        return _share(self.plain_loss, self.healthy_loss, self.bound_loss, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +130,14 @@ def _case(subject: _Subject, share: str, pmax: float, number: int) -> IntegerCas
     profile = draw(network, options, share, pmax, number)
     searched = _evaluator(network, profile, subject.search)
     sizes = evolve.SearchOptions(evaluations=options.evaluations)
-    short = whole(lambda: evolve.search(network, profile, searched, sizes, options.seed))
+    short = whole(lambda: evolve.search(searched, sizes, options.seed))
     longer = replace(
         sizes,
         evaluations=TIMES * options.evaluations,
         generations=TIMES * sizes.generations,
         plateau=TIMES * sizes.plateau,
     )
-    long = whole(lambda: evolve.search(network, profile, searched, longer, options.seed))
+    long = whole(lambda: evolve.search(searched, longer, options.seed))
     plain = identity_schedule(network, profile.array)
     randoms = [b.schedule for b in short.baselines if b.name.startswith("random_")]
     judge = _evaluator(network, profile, subject.judge)
@@ -156,7 +150,6 @@ def _case(subject: _Subject, share: str, pmax: float, number: int) -> IntegerCas
         scheduled=percent[1], longer=percent[2],
         healthy_loss=healthy_loss, plain_loss=_loss(short, "identity"),
         scheduled_loss=short.loss, longer_loss=long.loss,
-        bound_loss=healthy_loss + short.bound,
         evaluations=short.evaluations, seconds=short.seconds, notes=short.notes,
     )  # fmt: skip
 

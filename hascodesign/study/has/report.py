@@ -179,20 +179,17 @@ def rescaled_table(result: HasResult) -> Table:
 def integer_table(result: HasResult) -> Table:
     """The integer part's profiles, one row each."""
     shown = Table(title="the same question in the array's integers: accuracy on held-out images, %")
-    heads = "PEs pmax profile healthy plain random scheduled won-back bound 10x 10x-won seconds"
+    heads = "PEs pmax profile healthy plain random scheduled won-back 10x 10x-won seconds"
     for head in heads.split():
         shown.add_column(head, justify="right")
     for c in result.integer:
         values = (c.healthy, c.plain, c.random, c.scheduled)
-        won, bound, longer = (
-            "-" if v is None else f"{100 * v:.1f}" for v in (c.recovery, c.bound, c.longer_recovery)
+        won, longer = (
+            "-" if v is None else f"{100 * v:.1f}" for v in (c.recovery, c.longer_recovery)
         )
         cells = [f"{v:.2f}" for v in values]
         first = (c.share, f"{c.pmax:g}", str(c.profile))
-        shown.add_row(*first, *cells, won, bound, f"{c.longer:.2f}", longer, f"{c.seconds:.1f}")
-    shown.caption = (
-        "bound: % of the calibration loss (nats) that the least separable cost wins back"
-    )
+        shown.add_row(*first, *cells, won, f"{c.longer:.2f}", longer, f"{c.seconds:.1f}")
     return shown
 
 
@@ -229,8 +226,7 @@ def to_json(result: HasResult) -> bytes:
             for case in result.cases
         ],
         "integer": [
-            asdict(c)
-            | {"recovery": c.recovery, "longer_recovery": c.longer_recovery, "bound": c.bound}
+            asdict(c) | {"recovery": c.recovery, "longer_recovery": c.longer_recovery}
             for c in result.integer
         ],
         "seconds": result.seconds,
