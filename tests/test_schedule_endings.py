@@ -27,7 +27,7 @@ def test_ctrl_c_gives_the_best_so_far(after: int, monkeypatch: pytest.MonkeyPatc
         return seen[-1]
 
     monkeypatch.setattr(MapSearch, "fitness", fitness)
-    monkeypatch.setattr(MapSearch, "_harmed", lambda *_: True)
+    monkeypatch.setattr(MapSearch, "harmed", lambda *_, **__: True)
     evaluator = pictures(NETWORK, PROFILE)
     options = SearchOptions(population=12, generations=50, plateau=50, random_maps=0)
     result = search(evaluator, options, seed=1)
@@ -52,7 +52,7 @@ def test_ctrl_c_before_there_is_a_map_gives_the_best_baseline(
 
 
 def test_the_time_limit_stops_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MapSearch, "_harmed", lambda *_: True)
+    monkeypatch.setattr(MapSearch, "harmed", lambda *_, **__: True)
     options = SearchOptions(seconds=1e-9, random_maps=2)
     result = search(pictures(NETWORK, PROFILE), options, seed=1)
     assert result.notes[0].startswith("Stopped early: the time limit of 1e-09 s is reached")

@@ -8,7 +8,7 @@ import pytest
 from sklearn.isotonic import isotonic_regression
 
 from hascodesign.contract import arithmetic
-from hascodesign.contract.array import identity_map, identity_schedule, wmem_bases
+from hascodesign.contract.array import identity_map, identity_schedule, wmem_bases, wrap
 from hascodesign.contract.errors import ScheduleError
 from hascodesign.contract.results import MOVES
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, frozen
@@ -122,6 +122,44 @@ def struck_sums(profile, layer, weights, x, row_map):
     return np.array(out)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_stuck_bits_of_a_bank_hold_what_is_wanted_where_they_can(seed):
+    rng = rng_of(seed)
+    layer = replace(dense_layer(rng, SPEC, 6, 9), in_signed=False, in_bits=5)
+    spec = replace(SPEC, wmem_depth=6)
+    places = {(int(rng.integers(3)), int(rng.integers(3)), bit) for bit in (0, 1, 2, 3)}
+    faults = [
+        Fault(0, "sa1" if bit % 2 else "sa0", "wmem", simd, bit, address=address)
+        for simd, address, bit in sorted(places)
+    ]
+    on_array = LayerOnArray(
+        FaultProfile(spec, tuple(faults)), pe_faults(FaultProfile(spec, tuple(faults))), layer,
+        passes=2, base=0, layer_index=0,
+    )  # fmt: skip
+    slot = on_array.classes[1]
+    x = rng.integers(0, 32, (9, 200))
+    chosen, left = words.choose(on_array, slot, layer.weights.astype(np.int16), seen_of(x))
+    half, met = 8, 0
+    for step, simd, keep, flip in slot.words.tolist():
+        k = on_array.order[step, simd]
+        if k < 0:
+            continue
+        met += 1
+        able = np.unique(wrap((np.arange(-half, half) & keep) ^ flip, 4))
+        held = wrap((chosen[:, k].astype(np.int64) & keep) ^ flip, 4)
+        wanted = layer.weights[:, k]
+        nearest = np.abs(able - wanted[:, None]).min(axis=1)
+        assert np.array_equal(np.abs(held - wanted), nearest)
+    assert met and (left >= 0).all()
+    touched = {int(on_array.order[step, simd]) for step, simd, *_ in slot.words.tolist()}
+    others = [k for k in range(9) if k not in touched]
+    assert np.array_equal(chosen[:, others], layer.weights[:, others])
+
+
+def seen_of(x):
+    return words.histograms(x, SPEC, False)
+
+
 # -------------------------------------------------------------------------------- reconstruction
 
 
@@ -212,6 +250,22 @@ def test_maps_are_judged_with_the_rows_written_for_their_classes(seed):
         stages[network.stages.index(layer)] = written_layer(layer, rows)
     wanted = Evaluator(replace(network, stages=tuple(stages)), profile, codes, labels)
     assert np.array_equal(judge.logits(other), wanted.logits(other))
+
+
+def test_too_many_kinds_of_slots_leave_rows_as_trained_to_the_search(monkeypatch):
+    rng, network, profile = case(1)
+    codes, labels = random_inputs(rng, network, 24)
+    schedule = random_schedule(rng, network, profile.array)
+    monkeypatch.setattr("hascodesign.schedule.fitting.layer.MOST_BYTES", 0)
+    writer = writer_of(network, profile, codes, labels, schedule)
+    _, layers = writer.assigned(lambda index, _error: schedule.layers[index])
+    for layer, one in zip(network.layers, layers, strict=True):
+        assert len(one.rows) == layer.rows == len(one.error)
+        assert (one.error[:, 0] == 0).all() and (one.error[:, 1:].sum(axis=0) > 0).all()
+    judge = WrittenEvaluator(writer.problem, layers)
+    assert np.array_equal(judge.logits(schedule), writer.problem.evaluator().logits(schedule))
+    # the map that is chosen has its rows written none the less
+    assert any(written.rows_of(network, writer.on_map(schedule).network))
 
 
 def test_a_row_negated_computes_the_same_on_a_healthy_slot():

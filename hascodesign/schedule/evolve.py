@@ -141,7 +141,7 @@ class _Search:
                 winner = self._with_rows(found, known)
             if winner is known and space.alike:
                 self.notes.append(ALIKE)
-            elif winner is known and not (found and found.interrupted):
+            elif winner is known and not (found and found.interrupted) and self._worth(known):
                 found = self.maps.alone().search(self.options, self.progress, [known.schedule])
                 self.notes.extend(found.notes)
                 winner = min(self._deployed(found.deployed), known, key=lambda one: one.loss)
@@ -149,6 +149,10 @@ class _Search:
             self.notes.append("Stopped by Ctrl-C; this is the best schedule so far.")
             return replace(self._result(judged, winner, found), interrupted=True)
         return self._result(judged, winner, found)
+
+    def _worth(self, known: _Judged) -> bool:
+        """Whether to search maps alone: after rows were written only where there is something."""
+        return not self.options.moves or self.maps.harmed(known.losses, sure=True)
 
     def given(self, schedule: Schedule, written: IntegerNetwork | None) -> SearchResult:
         """A schedule judged."""

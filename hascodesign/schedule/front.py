@@ -109,7 +109,7 @@ def _affordable(problem: Problem) -> int:
 def _costs(maps: MapSearch) -> list[FloatArray]:
     """Error of each row as trained on each class of slots, per layer [R, classes]."""
     return [
-        costs_of(maps.problem, index, one.on_classes)
+        costs_of(maps.problem, index, one.error)
         for index, one in enumerate(maps.writer.on_healthy_inputs())
     ]
 

@@ -124,7 +124,7 @@ def _losses(
     out = []
     for index, points in enumerate(tried):
         layer, found = space.layers[index], []
-        cost = costs_of(problem, index, layers[index].on_classes)
+        cost = costs_of(problem, index, layers[index].error)
         for passes in points if layer.free else ():
             genes = assign_layer(layer, cost, passes * space.array.pe)
             on_array = healthy[index].on_array

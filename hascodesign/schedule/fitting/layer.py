@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hascodesign.contract.array import wrap
 from hascodesign.contract.results import Move
-from hascodesign.contract.types import BoolArray, FloatArray, IntArray, frozen
+from hascodesign.contract.types import BoolArray, FloatArray, IntArray
 from hascodesign.engine.classes import HEALTHY, SlotClass
 from hascodesign.engine.layer import LayerOnArray
 from hascodesign.engine.loss import MOST, cross_entropy
 from hascodesign.engine.planes import as_thresholds
 from hascodesign.engine.slots import STAGES, pe_faults
+from hascodesign.schedule.baselines import severity
 from hascodesign.schedule.fitting import reconstruct, staircase, words
 from hascodesign.schedule.fitting.rows import Rows, joined, trained
 from hascodesign.schedule.problem import Problem
@@ -26,6 +29,7 @@ TIE = 1e-9  # what a faulty slot costs in any case
 LITTLE = 0.01  # share in the cost of a logit of the square of its own error
 FEWEST = 128  # columns, however much work that is
 BYTES = 64 << 20  # of the sums of rows that are fitted at once
+MOST_BYTES = 256 << 20  # of all rows on all kinds of slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +51,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class OnKinds:
-    """Every row written for every kind of slot."""
+    """Every row written for every kind of slot; as trained where there are too many kinds."""
 
     rows: Rows  # [kinds * R], kind by kind
-    kinds: IntArray  # kind of each class of slots
-    error: FloatArray  # [R, kinds]
+    kinds: IntArray  # kind of each class of slots; 0 where there are too many
+    error: FloatArray  # [R, classes]
 
     def of(self, rows: IntArray, classes: IntArray) -> IntArray:
         """Places of rows written for slots of some classes."""
         return self.kinds[classes] * len(self.error) + rows
-
-    @property
-    def on_classes(self) -> FloatArray:
-        """The error [R, classes]."""
-        return self.error[:, self.kinds]
 
 
 class LayerWriter:
@@ -85,6 +84,9 @@ class LayerWriter:
             layer_index=index,
         )
         output = as_thresholds(self.layer)
+        wires = tuple(fault for fault in problem.profile.faults if fault.site != "wmem")
+        on_wires = replace(problem.profile, faults=wires)
+        self._severity = severity(on_wires, len(self.on_array.order))  # of each PE, words apart
         self._last = output is None
         self._scale = problem.network.logit_scale
         self._lowest = 0 if output is None else output.lowest  # code below all thresholds
@@ -110,9 +112,28 @@ class LayerWriter:
         """Every row written for every kind of slot, and what is left of its error there."""
         kinds, count = self.slots.kinds, self.layer.rows
         _, examples = np.unique(kinds, return_index=True)
+        if 2 * self.layer.weights.size * len(examples) > MOST_BYTES:
+            healthy = self.trained(np.full(count, HEALTHY))
+            return OnKinds(healthy, np.zeros_like(kinds), self._by_rule(sample))
         seen = self._seen(sample)
         found = joined([self._written(np.full(count, c), sample, seen) for c in examples.tolist()])
-        return OnKinds(found, kinds, found.error.reshape(-1, count).T)
+        return OnKinds(found, kinds, found.error.reshape(-1, count).T[:, kinds])
+
+    def _by_rule(self, sample: Sample) -> FloatArray:
+        """About what the sums are off by, [R, classes]: by the size of words and faults alone."""
+        spec, weights = self.on_array.spec, self.layer.weights
+        size = np.abs(self._numbers(sample)).mean(axis=1)
+        saliency = np.abs(weights).sum(axis=1) / max(np.abs(weights).sum(axis=1).mean(), 1.0)
+        off = np.zeros((self.layer.rows, len(self.on_array.classes)))
+        for number, slot in enumerate(self.on_array.classes):
+            for step, simd, keep, flip in slot.words.tolist() if number != HEALTHY else ():
+                k = self.on_array.order[step, simd]
+                word = weights[:, k]
+                seen = wrap((word & keep) ^ flip, spec.weight_bits)
+                off[:, number] += (k >= 0) * np.abs(seen - word) * size[k]
+            if number != HEALTHY:
+                off[:, number] += self._severity[slot.pe] * saliency
+        return off
 
     def written(self, classes: IntArray, sample: Sample) -> Rows:
         """All rows written for slots of classes [R]; what does best on the columns is taken."""
@@ -179,11 +200,9 @@ class LayerWriter:
         acc = on_array.accumulate(np.arange(len(rows)), rows.slot, sample.codes, sample.counters)
         return (acc.astype(np.int64) + rows.bias[:, None]) * rows.direction[:, None]
 
-    def array_of(
-        self, weights: NDArray[np.int16] | IntArray, taken: IntArray | None = None
-    ) -> LayerOnArray:
+    def array_of(self, weights: NDArray[Any], taken: IntArray | None = None) -> LayerOnArray:
         """The layer with other rows on the array; ``taken`` as LayerOnArray takes it."""
-        return self.on_array.with_layer(replace(self.layer, weights=frozen(weights)), taken)
+        return self.on_array.with_layer(replace(self.layer, weights=weights), taken)
 
     def fit(self, rows: Rows, sample: Sample) -> Rows:
         """The rows with constants and thresholds fitted."""
@@ -251,13 +270,16 @@ class LayerWriter:
                 free[mine] = False
                 continue
             for simd in words.touched(slot):
-                ks = self.on_array.order[:, simd]
-                free[np.ix_(mine, ks[ks >= 0])] = False
+                ks = self.on_array.order[words.struck(self.on_array, slot, simd), simd]
+                free[np.ix_(mine, ks)] = False
         wrong = (self.sums(rows, sample) - self._healthy(rows, sample)) * rows.direction[:, None]
         half = 1 << (self.on_array.spec.weight_bits - 1)
-        codes = (sample.codes.view(np.int8) if self._signed else sample.codes).astype(np.int64)
-        new = reconstruct.improve(rows.weights, wrong, codes, free, (-half, half - 1))
-        return replace(rows, weights=new)
+        limits, codes = (-half, half - 1), self._numbers(sample)
+        return replace(rows, weights=reconstruct.improve(rows.weights, wrong, codes, free, limits))
+
+    def _numbers(self, sample: Sample) -> IntArray:
+        """The activation codes as numbers."""
+        return (sample.codes.view(np.int8) if self._signed else sample.codes).astype(np.int64)
 
 
 def _order_counts(slot: SlotClass) -> bool:

@@ -25,6 +25,7 @@ from hascodesign.contract.types import (
     MultiplyLayer,
     RowMap,
     Schedule,
+    frozen,
 )
 from hascodesign.engine.classes import HEALTHY
 from hascodesign.engine.planes import Block, Planes, limits_of
@@ -91,7 +92,7 @@ class NetworkWriter:
         def rows(index: int, fitted: Sample) -> tuple[RowMap, Rows]:
             on_kinds = self.layers[index].on_kinds(fitted)
             found.append(on_kinds)
-            row_map = place(index, on_kinds.on_classes)
+            row_map = place(index, on_kinds.error)
             classes = self.layers[index].on_array.classes_of(row_map)
             return row_map, on_kinds.rows.at(on_kinds.of(np.arange(len(classes)), classes))
 
@@ -134,7 +135,7 @@ class NetworkWriter:
             own = replace(block, layer=layer, limits=limits_of(layer))
             on_array = writer.array_of(layer.weights, block.taken)
             planes = compute(own, on_array, np.arange(layer.rows), rows.slot, planes)
-            written.append(layer)
+            written.append(replace(layer, weights=frozen(rows.weights)))
             maps.append(row_map)
         network = self.problem.network
         if self.moves:

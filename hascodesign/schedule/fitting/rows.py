@@ -82,7 +82,8 @@ def trained(layer: MultiplyLayer, row: IntArray, slot: IntArray) -> Rows:
 
 def written_layer(layer: MultiplyLayer, rows: Rows) -> MultiplyLayer:
     """The layer with rows as written; its words may take all bits that the array has."""
-    written = replace(layer, weights=frozen(rows.weights), bias=frozen(rows.bias))
+    narrow: Any = rows.weights  # no need of 64 bits, of which there would be many
+    written = replace(layer, weights=narrow, bias=frozen(rows.bias))
     output = as_thresholds(layer)
     if output is None:
         return written

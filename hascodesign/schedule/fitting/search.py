@@ -127,16 +127,16 @@ class MapSearch:
         progress("rows", 0, 2)
         found = Found(self.first)
         progress("rows", 1, 2)
-        if not self.problem.space.alike and self._harmed(self.first):
+        alike = self.problem.space.alike
+        if not alike and self.harmed(self.losses(self.first.logits), sure=bool(self.writer.moves)):
             found = self._bettered(found, self.fitness(options, progress), options, starts)
         progress("rows", 2, 2)
         return found
 
-    def _harmed(self, first: Deployed) -> bool:
-        """Whether there is a loss to be won back; with rows written, one above its noise."""
-        lost = self.losses(first.logits) - self.losses(self.writer.healthy_logits)
-        lost = lost[~self.writer.held]
-        noise = NORMAL_95 * lost.std() / max(len(lost), 1) ** 0.5 if self.writer.moves else 0.0
+    def harmed(self, losses: FloatArray, *, sure: bool) -> bool:
+        """Whether the images that fits saw show a loss to be won back, above its noise if sure."""
+        lost = (losses - self.losses(self.writer.healthy_logits))[~self.writer.held]
+        noise = NORMAL_95 * lost.std() / max(len(lost), 1) ** 0.5 if sure else 0.0
         return bool(lost.mean() > noise)
 
     def fitness(self, options: SearchOptions, progress: Progress) -> Fitness:
@@ -206,6 +206,5 @@ class MapSearch:
     def _costs(self) -> list[FloatArray]:
         """Of each row on each class of slots, per layer [R, classes]."""
         return [
-            costs_of(self.problem, index, one.on_classes)
-            for index, one in enumerate(self._first[1])
+            costs_of(self.problem, index, one.error) for index, one in enumerate(self._first[1])
         ]

@@ -48,8 +48,8 @@ def products(spec: ArraySpec, slot: SlotClass, simd: int, signed: bool) -> IntAr
     seen = wrap((word & faults.weight.keep[simd]) ^ faults.weight.flip[simd], spec.weight_bits)
     met = wrap((code & faults.act.keep[simd]) ^ faults.act.flip[simd], spec.act_bits, signed)
     product = seen[:, None] * met[None, :]
-    struck = (product & faults.product.keep[simd]) ^ faults.product.flip[simd]
-    return wrap(struck, spec.product_bits)
+    faulty = (product & faults.product.keep[simd]) ^ faults.product.flip[simd]
+    return wrap(faulty, spec.product_bits)
 
 
 def touched(slot: SlotClass) -> tuple[int, ...]:
@@ -57,6 +57,15 @@ def touched(slot: SlotClass) -> tuple[int, ...]:
     faults = slot.faults
     wires = faults.weight.places | faults.act.places | faults.product.places
     return tuple(sorted(wires | set(slot.words[:, 1].tolist())))
+
+
+def struck(on_array: LayerOnArray, slot: SlotClass, simd: int) -> IntArray:
+    """Steps at which a multiplier of a class of slots does not do as it should."""
+    faults = slot.faults
+    if simd not in faults.weight.places | faults.act.places | faults.product.places:
+        steps = np.unique(slot.words[slot.words[:, 1] == simd, 0])
+        return steps[on_array.order[steps, simd] >= 0]
+    return np.flatnonzero(on_array.order[:, simd] >= 0)
 
 
 def choose(
@@ -79,14 +88,14 @@ def choose(
     half = 1 << (spec.weight_bits - 1)
     out, left = weights.copy(), np.zeros(len(weights))
     for simd in touched(slot):
-        steps = np.flatnonzero(on_array.order[:, simd] >= 0)
+        steps = struck(on_array, slot, simd)
         if not len(steps):
             continue
         ks = on_array.order[steps, simd]
         cost = _costs(products(spec, slot, simd, signed), seen, ks)
-        for step, struck, keep, flip in slot.words.tolist():
+        for step, where, keep, flip in slot.words.tolist():
             place = np.flatnonzero(steps == step)
-            if struck == simd and len(place):
+            if where == simd and len(place):
                 word = wrap((np.arange(-half, half) & keep) ^ flip, spec.weight_bits)
                 cost[place] = cost[place][:, :, word + half]
         best = np.argmin(cost, axis=2)
@@ -103,10 +112,10 @@ def _costs(product: IntArray, seen: Histograms, ks: IntArray) -> FloatArray:
     counts, n = seen.counts[ks], seen.columns
     half = len(product) // 2
     word = np.arange(-half, half)
-    struck, code = product.astype(np.float64), seen.codes.astype(np.float64)
-    mean, square = counts @ struck.T / n, counts @ (struck * struck).T / n
+    faulty, code = product.astype(np.float64), seen.codes.astype(np.float64)
+    mean, square = counts @ faulty.T / n, counts @ (faulty * faulty).T / n
     mean_code, square_code = counts @ code / n, counts @ (code * code) / n
-    covariance = counts @ (struck * code).T / n - mean * mean_code[:, None]
+    covariance = counts @ (faulty * code).T / n - mean * mean_code[:, None]
     variance, of_code = square - mean**2, square_code - mean_code**2
     cost = variance[:, None, :] - 2.0 * word[:, None] * covariance[:, None, :]
     cost += (word**2)[:, None] * of_code[:, None, None]
