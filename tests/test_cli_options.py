@@ -127,7 +127,6 @@ REFUSED = {
     "spare": (["--schedule", "s.json", "--spare-passes", 1], "nothing is searched"),
     "extra": (["--schedule", "s.json", "--extra-passes", 1], "nothing is searched"),
     "moves": (["--schedule", "s.json", "--moves", "sign"], "nothing is searched"),
-    "moves of a front": (["--moves", "sign", "--objectives", "accuracy,passes"], "maps alone"),
     "points": (["--allowed-points", 1], "--objectives"),
     "points of accuracy": (["--allowed-points", 1, "--objectives", "accuracy"], "--objectives"),
     "seed": (["--to", "faults", "--faults", "f.json", "--seed", 4], "nothing is drawn"),

@@ -11,9 +11,10 @@ import pytest
 
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.results import FrontPoint, SearchResult
+from hascodesign.contract.results import MOVES, FrontPoint, SearchResult
 from hascodesign.contract.types import Fault, FaultProfile, Schedule
 from hascodesign.engine.loss import Judgement
+from hascodesign.engine.network import Evaluator
 from hascodesign.schedule.evolve import search
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.front import (
@@ -119,6 +120,26 @@ def test_the_front_has_the_best_map_of_the_least_passes_and_of_the_most() -> Non
     assert result.loss == result.front.picked.loss
 
 
+@pytest.mark.parametrize("site", ["product", "wmem"])
+def test_the_points_of_a_front_have_their_rows_written(site: str) -> None:
+    address = {"address": 1} if site == "wmem" else {}
+    spec = array(acc_bits=24, wmem_depth=20)
+    faults = tuple(Fault(pe, "sa1", site, pe % 3, 3 - pe % 2, **address) for pe in range(3))
+    evaluator = pictures(NETWORK, FaultProfile(spec, faults), images=60)
+    result = search_front(evaluator, replace(OPTIONS, moves=MOVES), 2, POWER)
+    front = result.front
+    assert front is not None
+    assert any(point.written is not None for point in front.points)
+    for point in front.points:
+        network = point.written or NETWORK
+        one = Evaluator(network, evaluator.profile, evaluator.codes, evaluator.labels)
+        judged = one.judge(point.schedule)
+        assert point.loss == pytest.approx(judged.loss, abs=1e-12)
+        assert point.accuracy == judged.accuracy
+    assert result.written is front.picked.written
+    assert result.loss == front.picked.loss
+
+
 def test_same_seed_same_front() -> None:
     def bytes_of(result: SearchResult) -> list[bytes]:
         assert result.front is not None
@@ -211,7 +232,7 @@ STRICT = replace(dense_network([8, 4], 5, seed=4), logit_scale=0.1)
 def test_the_front_is_no_worse_than_the_assignments_it_begins_with() -> None:
     evaluator = pictures(STRICT, CRAMPED, images=40)
     most = most_passes(STRICT, CRAMPED, OPTIONS)
-    maps = list(_with_spare_passes(evaluator, most, 1))
+    maps = list(_with_spare_passes(evaluator, (), most, 1))
     # least passes 2 and 1, at most 4 and 2
     assert {sum(m.passes for m in one.layers) for one in maps} == {4, 6}
     few = replace(OPTIONS, evaluations=len(maps) + 30)
@@ -229,7 +250,7 @@ def test_a_map_is_the_same_as_an_individual() -> None:
     space = make_space(STRICT, CRAMPED, passes=most)
     costs = [np.zeros((layer.rows, len(layer.members))) for layer in space.layers]
     subject = Individuals(Problem.of(evaluator, space), costs, POWER, ALL)
-    maps = list(_with_spare_passes(evaluator, most, 1))
+    maps = list(_with_spare_passes(evaluator, (), most, 1))
     again = [subject.decode(subject.placed(one)) for one in maps]
     assert maps
     for one, two in zip(maps, again, strict=True):

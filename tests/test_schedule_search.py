@@ -156,12 +156,9 @@ def test_losses_are_of_the_images_that_are_looked_at() -> None:
     assert 0 < len(few.labels) < len(evaluator.labels)
     drawn = [b for b in result.baselines if b.name.startswith("random_")]
     on_few = [one.loss for one in few.evaluator().judge_many([b.schedule for b in drawn])]
-    best = int(np.argmin(on_few))
-    wanted = evaluator.judge(drawn[best].schedule)
-    assert drawn[best].loss == pytest.approx(wanted.loss, abs=1e-12)
-    assert drawn[best].accuracy == wanted.accuracy
-    others = [b.loss for number, b in enumerate(drawn) if number != best]
-    assert others == [loss for number, loss in enumerate(on_few) if number != best]
+    assert [b.loss for b in drawn] == on_few
+    best = drawn[int(np.argmin(on_few))]
+    assert result.loss <= evaluator.judge(best.schedule).loss
 
 
 def test_the_result_is_a_schedule_and_says_what_it_took() -> None:

@@ -38,6 +38,7 @@ class FrontPoint:
     accuracy: float  # on the same, 0..1
     passes: int  # of all layers
     power: float  # by the model, share of that of the least passes at nominal voltage
+    written: IntegerNetwork | None = None  # rows as written for their slots; None = as trained
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class ScheduleConfig(_Section):
     # and in all, as a share of the least number of passes, given to the layers that they help most
     spare_passes: float = Field(default=0.0, ge=0, le=10)
     # what may be done to a row so that it suits its slot, through the memories alone; none of it
-    # where maps alone are searched, and with more than one objective
+    # where maps alone are searched
     moves: tuple[Move, ...] = Field(default=MOVES, strict=False)
     # accuracy alone: one schedule; with passes or power or both: a front, and one point of it
     objectives: tuple[Objective, ...] = Field(default=("accuracy",), strict=False)

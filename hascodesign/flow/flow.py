@@ -392,14 +392,8 @@ class Flow:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
 
         heldout = self.dataset.heldout
-        evaluator = self.evaluator(heldout, Evaluator)
-        written = self.search.written
-        on_written = evaluator
-        if written is not None:
-            on_written = self.evaluator(heldout, Evaluator, network=written)
         return judging.accuracies(
-            evaluator,
-            on_written,
+            lambda written: self.evaluator(heldout, Evaluator, network=written),
             self.network,
             self.profile.array,
             self.search,

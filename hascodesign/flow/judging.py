@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,7 @@ MOST_IMAGES = 256  # that it is looked at on
 
 
 def accuracies(
-    evaluator: Evaluator,
-    on_written: Evaluator,
+    evaluator_of: Callable[[IntegerNetwork | None], Evaluator],
     network: IntegerNetwork,
     spec: ArraySpec,
     search: SearchResult,
@@ -38,8 +38,8 @@ def accuracies(
 
     Parameters
     ----------
-    evaluator : of the held-out images under the profile, the network as trained.
-    on_written : the same of the network as written for the search's schedule.
+    evaluator_of : of the held-out images under the profile, the network as trained (None) or as
+        written for some schedule.
     network : the integer network.
     spec : the profile's array.
     search : its schedule, baselines and front are judged.
@@ -54,15 +54,18 @@ def accuracies(
         "assignment": named["assignment"].schedule,
     }
     points = () if search.front is None else search.front.points
-    chosen |= {f"front_{number:02d}": point.schedule for number, point in enumerate(points)}
+    evaluator = evaluator_of(None)
     judged = evaluator.judge_many([*chosen.values(), *(b.schedule for b in randoms)])
     correct = [j.correct for j in judged]
-    scheduled = on_written.judge(search.schedule).correct
+    scheduled = evaluator_of(search.written).judge(search.schedule).correct
     result = {
         "brevitas": stats.accuracy(brevitas_correct, n),
         "integer": stats.accuracy(evaluator.healthy_judgement().correct, n),
     }
     result |= {name: stats.accuracy(count, n) for name, count in zip(chosen, correct, strict=False)}
+    for number, point in enumerate(points):
+        count = evaluator_of(point.written).judge(point.schedule).correct
+        result[f"front_{number:02d}"] = stats.accuracy(count, n)
     result["scheduled"] = stats.accuracy(scheduled, n)
     result["faulty_random_mean"] = stats.mean_accuracy(correct[len(chosen) :], n)
     return result

@@ -66,11 +66,6 @@ RULES = (
         "only a front has points to choose from; ask for one with --objectives accuracy,passes",
     ),
     Rule(
-        ("moves",),
-        lambda r: len(r.config.schedule.objectives) > 1,
-        "the points of a front are maps alone; leave --moves or --objectives out",
-    ),
-    Rule(
         _DEPTH,
         lambda r: _source(r) == "profile" and "schedule" not in up_to(r.to_step),
         "{faults} is taken as it is and nothing is searched up to step {to_step}; leave it out",

@@ -116,24 +116,16 @@ class _Search:
         self.options, self.seed, self.progress = options, seed, progress
         problem = problem_of(evaluator, options, seed, passes)
         self.maps = MapSearch(problem, options.moves, seed)
+        self.alone = self.maps.alone() if options.moves else self.maps  # rows as trained
         self.problem = self.maps.problem
         self.evaluator = self.problem.evaluator()
         self.notes: list[str] = []
 
     def run(self, starts: Sequence[Schedule]) -> SearchResult:
         """The search."""
-        judged = self._baselines(starts)
-        space = self.problem.space
-        known = min(
-            (
-                one
-                for one in judged.values()
-                if passes_of(one.schedule) == space.passes
-                and len(one.losses) == len(self.problem.labels)
-            ),
-            key=lambda one: one.loss,
-        )
-        winner = known
+        judged, space = self._baselines(starts), self.problem.space
+        starts = [one for one in starts if passes_of(one) == space.passes]
+        winner = known = self._best(judged)
         found: Found | None = None
         try:
             if self.options.moves and self.problem.profile.faults:
@@ -142,13 +134,23 @@ class _Search:
             if winner is known and space.alike:
                 self.notes.append(ALIKE)
             elif winner is known and not (found and found.interrupted) and self._worth(known):
-                found = self.maps.alone().search(self.options, self.progress, [known.schedule])
+                found = self.alone.search(self.options, self.progress, [known.schedule])
                 self.notes.extend(found.notes)
                 winner = min(self._deployed(found.deployed), known, key=lambda one: one.loss)
         except KeyboardInterrupt:
             self.notes.append("Stopped by Ctrl-C; this is the best schedule so far.")
             return replace(self._result(judged, winner, found), interrupted=True)
         return self._result(judged, winner, found)
+
+    def _best(self, judged: dict[str, _Judged]) -> _Judged:
+        """The best baseline with the passes of the search, on all images that are looked at."""
+        passes = self.problem.space.passes
+        drawn = [one for name, one in judged.items() if name.startswith("random_")]
+        whole = [one for name, one in judged.items() if not name.startswith("random_")]
+        whole = [one for one in whole if passes_of(one.schedule) == passes]
+        if drawn and not self.problem.space.alike:
+            whole.append(self._judge(min(drawn, key=lambda one: one.loss).schedule))
+        return min(whole, key=lambda one: one.loss)
 
     def _worth(self, known: _Judged) -> bool:
         """Whether to search maps alone: after rows were written only where there is something."""
@@ -191,18 +193,16 @@ class _Search:
     def _baselines(self, starts: Sequence[Schedule]) -> dict[str, _Judged]:
         """Plain order in the least passes, random maps, the assignment and given starts, judged.
 
-        Random maps are judged on the images that maps are searched on, the best of them on all.
+        Random maps are judged on the images that maps are searched on.
         """
         space, rng = self.problem.space, generator(self.seed, "schedule random maps")
         judged = {"identity": self._judge(identity_schedule(self.problem.network, space.array))}
         drawn = [space.decode(space.random(rng)) for _ in range(self.options.random_maps)]
         few = self.maps.judged.evaluator().judge_once(drawn)
-        best = min(range(len(drawn)), key=lambda number: few[number].loss, default=0)
         for number, (one, seen) in enumerate(zip(drawn, few, strict=True)):
             on_few = _Judged(one, np.array([seen.loss]), seen.accuracy)
-            judged[f"random_{number:02d}"] = self._judge(one) if number == best else on_few
-        alone = self.maps.alone() if self.options.moves else self.maps
-        judged["assignment"] = self._deployed(alone.first)
+            judged[f"random_{number:02d}"] = on_few
+        judged["assignment"] = self._deployed(self.alone.first)
         return judged | {
             f"start_{number:02d}": self._judge(start) for number, start in enumerate(starts)
         }

@@ -12,11 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from hascodesign.contract.arithmetic import classify
 from hascodesign.contract.array import layer_passes, least_passes
-from hascodesign.contract.results import Front, FrontPoint, Objective, SearchResult
-from hascodesign.contract.types import FaultProfile, FloatArray, IntegerNetwork, Schedule
+from hascodesign.contract.results import Front, FrontPoint, Move, Objective, SearchResult
+from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule
 from hascodesign.engine.network import Evaluator
 from hascodesign.schedule import evolve
+from hascodesign.schedule.fitting.judge import WrittenEvaluator
 from hascodesign.schedule.fitting.layer import costs_of
 from hascodesign.schedule.fitting.search import MapSearch
 from hascodesign.schedule.individuals import (
@@ -50,9 +52,11 @@ def search_front(
     """Front of loss, passes and power; the point of it that is rendered as the schedule.
 
     First the search for the least passes, then NSGA-II from its result and from assignments with
-    spare passes, where they help most and elsewhere. Rows stay as trained. A layer takes at most as
-    many passes as put every row on a healthy PE, twice the least where that is fewer or no PE is
-    healthy, or the least and `extra_passes` where these are set.
+    spare passes, where they help most and elsewhere. Rows are written for their slots; the search
+    judges maps with rows as written behind healthy layers, and those of each point of the front are
+    written anew for it. A layer takes at most as many passes as put every row on a healthy PE,
+    twice the least where that is fewer or no PE is healthy, or the least and `extra_passes` where
+    these are set.
 
     Parameters
     ----------
@@ -68,7 +72,7 @@ def search_front(
     doi:10.1109/4235.996017.
     """
     start = time.monotonic()
-    least = replace(options, objectives=(ACCURACY,), extra_passes=0, spare_passes=0.0, moves=())
+    least = replace(options, objectives=(ACCURACY,), extra_passes=0, spare_passes=0.0)
     single = evolve.search(evaluator, least, seed, progress)
     if single.interrupted:
         return single
@@ -76,16 +80,26 @@ def search_front(
         network, profile = evaluator.network, evaluator.profile
         caps = most_passes(network, profile, options)
         space = make_space(network, profile, passes=caps)
-        maps = MapSearch(Problem.of(evaluator, space), (), seed)
-        subject = Individuals(maps.problem, _costs(maps), power, options.objectives)
-        judged = maps.problem.evaluator()
-        given = [single.schedule, *_with_spare_passes(evaluator, caps, seed)]
-        limit = options.evaluations or options.times * _affordable(maps.problem)
+        # stuck words move with the passes of the layers before: rows written for them do not hold
+        fixed = not any(fault.site == "wmem" for fault in profile.faults)
+        maps = MapSearch(Problem.of(evaluator, space), options.moves if fixed else (), seed)
+        layers = maps.writer.on_healthy_inputs()
+        costs = [costs_of(maps.problem, index, one.error) for index, one in enumerate(layers)]
+        subject = Individuals(maps.problem, costs, power, options.objectives)
+        given = [single.schedule, *_with_spare_passes(evaluator, options.moves, caps, seed)]
+        limit = options.evaluations or options.times * _affordable(maps.judged)
+        judged = (
+            WrittenEvaluator(maps.judged, layers) if maps.writer.moves else maps.judged.evaluator()
+        )
         judge = FrontJudge(subject, judged, limit, _left(options, start), progress)
         notes = [*single.notes, *evolve_front(subject, judge, given, options, seed)]
-        schedules = [single.schedule, *(subject.decode(x) for x in judge.front())]
-        front = _front(subject, judged, schedules, options.allowed_points)
-        found = evolve.judge_given(evaluator, least, seed, front.picked.schedule, progress)
+        points = _Points(evaluator, options.moves, seed, subject)
+        found_points = [points.of(single.schedule, single.written)]
+        found_points += [points.of(subject.decode(x)) for x in judge.front()]
+        front = _front(subject, found_points, options.allowed_points)
+        picked = front.picked
+        arguments = (picked.schedule, progress, picked.written)
+        found = evolve.judge_given(evaluator, least, seed, *arguments)
     except KeyboardInterrupt:
         note = "Stopped by Ctrl-C; this is the best schedule of the least passes."
         return replace(single, interrupted=True, notes=(*single.notes, note))
@@ -106,12 +120,37 @@ def _affordable(problem: Problem) -> int:
     return int(min(MOST, max(FEWEST, WORK / work)))
 
 
-def _costs(maps: MapSearch) -> list[FloatArray]:
-    """Error of each row as trained on each class of slots, per layer [R, classes]."""
-    return [
-        costs_of(maps.problem, index, one.error)
-        for index, one in enumerate(maps.writer.on_healthy_inputs())
-    ]
+class _Points:
+    """Makes points of schedules: their rows written, both judged."""
+
+    def __init__(
+        self, evaluator: Evaluator, moves: tuple[Move, ...], seed: int, subject: Individuals
+    ) -> None:
+        self._evaluator, self._moves, self._seed, self._subject = evaluator, moves, seed, subject
+        self._maps: dict[tuple[int, ...], MapSearch] = {}
+
+    def of(self, schedule: Schedule, written: IntegerNetwork | None = None) -> FrontPoint:
+        """The point of a schedule, with rows as given or written for it."""
+        passes = evolve.passes_of(schedule)
+        network, profile = self._evaluator.network, self._evaluator.profile
+        if passes not in self._maps:
+            problem = Problem.of(self._evaluator, make_space(network, profile, passes=passes))
+            self._maps[passes] = MapSearch(problem, self._moves, self._seed)
+        maps = self._maps[passes]
+        if written is None:
+            deployed = maps.writer.on_map(schedule)
+            written = None if deployed.network is network else deployed.network
+            logits = deployed.logits
+        else:
+            logits = maps.problem.evaluator(written).logits(schedule)
+        return FrontPoint(
+            schedule=schedule,
+            loss=float(maps.losses(logits).mean()),
+            accuracy=float((classify(logits) == maps.problem.labels).mean()),
+            passes=sum(passes),
+            power=self._subject.relative_power(passes),
+            written=written,
+        )
 
 
 def most_passes(
@@ -135,15 +174,17 @@ def most_passes(
     return tuple(most)
 
 
-def _with_spare_passes(evaluator: Evaluator, most: Sequence[int], seed: int) -> Iterator[Schedule]:
+def _with_spare_passes(
+    evaluator: Evaluator, moves: tuple[Move, ...], most: Sequence[int], seed: int
+) -> Iterator[Schedule]:
     """Assignments with a few numbers of spare passes where these help most."""
     network, profile = evaluator.network, evaluator.profile
     spare = sum(most) - sum(layer_passes(network, profile.array.pe))
     spares = sorted({round(spare * share / SHARES) for share in range(1, SHARES + 1)} - {0})
-    for passes in dict.fromkeys(divide_passes(evaluator, (), most, spares, seed)):
+    for passes in dict.fromkeys(divide_passes(evaluator, moves, most, spares, seed)):
         space = make_space(network, profile, passes=passes)
         if not space.alike:
-            yield MapSearch(Problem.of(evaluator, space), (), seed).first.schedule
+            yield MapSearch(Problem.of(evaluator, space), moves, seed).first.schedule
 
 
 def _left(options: SearchOptions, start: float) -> float | None:
@@ -155,22 +196,8 @@ def _left(options: SearchOptions, start: float) -> float | None:
 # ------------------------------------------------------------------------------------ result
 
 
-def _front(
-    subject: Individuals, evaluator: Evaluator, schedules: Sequence[Schedule], allowed: float
-) -> Front:
-    """The points judged on all calibration images, and the one to be rendered."""
-    points = []
-    for schedule, one in zip(schedules, evaluator.judge_many(schedules), strict=True):
-        passes = [row_map.passes for row_map in schedule.layers]
-        points.append(
-            FrontPoint(
-                schedule=schedule,
-                loss=one.loss,
-                accuracy=one.correct / one.n,
-                passes=sum(passes),
-                power=subject.relative_power(passes),
-            )
-        )
+def _front(subject: Individuals, points: list[FrontPoint], allowed: float) -> Front:
+    """The points that no other beats, and the one to be rendered."""
     values = np.array(
         [subject.values(p.loss, [m.passes for m in p.schedule.layers]) for p in points]
     )
