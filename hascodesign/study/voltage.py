@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hascodesign.common import files, stats
 from hascodesign.common.display import Display
@@ -17,7 +18,7 @@ from hascodesign.common.interrupt import whole
 from hascodesign.contract import array
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import Accuracy
-from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule
+from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork, Schedule, Split
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel
 from hascodesign.flow.flow import Flow
@@ -148,6 +149,14 @@ def run(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Deployed:
+    """A schedule, and the network with its rows as written for it."""
+
+    schedule: Schedule
+    network: IntegerNetwork
+
+
 class _Bench:
     """Searches on calibration images and judges on held-out ones, profile after profile."""
 
@@ -157,16 +166,18 @@ class _Bench:
         self.flow = flow
         self.kind = Evaluator
         self.n = len(flow.dataset.heldout.labels)
-        self.plain = array.identity_schedule(flow.network, spec)
-        self.healthy = self.correct(FaultProfile(spec), [self.plain])[0]
+        self.plain = _Deployed(array.identity_schedule(flow.network, spec), flow.network)
+        self.healthy = self.correct(FaultProfile(spec), self.plain)
 
-    def correct(self, profile: FaultProfile, schedules: Sequence[Schedule]) -> list[int]:
-        """Held-out images that each schedule classifies correctly."""
-        evaluator = self.flow.evaluator(self.flow.dataset.heldout, self.kind, profile)
-        return [judged.correct for judged in evaluator.judge_many(schedules)]
+    def correct(self, profile: FaultProfile, one: _Deployed) -> int:
+        """Held-out images that a network under its schedule classifies correctly."""
+        return int(self._judge(self.flow.dataset.heldout, profile, one).correct)
 
-    def search(self, profile: FaultProfile, before: Schedule) -> Schedule:
-        """The schedule of a profile, from that of the voltage above on.
+    def _judge(self, split: Split, profile: FaultProfile, one: _Deployed) -> Any:
+        return self.flow.evaluator(split, self.kind, profile, one.network).judge(one.schedule)
+
+    def search(self, profile: FaultProfile, before: _Deployed) -> _Deployed:
+        """The schedule of a profile, its rows written, from that of the voltage above on.
 
         It stays where it still classifies nearly all calibration images that the healthy array
         does.
@@ -176,7 +187,9 @@ class _Bench:
         calibration = self.flow.dataset.calibration
         evaluator = self.flow.evaluator(calibration, self.kind, profile)
         healthy = evaluator.healthy_judgement().correct
-        if evaluator.judge(before).correct >= healthy - KEPT * len(calibration.labels):
+        if self._judge(calibration, profile, before).correct >= healthy - KEPT * len(
+            calibration.labels
+        ):
             return before
         chosen = self.flow.config.schedule
         options = evolve.SearchOptions(
@@ -186,21 +199,23 @@ class _Bench:
             seconds=chosen.seconds,
             random_maps=chosen.random_maps,
             extra_passes=chosen.extra_passes,
+            moves=chosen.moves,
         )
         seed = self.flow.config.seed
-        return whole(lambda: evolve.search(evaluator, options, seed, starts=[before])).schedule
+        found = whole(lambda: evolve.search(evaluator, options, seed, starts=[before.schedule]))
+        return _Deployed(found.schedule, found.written or self.flow.network)
 
     def chip(self, draw: Draw, voltages: Sequence[float]) -> list[ChipPoint]:
         """One chip from its highest voltage to its lowest."""
         points: list[ChipPoint] = []
-        before, schedule = FaultProfile(self.plain.array), self.plain
+        before, scheduled = FaultProfile(self.plain.schedule.array), self.plain
         point = ChipPoint(0, self.healthy, self.healthy)
         for volts in voltages:
             profile = draw(volts)
             if profile.faults != before.faults:
-                schedule = self.search(profile, schedule)
-                plain, scheduled = self.correct(profile, [self.plain, schedule])
-                point = ChipPoint(len(profile.faults), plain, scheduled)
+                scheduled = self.search(profile, scheduled)
+                plain = self.correct(profile, self.plain)
+                point = ChipPoint(len(profile.faults), plain, self.correct(profile, scheduled))
             before = profile
             points.append(point)
         return points
