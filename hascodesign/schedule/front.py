@@ -98,8 +98,9 @@ def search_front(
         found_points += [points.of(subject.decode(x)) for x in judge.front()]
         front = _front(subject, found_points, options.allowed_points)
         picked = front.picked
-        arguments = (picked.schedule, progress, picked.written)
-        found = evolve.judge_given(evaluator, least, seed, *arguments)
+        found = evolve.judge_given(
+            evaluator, least, seed, picked.schedule, progress, picked.written
+        )
     except KeyboardInterrupt:
         note = "Stopped by Ctrl-C; this is the best schedule of the least passes."
         return replace(single, interrupted=True, notes=(*single.notes, note))

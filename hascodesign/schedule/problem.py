@@ -34,8 +34,14 @@ class Problem:
     @classmethod
     def of(cls, evaluator: Evaluator, space: Space) -> Problem:
         """With the network, the array and the images of an evaluator."""
-        images = (evaluator.codes, evaluator.labels)
-        return cls(evaluator.network, evaluator.profile, space, *images, evaluator.device)
+        return cls(
+            network=evaluator.network,
+            profile=evaluator.profile,
+            space=space,
+            codes=evaluator.codes,
+            labels=evaluator.labels,
+            device=evaluator.device,
+        )
 
     def on(self, images: IntArray | slice) -> Problem:
         """The same on some of the images."""

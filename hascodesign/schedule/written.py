@@ -77,8 +77,16 @@ def _rows(trained: MultiplyLayer, written: MultiplyLayer) -> Sequence[WrittenRow
         sign = -1 if (new == -old).sum() > (new == old).sum() else 1
         moved = np.flatnonzero(new != sign * old)
         words = tuple(zip(moved.tolist(), new[moved].tolist(), strict=True))
-        steps = (bool(after[1][row]), tuple(after[0][row].tolist()))
-        found.append(WrittenRow(row, sign, words, int(written.bias[row]), *steps))
+        found.append(
+            WrittenRow(
+                row,
+                sign,
+                words,
+                int(written.bias[row]),
+                descending=bool(after[1][row]),
+                thresholds=tuple(after[0][row].tolist()),
+            )
+        )
     return found
 
 

@@ -27,8 +27,9 @@ class WrittenEvaluator(Evaluator):
     """
 
     def __init__(self, problem: Problem, layers: Sequence[OnKinds]) -> None:
-        images = (problem.codes, problem.labels)
-        super().__init__(problem.network, problem.profile, *images, device=problem.device)
+        super().__init__(
+            problem.network, problem.profile, problem.codes, problem.labels, device=problem.device
+        )
         self._on_kinds = layers
         self._written = [
             _block(block, on_kinds) for block, on_kinds in zip(self.blocks, layers, strict=True)

@@ -44,9 +44,13 @@ class Sample:
 
     def first(self, count: int) -> Sample:
         """The first so many columns."""
-        columns = (self.codes[:, :count], self.counters[:count])
-        wanted = (self.sums[:, :count], self.wanted[:, :count], self.labels[:count])
-        return Sample(*columns, *wanted)
+        return Sample(
+            codes=self.codes[:, :count],
+            counters=self.counters[:count],
+            sums=self.sums[:, :count],
+            wanted=self.wanted[:, :count],
+            labels=self.labels[:count],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Rows:
 
     def at(self, places: IntArray | slice) -> Rows:
         """The rows at some places."""
-        return Rows(*(part[places] for part in self._parts()))
+        return Rows(**{name: part[places] for name, part in self._parts()})
 
     def better(self, other: Rows, where: BoolArray) -> Rows:
         """Rows of ``other`` where it is said so."""
@@ -46,10 +46,10 @@ class Rows:
 
     def put(self, places: IntArray, others: Rows) -> Rows:
         """Other rows at some places."""
-        parts = [part.copy() for part in self._parts()]
-        for part, other in zip(parts, others._parts(), strict=True):
-            part[places] = other
-        return Rows(*parts)
+        parts = {name: part.copy() for name, part in self._parts()}
+        for name, other in others._parts():
+            parts[name][places] = other
+        return Rows(**parts)
 
     def negated(self, low: int) -> Rows:
         """Weights, bias and direction turned: the same codes from the negative sums.
@@ -59,14 +59,14 @@ class Rows:
         weights = np.minimum(-self.weights, -low - 1).astype(np.int16)
         return replace(self, weights=weights, bias=-self.bias, direction=-self.direction)
 
-    def _parts(self) -> tuple[NDArray[Any], ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
+    def _parts(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        return ((field.name, getattr(self, field.name)) for field in fields(self))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """The rows of all parts."""
-    every = zip(*(part._parts() for part in parts), strict=True)
-    return Rows(*(np.concatenate(same) for same in every))
+    names = [field.name for field in fields(Rows)]
+    return Rows(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
 
 
 def trained(layer: MultiplyLayer, row: IntArray, slot: IntArray) -> Rows:
