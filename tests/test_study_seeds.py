@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hascodesign.common.stats import accuracy
 from hascodesign.contract.array import generator
 from hascodesign.contract.results import Baseline, SearchResult, recovery
 from hascodesign.contract.types import ArraySpec, RowMap, Schedule, frozen
+from hascodesign.engine.loss import Judgement
 from hascodesign.faults import generate
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.request import Request
@@ -154,3 +156,23 @@ def test_the_command_takes_seeds_from_the_first(
     assert asked == [([21, 22, 23], [21, 22])]
     written = json.loads((tmp_path / "seeds.json").read_text())
     assert [row["seed"] for row in written["seeds"]] == [21, 22, 23]
+
+
+def test_the_long_search_is_judged_with_its_rows_as_written(tmp_path: Path) -> None:
+    flow = StubFlow(request(tmp_path))
+    written, asked = object(), []
+    longer = replace(flow.search, loss=flow.search.loss / 2, written=written)
+
+    def evaluator(_split: object, _kind: object, network: object) -> object:
+        asked.append(network)
+        return SimpleNamespace(judge=lambda _schedule: Judgement(0.1, 30, 40))
+
+    stub = SimpleNamespace(
+        search=flow.search,
+        search_longer=lambda _times: longer,
+        evaluator=evaluator,
+        dataset=SimpleNamespace(heldout=None),
+    )
+    found = seeds._longer(stub)
+    assert asked == [written]
+    assert (found.accuracy, found.loss) == (75.0, longer.loss)

@@ -143,8 +143,8 @@ def _longer(flow: Flow) -> Longer:
 
     found = flow.search_longer(TIMES)
     best: SearchResult = min((found, flow.search), key=lambda one: one.loss)
-    judge = flow.evaluator(flow.dataset.heldout, Evaluator)
-    (judged,) = judge.judge_many([best.schedule])
+    judge = flow.evaluator(flow.dataset.heldout, Evaluator, network=best.written)
+    judged = judge.judge(best.schedule)
     return Longer(100 * judged.correct / judged.n, best.loss, found.evaluations, found.seconds)
 
 
