@@ -198,6 +198,20 @@ def flipped(path, line, bit):
     return change
 
 
+def vouched(change):
+    """The same change, with the digests that the manifest has of the memories made anew."""
+
+    def changed(files):
+        files = change(files)
+        manifest = json.loads(files["roms/manifest.json"])
+        for entry in manifest["files"]:
+            content = files[f"roms/{entry['file']}"]
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+        return files | {"roms/manifest.json": json.dumps(manifest, indent=1).encode()}
+
+    return changed
+
+
 def wrong_sign(files):
     text = files["rtl/has_pe.v"].decode()
     assert text.count(": acc) + sum_held") == 1
@@ -223,10 +237,15 @@ def test_a_wrong_bit_in_the_plan_fails_the_flow(copy, flow_file, monkeypatch, ca
 
 
 def test_a_wrong_bit_that_no_column_shows_fails_the_flow_too(copy, flow_file, monkeypatch, capsys):
-    changed_plan(monkeypatch, flipped("roms/bias.mem", 0, 0))
-    code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
-    assert code == 1 and "roms/bias.mem must hold" in capsys.readouterr().err
-    left_nothing(copy)
+    for change, words in (
+        (flipped("roms/bias.mem", 0, 0), "the sha256 of roms/bias.mem must be that in"),
+        (vouched(flipped("roms/bias.mem", 0, 0)), "roms/bias.mem must hold"),
+    ):
+        with monkeypatch.context() as patch:
+            changed_plan(patch, change)
+            code = run("flow", "--config", flow_file, "--out", copy, "--from", "render")
+        assert code == 1 and words in capsys.readouterr().err
+        left_nothing(copy)
 
 
 def test_a_fit_with_one_wrong_word_fails_the_flow(copy, flow_file, monkeypatch, capsys):

@@ -23,7 +23,7 @@ def test_keys_that_the_format_promises() -> None:
         "version", "command", "seed", "board", "array", "model", "data", "warnings", "equivalence",
         "accuracy",
         "recovery", "within_noise", "schedule", "verification", "masked", "power",
-        "core", "files", "resources", "timing", "steps", "peak_rss_bytes",
+        "core", "files", "resources", "timing", "steps", "peak_rss_bytes", "sha256",
     ]  # fmt: skip
     assert report["version"] == 1
     assert report["board"] == "pynq-z2"

@@ -94,9 +94,7 @@ def build(model: nn.Module, in_shape: tuple[int, ...]) -> Graph:
         A step that is not supported, or a forward pass that is no sequence.
     """
     double = _double(model)
-    nodes = sequence(double, in_shape)
-    for node in nodes:
-        _check_supported(node)
+    nodes = sequence(double, in_shape, _check_supported)
     return _grouped(double, list(nodes))
 
 

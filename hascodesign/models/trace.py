@@ -48,19 +48,22 @@ def value_of(out: Any) -> Tensor:
     return value
 
 
-def sequence(model: nn.Module, in_shape: tuple[int, ...]) -> tuple[Node, ...]:
+def sequence(
+    model: nn.Module, in_shape: tuple[int, ...], check: Callable[[Node], None] = lambda _: None
+) -> tuple[Node, ...]:
     """The steps between the images and what a model returns, each on what the one before gave.
 
     Parameters
     ----------
     model : in float64 and evaluation mode.
     in_shape : of one image as the model takes it.
+    check : refuses a step; what runs behind one that is refused may well fail.
 
     Raises
     ------
     ModelError
-        The model does not run, what it returns does not come of the images, or a step takes more
-        than one of the values before it.
+        A step that is refused, the model does not run, what it returns does not come of the
+        images, or a step takes more than one of the values before it.
     """
     image = torch.zeros((IMAGES, *in_shape), dtype=torch.float64)
     tracer = _Tracer(model, image)
@@ -72,12 +75,17 @@ def sequence(model: nn.Module, in_shape: tuple[int, ...]) -> tuple[Node, ...]:
         except ModelError as error:
             if error.__cause__ is None:  # the tracer's own
                 raise
+            for node in tracer.seen():
+                check(node)
             reason = str(error).removeprefix("forward(): ")
             where = f" at '{tracer.inside[-1]}'" if tracer.inside else ""
             raise ModelError(
                 f"model must take images of {shape}{where}: {reason}{_hint(reason)}"
             ) from error
-    return tracer.back_from(out)
+    nodes = tracer.back_from(out)
+    for node in nodes:
+        check(node)
+    return nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,10 @@ class _Tracer(TorchFunctionMode):
     def _known(self, given: Iterable[Any]) -> tuple[int, ...]:
         steps = (self._held(one) for one in _flat(given))
         return tuple(dict.fromkeys(step for step in steps if step is not None))
+
+    def seen(self) -> Iterator[Node]:
+        """All steps so far."""
+        return (replace(step.node, position=place) for place, step in enumerate(self._steps))
 
     def back_from(self, out: Any) -> tuple[Node, ...]:
         """The steps from the image to what came out, the first first."""
