@@ -89,7 +89,7 @@ REFUSED: dict[str, tuple[Callable[[Builder], None], str]] = {
         lambda n: n.quant(n.constant(np.ones((4, 60))), 1.0, 4, zero_point=1.0),
         "must have zero point 0, not 1.0",
     ),
-    "rounding": (lambda n: n.act(mode="HALF_UP"), "must round by one of ROUND, FLOOR, CEIL"),
+    "rounding": (lambda n: n.act(mode="HALF_UP"), "CEIL, ROUND_TO_ZERO, not 'HALF_UP'"),
     "bits": (lambda n: n.act(bits=2.5), "must have one zero point and one whole number of bits"),
     "domain": (lambda n: n.act(domain="mine"), "must be of one of the domains"),
     "unknown value": (lambda n: n.then("Relu", "nowhere"), "must take known values, not 'nowhere'"),

@@ -364,7 +364,7 @@ def _rounding(attributes: dict[str, Any]) -> Callable[[Tensor], Tensor]:
         "ROUND_TO_ZERO": torch.trunc,
     }
     if mode not in known:
-        raise ModelError(f"must round by one of {', '.join(known)}, not {mode}")
+        raise ModelError(f"must round by one of {', '.join(known)}, not {mode!r}")
     return known[mode]
 
 
