@@ -239,7 +239,7 @@ def test_a_wrong_bit_in_the_plan_fails_the_flow(copy, flow_file, monkeypatch, ca
 def test_a_wrong_bit_that_no_column_shows_fails_the_flow_too(copy, flow_file, monkeypatch, capsys):
     for change, words in (
         (flipped("roms/bias.mem", 0, 0), "the sha256 of roms/bias.mem must be that in"),
-        (vouched(flipped("roms/bias.mem", 0, 0)), "roms/bias.mem must hold"),
+        (vouched(flipped("roms/bias.mem", 0, 0)), "roms/bias.coe must hold what bias.mem holds"),
     ):
         with monkeypatch.context() as patch:
             changed_plan(patch, change)
