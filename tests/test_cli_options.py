@@ -278,6 +278,7 @@ def test_a_voltage_of_a_fixed_profile_is_refused_below_the_command_line(tmp_path
     path.write_text(json.dumps({"version": 1}))
     config = load_config(board_config("pynq-z2"), {})
     request = Request(config, tmp_path, tmp_path, faults=path, voltage=0.6)
-    flow: Any = Flow(request, None, None)  # type: ignore[arg-type]
+    nothing: Any = None
+    flow = Flow(request, nothing, nothing)
     with pytest.raises(ConfigError, match="same at every voltage"):
         _ = flow.derived

@@ -187,4 +187,6 @@ def test_a_signal_that_a_step_swallows_ends_the_flow_at_its_next_word(
 def test_what_nohup_ignores_stays_ignored(handlers: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     interrupt.install()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # the others are taken
     signal.raise_signal(signal.SIGHUP)

@@ -14,7 +14,8 @@ MOST_DIRECTORY = 4 << 20  # bytes
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _LOCATOR = struct.Struct("<4sLQL")  # of the 64-bit record
 _END64 = struct.Struct("<4sQ2H2L4Q")
-#: What zipfile lets out for damaged archives.
+#: What zipfile and numpy let out for damaged archives; RuntimeError: of a member with a password,
+#: NotImplementedError: of a method of compression, LookupError: of an encoding or a missing name.
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError),
     *(NotImplementedError, RuntimeError, LookupError),

@@ -129,6 +129,9 @@ def load_config(path: Path, changes: Mapping[str, Any]) -> FlowConfig:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        words = {"missing": "must be given", "extra_forbidden": "is no key of a flow file"}
+        if first["type"] in words:
+            raise ConfigError(f"{path.name}: {printable(where)} {words[first['type']]}") from None
         raise ConfigError(
             f"{path.name}: {printable(where)}: {first['msg']}, not {_shown(first['input'])}"
         ) from None

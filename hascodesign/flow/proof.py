@@ -32,6 +32,7 @@ from hascodesign.verify.progress import LOG, images_reader, seconds, words
 IMAGES = 2  # that run through the whole accelerator by default
 OVERHEAD = 0.1  # of the ideal cycles, beyond which a convolution is named
 RUNS = ("healthy", "faulty")
+FOLDERS = (*RUNS, *(f"core-{run}" for run in RUNS))  # that a verification makes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hascodesign.board import tools
-from hascodesign.common import files, process_memory
+from hascodesign.common import files, process_memory, processes
 from hascodesign.common.display import Display
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import (
@@ -86,12 +86,16 @@ def _run(request: Request, display: Display) -> Flow:
     flow = Flow(request, store, display)
     wanted = wanted_steps(request)
     try:
-        for step in wanted:
-            flow.result(step)
-            if step == "load":
-                flow.check_images()
-            if step == "integerise":
-                flow.say_accuracy()
+        with processes.threads(1) as pool:
+            for step in wanted:
+                for other in wanted:
+                    if STEPS[other].beside == step:
+                        flow.begin(other, pool)
+                flow.result(step)
+                if step == "load":
+                    flow.check_images()
+                if step == "integerise":
+                    flow.say_accuracy()
     except (VerificationMismatch, StepFailed):
         delivery.withdraw(request.out, inputs=_inputs(request))
         raise

@@ -16,6 +16,7 @@ class Step:
     inputs: tuple[str, ...]  # attributes of Flow: all that the record depends on, hashed
     options: tuple[str, ...] = ()  # of the command line, that the step uses
     programs: tuple[str, ...] = ()  # of board.tools, that the step cannot do without
+    beside: str | None = None  # the step while which it runs already, on another core
     asked: str | None = None  # the request's switch without which the step is left out
     command: str | None = None  # of the command line, that ends with this step
     help: str = ""  # of that command
@@ -97,6 +98,7 @@ _TABLE = (
         "_estimate",
         ("plan", "board", "on_chip", "yosys_identity"),
         programs=("yosys",),
+        beside="verify",
         command="flow",
         help="The whole flow: from a Brevitas model to verified ROMs and a report.",
     ),

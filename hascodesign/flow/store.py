@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import Any
 
 from hascodesign.common import interrupt, records
 from hascodesign.common.files import remove, write_atomic
+from hascodesign.common.packed import DAMAGE
 from hascodesign.common.shipped import share
 from hascodesign.contract.results import StepRecord
 
@@ -68,6 +70,7 @@ class StepStore:
         compute: Callable[[], Any],
         *,
         afresh: bool = False,
+        begun: Future[tuple[Any, float]] | None = None,
     ) -> Any:
         """The step's record: the stored one where code and inputs are the same, else computed.
 
@@ -77,27 +80,24 @@ class StepStore:
         inputs : all that the result depends on; records or plain values.
         compute : called where nothing fitting is stored.
         afresh : compute whatever is stored: the inputs cannot tell what the result will be.
+        begun : what :meth:`begin` gave for the same inputs, waited for in place of ``compute``.
         """
-        key = records.digest(name, source_digest(), *inputs)
-        path = self.folder / f"{name}.npz"
-        meta = self.folder / f"{name}.json"
-        stored = None if afresh or name in self.redo else _stored(path, meta, key)
+        stored = None if afresh or begun is not None else self._look(name, inputs)
         if stored is not None:
             record, seconds = stored
             self._note(name, seconds, cached=True)
             return record
-        start = time.perf_counter()
-        record = compute()
+        record, seconds = _timed(compute) if begun is None else begun.result()
         interrupt.check()  # of a signal that was swallowed in it, nothing is stored
-        seconds = time.perf_counter() - start
         content = records.encode(record)
+        path, meta = self._places(name)
         # the key goes last: a run killed in between leaves a key that does not fit its content
         for place in (meta, path):
             if place.is_dir() or place == meta:
                 remove(place)
         write_atomic(path, content)
         summary = {
-            "key": key,
+            "key": _key(name, inputs),
             "seconds": seconds,
             "sha256": hashlib.sha256(content).hexdigest(),
         }
@@ -105,10 +105,36 @@ class StepStore:
         self._note(name, seconds, cached=False)
         return record
 
+    def begin(
+        self, name: str, inputs: tuple[Any, ...], compute: Callable[[], Any], pool: Executor
+    ) -> Future[tuple[Any, float]] | None:
+        """Have a pool compute a step while others run; None where it is stored."""
+        if self._look(name, inputs) is not None:
+            return None
+        return pool.submit(_timed, compute)
+
+    def _look(self, name: str, inputs: tuple[Any, ...]) -> tuple[Any, float] | None:
+        """The stored record and the seconds it took."""
+        path, meta = self._places(name)
+        return None if name in self.redo else _stored(path, meta, _key(name, inputs))
+
+    def _places(self, name: str) -> tuple[Path, Path]:
+        return self.folder / f"{name}.npz", self.folder / f"{name}.json"
+
     def _note(self, name: str, seconds: float, *, cached: bool) -> None:
         self.records.append(StepRecord(name, seconds, cached))
         if self.announce is not None:
             self.announce(self.records[-1])
+
+
+def _key(name: str, inputs: tuple[Any, ...]) -> str:
+    return records.digest(name, source_digest(), *inputs)
+
+
+def _timed(compute: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    record = compute()
+    return record, time.perf_counter() - start
 
 
 def _stored(path: Path, meta: Path, key: str) -> tuple[Any, float] | None:
@@ -121,6 +147,5 @@ def _stored(path: Path, meta: Path, key: str) -> tuple[Any, float] | None:
             return None
         seconds = float(summary["seconds"])
         return (records.decode(content), seconds) if 0 <= seconds < math.inf else None
-    # whatever a file that is not ours can raise in json, zlib, zipfile and numpy
-    except Exception:
+    except (OSError, TypeError, AttributeError, *DAMAGE):
         return None  # absent or damaged: computed again
