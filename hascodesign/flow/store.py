@@ -82,7 +82,7 @@ class StepStore:
         afresh : compute whatever is stored: the inputs cannot tell what the result will be.
         begun : what :meth:`begin` gave for the same inputs, waited for in place of ``compute``.
         """
-        stored = None if afresh or begun is not None else self._look(name, inputs)
+        stored = None if afresh else self._look(name, inputs)
         if stored is not None:
             record, seconds = stored
             self._note(name, seconds, cached=True)
