@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,8 @@ MOST_PICKLE = 1 << 20  # bytes of that part of a checkpoint that says what it ho
 MOST_WORD = 256  # characters; torch searches its own messages, quadratic in the longest word
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys of training loops
 PARALLEL = "module."  # written by nn.DataParallel before every name
+#: What pickletools lets out for damaged instructions.
+DAMAGE = (struct.error, ValueError, OverflowError, LookupError, TypeError, EOFError)
 OLD_PICKLES = 5  # that the form before zip archives begins with
 #: Names that torch takes in a checkpoint but no state dict needs: the first makes as many bytes as
 #: a number says, the others tensors whose values are not in the file.
@@ -81,7 +84,7 @@ def _check_pickles(content: bytes, count: int) -> None:
                 _check_argument(argument)
     except Unreadable:
         raise
-    except Exception as error:  # of damaged instructions, of any class
+    except DAMAGE as error:
         raise Unreadable(f"must be whole: {type(error).__name__}: {one_line(error)}") from None
 
 
@@ -101,7 +104,8 @@ def _unpickled(file: BinaryIO) -> Any:
     try:
         with quiet():
             return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch lets out what its parsers do, of any class
+    # torch's parsers let out whatever the file's own bytes lead them to, of no list of classes
+    except Exception as error:
         raise Unreadable(f"must be readable: {type(error).__name__}: {one_line(error)}") from None
 
 
@@ -118,7 +122,7 @@ def _with_metadata(state: dict[str, Tensor]) -> dict[str, Tensor]:
         isinstance(entry, dict) and isinstance(entry.get("version", 0), int)
         for entry in metadata.values()
     ):
-        kept._metadata = metadata  # type: ignore[attr-defined]
+        vars(kept)["_metadata"] = metadata  # where torch looks for it
     return kept
 
 

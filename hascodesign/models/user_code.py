@@ -111,7 +111,7 @@ def reason(error: BaseException) -> str:
     """First line of an error, with its kind."""
     try:
         text = str(error).split("\n")[0].strip()
-    except Exception:
+    except Exception:  # the user's own class, whose __str__ may raise whatever it likes
         text = ""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

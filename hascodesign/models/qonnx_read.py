@@ -1,0 +1,155 @@
+"""A QONNX graph read once, node by node: constants folded, all else as layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hascodesign.common import inputs
+from hascodesign.contract.errors import ModelError
+from hascodesign.models.layers import Convolution, Dense
+from hascodesign.models.qonnx_constants import Array, Constants, named
+from hascodesign.models.qonnx_layers import MAKERS
+
+MOST_INPUT = 1 << 22  # elements of an image
+#: What onnx, numpy and torch let out for tensors and attributes that are not as they should be.
+DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError),
+    *(TypeError, ValueError),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node that depends on the images."""
+
+    name: str
+    module: nn.Module
+    takes: str
+    gives: str
+
+
+@dataclass(slots=True)
+class Reader:
+    """Goes through a graph once, with a batch of one zero image at hand for the shapes."""
+
+    onnx: Any
+    model: Any
+    steps: list[Step] = field(default_factory=list)
+    given: str = ""
+    gives: str = ""
+    in_shape: tuple[int, ...] = ()
+    _constants: Constants = field(default_factory=Constants)
+    _samples: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        graph = self.model.graph
+        for tensor in graph.initializer:
+            self._constants[tensor.name] = self._array(tensor)
+        free = [item for item in graph.input if item.name not in self._constants]
+        if len(free) != 1 or len(graph.output) != 1:
+            raise ModelError(
+                f"graph must have one input and one output, not {len(free)} and {len(graph.output)}"
+            )
+        self.given, self.gives = free[0].name, graph.output[0].name
+        sizes = [dim.dim_value for dim in free[0].type.tensor_type.shape.dim]
+        if len(sizes) not in {2, 4} or min(sizes[1:]) < 1 or math.prod(sizes[1:]) > MOST_INPUT:
+            raise ModelError(
+                f"graph must have an input [n, channels, height, width] or [n, features], not"
+                f" {sizes}"
+            )
+        self.in_shape = tuple(sizes[1:])
+        self._samples[self.given] = torch.zeros((1, *self.in_shape), dtype=torch.float64)
+        for place, node in enumerate(graph.node):
+            self._read(place, node)
+        if self.gives not in self._samples:
+            raise ModelError(f"output {self.gives!r} must come of the input")
+
+    def _array(self, tensor: Any) -> Array:
+        if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise ModelError(f"constant {tensor.name!r} must lie in the file, not in another")
+        try:
+            found: Array = self.onnx.numpy_helper.to_array(tensor)
+        except DAMAGE as error:
+            raise ModelError(
+                f"constant {tensor.name!r} must be readable: {inputs.one_line(error)}"
+            ) from None
+        return found
+
+    def _read(self, place: int, node: Any) -> None:
+        names = [name for name in node.input if name]
+        dynamic = [name for name in names if name in self._samples]
+        unknown = [name for name in names if name not in {*self._samples, *self._constants}]
+        if unknown:
+            raise ModelError(f"{named(place, node)} must take known values, not {unknown[0]!r}")
+        attributes = {a.name: self._attribute(a) for a in node.attribute}
+        try:
+            if node.op_type == "Shape":
+                self._constants[node.output[0]] = self._shape(*names)
+            elif dynamic:
+                self._step(place, node, dynamic, attributes)
+            else:
+                self._constants[node.output[0]] = self._constants.folded(node, names, attributes)
+        except ModelError as error:
+            raise ModelError(f"{named(place, node)} {error}") from None
+        except DAMAGE as error:
+            raise ModelError(
+                f"{named(place, node)} must be as its operator says: {inputs.one_line(error)}"
+            ) from None
+
+    def _shape(self, name: str) -> Array:
+        value = self._samples.get(name)
+        shape = value.shape if value is not None else np.shape(self._constants.plain(name))
+        return np.array(shape, dtype=np.int64)
+
+    def _attribute(self, attribute: Any) -> Any:
+        value = self.onnx.helper.get_attribute_value(attribute)
+        return self._array(value) if hasattr(value, "raw_data") else value
+
+    # what depends on the images
+
+    def _step(
+        self, place: int, node: Any, dynamic: list[str], attributes: Mapping[str, Any]
+    ) -> None:
+        kind = node.op_type
+        if len(dynamic) > 1:
+            raise ModelError(
+                "must take one value of the images, not several: branches do not meet here"
+            )
+        given, known = dynamic[0], [name for name in node.input if name and name != dynamic[0]]
+        if self._takes_bias(node, given, known):
+            last = self.steps.pop()  # once more, as the layer that has the bias
+            module: nn.Module | None = last.module
+            given = last.takes
+        elif kind in MAKERS:
+            module = MAKERS[kind](self._constants, node, self._samples[given], known, attributes)
+        else:
+            module = None
+        if module is None:
+            raise ModelError(f"must be one of {', '.join(sorted(MAKERS))}, in a form with a layer")
+        with torch.no_grad():
+            out = module.double().eval()(self._samples[given])
+        self.steps.append(Step(f"{place}_{kind}", module, given, node.output[0]))
+        self._samples[node.output[0]] = getattr(out, "value", out)
+
+    def _takes_bias(self, node: Any, taken: str, known: list[str]) -> bool:
+        """Give an Add of a constant for each row to the layer before it, as its bias."""
+        layer = self.steps[-1].module if self.steps and self.steps[-1].gives == taken else None
+        if node.op_type != "Add" or not known or not isinstance(layer, Dense | Convolution):
+            return False
+        uses = sum(name == taken for other in self.model.graph.node for name in other.input)
+        constant = self._constants.plain(known[0])
+        rows = len(layer.weight)
+        shapes = (
+            {(rows,), (1, rows)} if isinstance(layer, Dense) else {(rows, 1, 1), (1, rows, 1, 1)}
+        )
+        if layer.bias is not None or uses > 1 or constant.shape not in shapes:
+            return False
+        layer.bias = nn.Parameter(torch.from_numpy(constant.reshape(-1).astype(np.float64)))
+        return True
