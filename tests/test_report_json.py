@@ -49,8 +49,18 @@ def test_model_counts_weights_biases_and_products() -> None:
     weights = 16 * 9 + 32 * 144 + 10 * 512
     assert model == {
         "name": "digits-cnn", "dataset": "digits", "parameters": weights + 58,
-        "macs": 64 * (16 * 9 + 32 * 144) + 10 * 512,
+        "macs": 64 * (16 * 9 + 32 * 144) + 10 * 512, "own_macs": 0, "branch_rows": 0, "note": "",
     }  # fmt: skip
+
+
+def test_what_the_array_multiplies_beyond_the_model_is_said() -> None:
+    macs = RESULT.network.macs
+    held = replace(RESULT.equivalence, own_macs=1000, branch_rows=12)
+    model = report_json.build(replace(RESULT, equivalence=held))["model"]
+    said = f"The array multiplies {macs:,} times for an image, the model itself 1,000 times"
+    assert model["note"].startswith(said) and "12 of its 58 rows carry" in model["note"]
+    same = replace(RESULT.equivalence, own_macs=macs)
+    assert report_json.build(replace(RESULT, equivalence=same))["model"]["note"] == ""
 
 
 def test_accuracies_have_value_n_and_interval() -> None:

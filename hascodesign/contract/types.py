@@ -275,6 +275,8 @@ class Equivalence:
     clipped: float  # share of input values far outside the range of the images' quantiser
     tied: int = 0  # images of equal largest logits, of which Brevitas took another than the lowest
     rounded: int | None = None  # images whose class rounding at the logits changes; None: exact
+    own_macs: int = 0  # multiply-accumulates of the model itself, an image; 0: not counted
+    branch_rows: int = 0  # rows of the array's layers that carry maps or add them
 
     @property
     def total(self) -> int:

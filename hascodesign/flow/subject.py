@@ -215,8 +215,9 @@ class Subject:
         """Tell the healthy accuracy, and what makes it or a later figure say less than it seems."""
         network, equivalence = self.integers
         self.display.line(oddities.healthy(equivalence, self.dataset))
-        if equivalence.tied:
-            self.display.line(record.ties_words(equivalence))
+        for note in (record.lowered_words(network, equivalence), record.ties_words(equivalence)):
+            if note:
+                self.display.line(note)
         for warning in oddities.warnings(
             network, equivalence, self.dataset, factory_weights=self.factory_weights
         ):

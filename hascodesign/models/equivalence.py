@@ -20,12 +20,14 @@ from hascodesign.contract.types import (
     FloatArray,
     IntArray,
     IntegerNetwork,
+    MaxPool,
     MultiplyLayer,
     Split,
 )
 from hascodesign.models import quantisers, user_code
-from hascodesign.models.graph import Block, Graph, Node, build, pool_stage, value_of
-from hascodesign.models.layers import quantises
+from hascodesign.models.graph import Block, Graph, Node, build, value_of
+from hascodesign.models.layers import POOLS, quantises, truncates
+from hascodesign.models.lower import cost, plan, reach, window_of
 
 _T = TypeVar("_T", bound=np.generic)
 BATCH = 250  # images at a time: bounds the memory
@@ -78,7 +80,8 @@ def compare(
         raise ModelError("held-out images must be there to compare on, not none")
     graph = build(model, heldout.images.shape[1:])
     rest = _rounded_off(graph, network)
-    names = ("input", *(layer.name for layer in network.layers))
+    shown = _shown(graph)
+    names = ("input", *_names(network, shown))
     differences, compared = (np.zeros(len(names), dtype=np.int64) for _ in range(2))
     seen: list[set[int]] = [set() for _ in names]
     first: list[IntArray] = []
@@ -89,7 +92,7 @@ def compare(
         images = heldout.images[start : start + BATCH]
         given = _brevitas(graph, images, network.logit_scale, rest)
         golden, logits = given.codes, given.logits
-        ours = _integers(graph, network, images, acc_bits)
+        ours = _integers(graph, network, shown, images, acc_bits)
         first = first or [codes[:1] for codes in ours]
         for i, (left, right) in enumerate(zip(golden, ours, strict=True)):
             if left.shape != right.shape:  # numpy would stretch one to the other
@@ -113,6 +116,7 @@ def compare(
     _check_ties(graph, differences, halves)
     if not differences.any():
         _check_moved(graph, moved, [len(found) for found in seen], len(heldout.labels))
+    lowered = cost(graph)
     return Equivalence(
         layers=names,
         differences=tuple(int(n) for n in differences),
@@ -125,6 +129,8 @@ def compare(
         clipped=_clipped(network, heldout),
         tied=tied,
         rounded=rounded - tied if rest.any() or _quantised_logits(graph) else None,
+        own_macs=lowered.own_macs,
+        branch_rows=lowered.branch_rows,
     )
 
 
@@ -138,9 +144,10 @@ def _tied(logits: FloatArray, theirs: IntArray, ours: IntArray) -> int:
 def _check_ties(graph: Graph, differences: IntArray, halves: IntArray) -> None:
     """Refuse a network whose first differing codes all come of sums half-way between two codes."""
     place = int((differences > 0).argmax())
-    if not 0 < place <= len(graph.blocks) - 1 or differences[place] != halves[place]:
+    quantised = _quantised(graph)
+    if not 0 < place < len(quantised) or differences[place] != halves[place]:
         return
-    raise graph.blocks[place - 1].activation.error(
+    raise quantised[place].error(
         f"must not meet sums half-way between two codes, as {halves[place]} on held-out images do:"
         " there Brevitas's own result hangs on the last bit of a float sum. Make the scales powers"
         " of two, whose sums are exact (act_quant=Int8ActPerTensorFixedPoint or"
@@ -151,7 +158,7 @@ def _check_ties(graph: Graph, differences: IntArray, halves: IntArray) -> None:
 
 def _check_moved(graph: Graph, moved: BoolArray, values: Sequence[int], images: int) -> None:
     """Refuse a comparison that shows nothing: codes that do not change from image to image."""
-    nodes = [graph.input, *(b.activation if b.chain else b.multiply for b in graph.blocks)]
+    nodes = [*_quantised(graph), graph.blocks[-1].start]
     for node, moves, few in zip(nodes, moved, values, strict=True):
         if few == 1 or (images > 1 and not moves):
             raise node.error(
@@ -177,12 +184,10 @@ def answers(
 
 def _rounded_off(graph: Graph, network: IntegerNetwork) -> FloatArray:
     """[classes] what rounding took from the last layer's bias, in units of its accumulator."""
-    node, mean = graph.blocks[-1].multiply, None
-    source = graph.input
-    if len(graph.blocks) > 1:
-        source, mean = graph.blocks[-2].activation, graph.blocks[-2].mean
-    weights, act = quantisers.weights(node), quantisers.activation(source)
-    bias = quantisers.bias(node, weights, act, mean)
+    node, (source,) = graph.blocks[-1].start, graph.blocks[-1].takes
+    mean = graph.mean(source)
+    weights, act = quantisers.weights(node), quantisers.activation(graph.quantiser(source))
+    bias = quantisers.bias(node, weights, act, 1 if mean is None else window_of(mean).divisor)
     if bias.real is None:
         return np.zeros(len(weights.scale))
     return bias.real / network.logit_scale - network.layers[-1].bias
@@ -221,9 +226,9 @@ class _Given:
 
 def _brevitas(graph: Graph, images: Any, logit_scale: float, rest: FloatArray) -> _Given:
     """Run the model in float64."""
-    quantised = [graph.input, *(block.activation for block in graph.blocks if block.chain)]
+    quantised = _quantised(graph)
     scales = [quantisers.activation(node).scale for node in quantised]
-    last = graph.blocks[-1].multiply
+    last = graph.blocks[-1].start
     running = user_code.running("forward() must take the held-out images")
     with _Caught([*quantised, last]) as caught, running, torch.no_grad():
         out = value_of(graph.model(torch.from_numpy(images.astype(np.float64))))
@@ -235,13 +240,22 @@ def _brevitas(graph: Graph, images: Any, logit_scale: float, rest: FloatArray) -
     logits = caught[last].out.reshape(len(images), -1) / logit_scale - rest
     if not (np.isfinite(returned).all() and np.isfinite(logits).all()):
         raise ModelError("logits must be finite on held-out images, not NaN or infinite")
-    steps = [caught[node].taken / scale for node, scale in zip(quantised, scales, strict=True)]
+    halves = [
+        np.zeros(found.shape, dtype=np.bool_)  # such a pool makes whole sums of what it is given
+        if truncates(node.module)
+        else _half_way(caught[node].taken / scale)
+        for node, scale, found in zip(quantised, scales, codes, strict=True)
+    ]
     return _Given(
         [*(_channel_last(c) for c in codes), np.rint(logits).astype(np.int64)],
         logits,
         returned.argmax(axis=1),
-        [_channel_last(np.abs(np.abs(s - np.rint(s)) - 0.5) < TIE) for s in steps],
+        [_channel_last(half) for half in halves],
     )
+
+
+def _half_way(steps: FloatArray) -> BoolArray:
+    return np.abs(np.abs(steps - np.rint(steps)) - 0.5) < TIE
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +297,48 @@ def _channel_last(codes: NDArray[_T]) -> NDArray[_T]:
     return np.moveaxis(codes, 1, -1) if codes.ndim == 4 else codes
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Where the codes of a block, or the logits, stand in the integer graph."""
+
+    block: Block
+    layer: int
+    span: slice  # rows of that layer
+    alone: bool  # whether no other block's stand there
+
+
+def _shown(graph: Graph) -> list[_Shown]:
+    """Of every block that quantises, and the last one, in their order."""
+    found = {}
+    for stage in plan(graph):
+        if stage.layer is None:
+            continue
+        for place in stage.blocks:
+            span = stage.after.of(place).span
+            alone = len(stage.blocks) == 1
+            found[place] = _Shown(graph.blocks[place], stage.layer, span, alone)
+    return [found[place] for place in sorted(found)]
+
+
+def _quantised(graph: Graph) -> list[Node]:
+    """The quantiser of the images and that of every block, in their order."""
+    return [graph.input, *(block.activation for block in graph.blocks if block.chain)]
+
+
+def _names(network: IntegerNetwork, shown: Sequence[_Shown]) -> list[str]:
+    """Of the layers; where several blocks share one, with the path of each one's quantiser."""
+    return [
+        network.layers[one.layer].name + ("" if one.alone else f":{one.block.activation.path}")
+        for one in shown
+    ]
+
+
 def _integers(
-    graph: Graph, network: IntegerNetwork, images: Any, acc_bits: int | None
+    graph: Graph,
+    network: IntegerNetwork,
+    shown: Sequence[_Shown],
+    images: Any,
+    acc_bits: int | None,
 ) -> list[IntArray]:
     """The same codes from the integer graph."""
 
@@ -295,10 +349,11 @@ def _integers(
         return acc if acc_bits is None else wrap(acc, acc_bits)
 
     codes = arithmetic.quantise(images, network.input)
-    found = [codes]
-    traces = arithmetic.walk(network, codes, accumulate)
-    for block, trace in zip(graph.blocks, traces, strict=True):
-        found.append(_as_caught(block, arithmetic.maps_of(trace.layer, trace.codes)))
+    maps = [
+        arithmetic.maps_of(trace.layer, trace.codes)
+        for trace in arithmetic.walk(network, codes, accumulate)
+    ]
+    found = [codes, *(_as_caught(one.block, maps[one.layer][..., one.span]) for one in shown)]
     if len(graph.input.in_shape) == 1:
         found[0] = np.moveaxis(codes, -1, 1).reshape(len(codes), -1)
     return found
@@ -307,8 +362,18 @@ def _integers(
 def _as_caught(block: Block, maps: IntArray) -> IntArray:
     """Codes as Brevitas holds them at the activation: behind the pools that stand before it."""
     for node in block.chain:
-        if isinstance(node.module, nn.MaxPool2d):
-            maps = arithmetic.max_pool(pool_stage(node), maps)
-        elif isinstance(node.module, nn.Flatten) and maps.ndim == 4:
-            maps = np.moveaxis(maps, -1, 1).reshape(len(maps), -1)
-    return maps
+        if isinstance(node.module, POOLS):
+            maps = _pooled(node, maps)
+    flat = len((block.chain[-1] if block.chain else block.start).out_shape) == 1
+    return np.moveaxis(maps, -1, 1).reshape(len(maps), -1) if flat and maps.ndim == 4 else maps
+
+
+def _pooled(node: Node, maps: IntArray) -> IntArray:
+    """A maximum over windows of codes, zeros around them: none is negative where it matters."""
+    window = window_of(node)
+    py, px = window.padding
+    height, width = reach(node)
+    around = np.zeros((len(maps), height, width, maps.shape[3]), dtype=maps.dtype)
+    seen = maps[:, : height - py, : width - px]
+    around[:, py : py + seen.shape[1], px : px + seen.shape[2]] = seen
+    return arithmetic.max_pool(MaxPool(window.kernel, window.stride, around.shape[1:]), around)

@@ -9,9 +9,9 @@ _AVERAGE = "write nn.AvgPool2d in its place, with a QuantLinear behind it, and t
 _RELU = "write qnn.QuantReLU in the place of it and of the quantiser behind it, and train with it"
 _CURVE = "write qnn.QuantReLU in its place and train with it"
 _LOSS = "take it out of the model: the loss belongs to the training"
-_ADD = (
-    "branches of a network are not built, one layer takes what the one before it gives: take the"
-    " branch out and train without it"
+_JOIN = (
+    "let a convolution of 1 x 1 behind each branch give maps of one shape, add them, and train so:"
+    " sums of maps are built, concatenation is not"
 )
 _1D = (
     "write it as {twin} with sizes (1, k), on images of height 1: the data [n, channels, length]"
@@ -21,10 +21,7 @@ _1D = (
 #: By the name of the layer's class.
 _INSTEAD: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
-        (
-            *("TruncAvgPool2d", "QuantAvgPool2d", "AdaptiveAvgPool2d"),
-            *("TruncAdaptiveAvgPool2d", "QuantAdaptiveAvgPool2d"),
-        ),
+        (*("QuantAvgPool2d", "AdaptiveAvgPool2d", "QuantAdaptiveAvgPool2d"),),
         _AVERAGE,
     )
     | dict.fromkeys(("ReLU6", "LeakyReLU", "PReLU"), _RELU)
@@ -34,8 +31,7 @@ _INSTEAD: Mapping[str, str] = MappingProxyType(
         "Sigmoid": "write qnn.QuantSigmoid in the place of it and of the quantiser behind it",
         "Tanh": "write qnn.QuantTanh in the place of it and of the quantiser behind it",
         "Hardtanh": "leave it out, the range of the quantiser behind it clamps, and train so",
-        "QuantEltwiseAdd": _ADD,
-        "QuantCat": _ADD,
+        "QuantCat": _JOIN,
         "QuantConv1d": _1D.format(twin="qnn.QuantConv2d"),
         "MaxPool1d": _1D.format(twin="nn.MaxPool2d"),
         "Conv2d": "write qnn.QuantConv2d in its place and train with it",

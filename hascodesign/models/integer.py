@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from hascodesign.contract import arithmetic
+from hascodesign.contract.memories import sum_bits
 from hascodesign.contract.types import (
     Conv,
     InputQuant,
@@ -17,13 +18,15 @@ from hascodesign.contract.types import (
     IntegerNetwork,
     MaxPool,
     MultiplyLayer,
+    Shift,
+    Thresholds,
     frozen,
 )
-from hascodesign.models import quantisers
+from hascodesign.models import lower, outputs, parts, quantisers
 from hascodesign.models.equivalence import compare, require_equal
-from hascodesign.models.graph import Block, Graph, Node, build, pair, pool_stage
-from hascodesign.models.layers import CONVOLUTIONS, MEANS, MULTIPLY, NORMS, POOLS, Elementwise
-from hascodesign.models.outputs import output_of
+from hascodesign.models.graph import INPUT, Block, Graph, Node, build
+from hascodesign.models.layers import NORMS, POOLS, Elementwise
+from hascodesign.models.parts import Part
 from hascodesign.models.quantisers import Activation
 
 __all__ = ["accumulator_bits", "compare", "integerise", "require_equal"]
@@ -36,7 +39,7 @@ def integerise(
 
     Parameters
     ----------
-    model : a sequence of what ``layers`` names, in the order in which it runs.
+    model : a graph of what ``layers`` names.
     name : name of the network.
     in_shape : of one image as the model takes it: (channels, height, width) or (features,).
     acc_bits : bits of the array's accumulator; thresholds hold for all of its values.
@@ -46,17 +49,7 @@ def integerise(
     ModelError
         What the array cannot compute, by the layer's name and position.
     """
-    graph = build(model, in_shape)
-    source = quantisers.activation(graph.input)
-    quant = _input_quant(graph, source)
-    channels, height, width = in_shape if len(in_shape) == 3 else (in_shape[0], 1, 1)
-    stages: list[MultiplyLayer | MaxPool] = _pools(graph.before)
-    act, unit = source, 1.0
-    for index, block in enumerate(graph.blocks):
-        _check_pools(block)
-        layer, act, unit = _layer(graph, index, block, act, acc_bits)
-        stages += [layer, *_pools((*block.chain, *block.after))]
-    return IntegerNetwork(name, quant, (height, width, channels), tuple(stages), unit)
+    return _Filled(build(model, in_shape), acc_bits).network(name, in_shape)
 
 
 def accumulator_bits(network: IntegerNetwork) -> tuple[int, ...]:
@@ -72,139 +65,167 @@ def accumulator_bits(network: IntegerNetwork) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _layer(
-    graph: Graph, index: int, block: Block, source: Activation, acc_bits: int
-) -> tuple[MultiplyLayer, Activation, float]:
-    node, pool = block.multiply, graph.blocks[index - 1].mean if index else None
-    weights = quantisers.weights(node)
-    bias = quantisers.bias(node, weights, source, pool)
-    unit = quantisers.unit_of(weights, source, pool)
-    act = source
-    output = None
-    codes = bias.codes
-    if block.chain:
-        act = quantisers.activation(block.activation)
-        output = output_of(block, unit, bias, act, acc_bits)
-    else:
-        if (unit != unit[0]).any():
-            raise node.error(
+class _Filled:
+    """Fills the stages of a plan with integers."""
+
+    def __init__(self, graph: Graph, acc_bits: int) -> None:
+        self._graph, self._acc_bits = graph, acc_bits
+        self._source = quantisers.activation(graph.input)
+        self._acts = {INPUT: self._source}
+        self._layers = 0
+
+    def network(self, name: str, in_shape: tuple[int, ...]) -> IntegerNetwork:
+        graph = self._graph
+        quant = _input_quant(graph, self._source)
+        channels, height, width = in_shape if len(in_shape) == 3 else (in_shape[0], 1, 1)
+        stages: list[MultiplyLayer | MaxPool] = []
+        for node in graph.before:
+            if isinstance(node.module, POOLS):
+                stages += self._pool(node, (INPUT,), channels)
+        unit = 1.0
+        for stage in lower.plan(graph):
+            for place in stage.blocks:
+                _check_pools(graph.blocks[place])
+            if stage.layer is not None:
+                layer, unit = self._layer(stage)
+                stages.append(layer)
+            else:
+                for place in stage.blocks:
+                    self._acts[place] = self._acts[graph.root(graph.blocks[place].takes[0])]
+            for node in stage.pools:
+                alive = tuple(held.block for held in stage.after.held)
+                stages += self._pool(node, alive, stage.after.channels)
+        return IntegerNetwork(name, quant, (height, width, channels), tuple(stages), unit)
+
+    def _layer(self, stage: lower.Stage) -> tuple[MultiplyLayer, float]:
+        """One layer of the array, and the real value of a unit of its sums."""
+        graph = self._graph
+        found = [parts.of_block(graph, stage, place, self._acts) for place in stage.blocks]
+        found += [parts.carried(stage.before, place, self._acts[place]) for place in stage.carried]
+        codes = np.concatenate([part.bias.codes for part in found])
+        output: Thresholds | Shift | None = None
+        last = graph.blocks[stage.blocks[0]]
+        if last is graph.blocks[-1]:
+            codes = self._logits(last, found[0])
+        else:
+            output = self._output(stage, found, codes)
+        for place in stage.blocks:
+            if graph.blocks[place].chain:
+                self._acts[place] = quantisers.activation(graph.blocks[place].activation)
+        layer = replace(self._made(stage, found, last.start), bias=frozen(codes), output=output)
+        if output is not None:
+            made = self._common(last.start, [held.block for held in stage.after.held])
+            layer = replace(layer, out_bits=made.bits, out_signed=made.signed)
+        return layer, float(found[0].unit[0])
+
+    def _made(self, stage: lower.Stage, found: Sequence[Part], start: Node) -> MultiplyLayer:
+        """The layer's weights and what it takes."""
+        source = self._common(start, [held.block for held in stage.before.held])
+        height, width = stage.before.size
+        words, padding = parts.merged(found, stage)
+        conv = None
+        if not stage.dense:
+            kernel = (words.shape[1], words.shape[2])
+            conv = Conv((height, width, stage.before.channels), kernel, stage.stride, padding)
+        index = self._layers
+        self._layers += 1
+        return MultiplyLayer(
+            name=f"{'conv' if conv else 'dense'}{index}",
+            index=index,
+            weights=frozen(words.reshape(len(words), -1)),
+            bias=frozen(np.zeros(len(words))),
+            weight_bits=max(part.weight_bits for part in found),
+            in_bits=source.bits,
+            in_signed=source.signed,
+            conv=conv,
+            output=None,
+            out_bits=0,
+            out_signed=True,
+        )
+
+    def _output(
+        self, stage: lower.Stage, found: Sequence[Part], codes: IntArray
+    ) -> Thresholds | Shift:
+        bits = sum_bits(codes, self._acc_bits)
+        made = []
+        for place, part in zip((*stage.blocks, *stage.carried), found, strict=True):
+            if part.block is None:
+                made.append(outputs.unchanged(len(part.words), self._acts[place]))
+                continue
+            act = quantisers.activation(part.block.activation)
+            made.append(outputs.thresholds_of(part.block, part.unit, part.bias, act, bits))
+        if len(found) > 1 or found[0].block is None:
+            return outputs.joined(made, bits)
+        act = quantisers.activation(found[0].block.activation)
+        return outputs.shift_of(found[0].block, found[0].unit, found[0].bias, act, made[0], bits)
+
+    def _logits(self, block: Block, part: Part) -> IntArray:
+        if (part.unit != part.unit[0]).any():
+            raise block.start.error(
                 "must, as the last layer, have one weight scale for all rows: give it"
                 " weight_quant=Int8WeightPerTensorFloat"
             )
-        codes = quantisers.rounded(bias, unit)
-    conv = _conv(node) if isinstance(node.module, CONVOLUTIONS) else None
-    matrix = (
-        _conv_matrix(node, weights.codes) if conv else _dense_matrix(graph, node, weights.codes)
-    )
-    if conv and not block.chain:
-        matrix, conv = _conv_as_dense(conv, matrix), None
-    if pool is not None:
-        matrix = _averaging(pool, matrix)
-    layer = MultiplyLayer(
-        name=f"{'conv' if conv else 'dense'}{index}",
-        index=index,
-        weights=frozen(matrix),
-        bias=frozen(codes),
-        weight_bits=weights.bits,
-        in_bits=source.bits,
-        in_signed=source.signed,
-        conv=conv,
-        output=output,
-        out_bits=act.bits if block.chain else 0,
-        out_signed=act.signed if block.chain else True,
-    )
-    return layer, act, float(unit[0])
+        return quantisers.rounded(part.bias, part.unit)
 
+    def _common(self, node: Node, blocks: Sequence[int]) -> Activation:
+        """A format that holds the codes of several maps."""
+        acts = [self._acts[place] for place in blocks]
+        signed = any(act.signed for act in acts)
+        bits = max(act.bits + (signed and not act.signed) for act in acts)
+        if bits > quantisers.MOST_BITS:
+            raise node.error(
+                f"must run beside maps whose codes together take {quantisers.MOST_BITS} bits, not"
+                f" {bits}: one of the branches is signed, so that unsigned ones need a bit more."
+                f" Give them bit_width={quantisers.MOST_BITS - 1} or less, or the signed one a"
+                " QuantReLU, and train with it"
+            )
+        ends = (min(act.low for act in acts), max(act.high for act in acts))
+        return Activation(acts[0].scale, bits, signed, *ends)
 
-def _conv(node: Node) -> Conv:
-    """Geometry on the array; of a dilated kernel that of one with zeros in between."""
-    module: Any = node.module
-    if module.padding_mode != "zeros":
-        raise node.error(
-            f"must pad with zeros, not by {module.padding_mode!r}: write padding_mode='zeros' and"
-            " train with it"
+    def _pool(
+        self, node: Node, alive: Sequence[int], channels: int
+    ) -> Iterator[MultiplyLayer | MaxPool]:
+        """A maximum over windows; where it reads beyond the map, behind a layer of zeros around."""
+        window = lower.window_of(node)
+        _, height, width = node.in_shape
+        if lower.borders(node):
+            act = self._common(node, alive)
+            if act.low < 0:
+                raise node.error(
+                    "must have padding 0 and no ceil_mode behind codes that may be negative, not"
+                    f" padding {window.padding}: around the map stand zeros. Put a QuantReLU before"
+                    " it, or leave the padding out, and train so"
+                )
+            size = lower.reach(node)
+            yield self._bordered(act, (height, width, channels), window.padding, size)
+            height, width = size
+        yield MaxPool(window.kernel, window.stride, (height, width, channels))
+
+    def _bordered(
+        self,
+        act: Activation,
+        shape: tuple[int, int, int],
+        first: tuple[int, int],
+        size: tuple[int, int],
+    ) -> MultiplyLayer:
+        """A layer that changes no code and puts zeros around the map."""
+        part = parts.identity(shape[2], slice(0, shape[2]), act, first)
+        words, padding = parts.fitted([part], shape[:2], size, (1, 1))
+        index = self._layers
+        self._layers += 1
+        return MultiplyLayer(
+            name=f"conv{index}",
+            index=index,
+            weights=frozen(words.reshape(len(words), -1)),
+            bias=frozen(np.zeros(len(words))),
+            weight_bits=part.weight_bits,
+            in_bits=act.bits,
+            in_signed=act.signed,
+            conv=Conv(shape, (words.shape[1], words.shape[2]), (1, 1), padding),
+            output=outputs.unchanged(len(words), act),
+            out_bits=act.bits,
+            out_signed=act.signed,
         )
-    if module.is_same_padded_strided:
-        raise node.error(
-            "must pad alike on both sides, not as 'same' does with a stride: write"
-            f" padding={tuple(k // 2 for k in pair(module.kernel_size))} and train with it"
-        )
-    (ky, kx), (dy, dx) = pair(module.kernel_size), pair(module.dilation)
-    kernel = ((ky - 1) * dy + 1, (kx - 1) * dx + 1)
-    padding: Any = module.padding
-    if padding == "same" and kernel[0] % 2 and kernel[1] % 2:
-        padding = (kernel[0] // 2, kernel[1] // 2)
-    elif padding == "valid":
-        padding = (0, 0)
-    elif isinstance(padding, str):
-        odd = tuple(k + 1 - k % 2 for k in kernel)
-        raise node.error(
-            f"must have an odd kernel for padding 'same', not {kernel}: write kernel_size={odd},"
-            " which computes the same with 0 in the row or column added in front"
-        )
-    channels, height, width = node.in_shape
-    return Conv((height, width, channels), kernel, pair(module.stride), pair(padding))
-
-
-def _conv_matrix(node: Node, codes: IntArray) -> IntArray:
-    """[out, in / groups, ky, kx] -> [R, K] with K running (ky, kx, channel).
-
-    The array has no groups and no dilation: words that are not there are zeros.
-    """
-    module: Any = node.module
-    rows, each, ky, kx = codes.shape
-    (dy, dx), groups = pair(module.dilation), module.groups
-    whole = np.zeros((rows, each * groups, (ky - 1) * dy + 1, (kx - 1) * dx + 1), dtype=np.int64)
-    for group in range(groups):
-        mine = slice(group * (rows // groups), (group + 1) * (rows // groups))
-        whole[mine, group * each : (group + 1) * each, ::dy, ::dx] = codes[mine]
-    return whole.transpose(0, 2, 3, 1).reshape(rows, -1)
-
-
-def _conv_as_dense(conv: Conv, matrix: IntArray) -> IntArray:
-    """[R, K] of a convolution with one output position as that of a dense layer on its map."""
-    height, width, channels = conv.in_shape
-    (ky, kx), (py, px) = conv.kernel, conv.padding
-    words = matrix.reshape(-1, ky, kx, channels)
-    whole = np.zeros((len(matrix), ky + height, kx + width, channels), dtype=np.int64)
-    whole[:, :ky, :kx] = words
-    return whole[:, py : py + height, px : px + width].reshape(len(matrix), -1)
-
-
-def _dense_matrix(graph: Graph, node: Node, codes: IntArray) -> IntArray:
-    """[out, in] -> [R, K]; behind a feature map from (channel, y, x) to (y, x, channel)."""
-    if len(node.in_shape) != 1:
-        raise node.error("must take a flat vector; put nn.Flatten before it")
-    for earlier in reversed(graph.nodes[: node.position]):
-        if len(earlier.out_shape) == 3:
-            shape = earlier.out_shape
-            break
-        if isinstance(earlier.module, (*MULTIPLY, *MEANS)):
-            return codes  # one value a channel
-        if len(earlier.in_shape) == 3:
-            shape = earlier.in_shape
-            break
-    else:
-        return codes
-    return codes.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(len(codes), -1)
-
-
-def _averaging(pool: Node, matrix: IntArray) -> IntArray:
-    """[R, K] on averages of windows as [R, K] on what is averaged; the unit takes the divisor."""
-    channels, height, width = pool.in_shape
-    module: Any = pool.module
-    (ky, kx), (sy, sx) = pair(module.kernel_size), pair(module.stride)
-    rows, down = len(matrix), (height - ky) // sy + 1
-    words = matrix.reshape(rows, down, -1, channels)
-    whole = np.zeros((rows, height, width, channels), dtype=np.int64)
-    for y in range(words.shape[1]):
-        for x in range(words.shape[2]):
-            whole[:, y * sy : y * sy + ky, x * sx : x * sx + kx] += words[:, y, x, None, None]
-    return whole.reshape(rows, -1)
-
-
-def _pools(nodes: tuple[Node, ...]) -> list[MultiplyLayer | MaxPool]:
-    return [pool_stage(node) for node in nodes if isinstance(node.module, POOLS)]
 
 
 def _check_pools(block: Block) -> None:

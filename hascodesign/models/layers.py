@@ -49,6 +49,22 @@ class Elementwise(nn.Module):
         return self.constant if self.func is operator.add else 0.0
 
 
+class Sum(nn.Module):
+    """a + b, or a - b, of two values of the images."""
+
+    def __init__(self, *, minus: bool = False) -> None:
+        super().__init__()
+        self.minus = minus
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A sum, and the two values that it takes."""
+
+    module: Sum
+    values: tuple[Any, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Constant weights: real = codes * scale."""
@@ -187,21 +203,26 @@ class Strange(nn.Module):
 
 CONVOLUTIONS = (qnn.QuantConv2d, Convolution)
 MULTIPLY = (*CONVOLUTIONS, qnn.QuantLinear, Dense)
+ADDS = (qnn.QuantEltwiseAdd, Sum)
 IDENTITIES = (qnn.QuantIdentity,)
 ACTIVATIONS = (
     qnn.QuantIdentity, qnn.QuantReLU, qnn.QuantHardTanh, qnn.QuantTanh, qnn.QuantSigmoid,
 )  # fmt: skip
-BREVITAS = (qnn.QuantConv2d, qnn.QuantLinear)
+BREVITAS = (qnn.QuantConv2d, qnn.QuantLinear, qnn.QuantEltwiseAdd)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS = (nn.MaxPool2d,)
 MEANS = (nn.AvgPool2d,)
+TRUNCATING = (qnn.TruncAvgPool2d, qnn.TruncAdaptiveAvgPool2d)
 FLAT = (nn.Flatten,)
 RISING = (nn.ReLU,)  # keep the order of what they are given
 SOFT = (nn.Softmax, nn.LogSoftmax)  # keep the order of the logits
 # identity at evaluation
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
-NAMED = (*BREVITAS, *ACTIVATIONS, *NORMS, *POOLS, *MEANS, *FLAT, *RISING, *SOFT, *DROPOUTS)
-SUPPORTED = (*NAMED, Dense, Convolution, Elementwise)
+NAMED = (
+    *(*BREVITAS, *ACTIVATIONS, *NORMS, *POOLS, *MEANS, *TRUNCATING),
+    *(*FLAT, *RISING, *SOFT, *DROPOUTS),
+)
+SUPPORTED = (*NAMED, Dense, Convolution, Elementwise, Sum)
 LIBRARIES = ("torch.", "brevitas.")
 OPERATIONS = {
     name: getattr(operator, kind)
@@ -213,7 +234,7 @@ RESHAPES = {"flatten", "view", "reshape", "squeeze", "contiguous", "clone", "det
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module is one step: what is inside of a library's layer is its own matter."""
-    if isinstance(module, (*SUPPORTED, Quantiser)) and not truncates(module):
+    if isinstance(module, (*SUPPORTED, Quantiser)):
         return True
     container = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
     return type(module).__module__.startswith(LIBRARIES) and not container
@@ -221,7 +242,7 @@ def is_leaf(module: nn.Module) -> bool:
 
 def truncates(module: nn.Module) -> bool:
     """Whether a pool of Brevitas drops low bits of its sums, which is no average."""
-    return isinstance(module, MEANS) and type(module).__module__.startswith("brevitas.")
+    return isinstance(module, TRUNCATING)
 
 
 def as_built(module: nn.Module) -> bool:
@@ -243,7 +264,7 @@ def output_quantisers(module: nn.Module) -> Iterator[nn.Module]:
 
 def simplest(module: nn.Module, taken: Tensor, made: Tensor) -> nn.Module:
     """A module, or the simpler one that does the same at this size."""
-    if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+    if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and not truncates(module):
         if tuple(made.shape[2:]) != (1, 1) or taken.dim() != 4:
             return module
         kind = nn.AvgPool2d if isinstance(module, nn.AdaptiveAvgPool2d) else nn.MaxPool2d
@@ -288,6 +309,21 @@ def module_of(
     elif name in makers:
         made_of = makers[name](func, args, kwargs, taken, made)
     return Strange() if made_of is None else made_of
+
+
+def sum_of(func: Callable[..., Any], args: Any, kwargs: Any) -> Pair | None:
+    """The sum or difference of two tensors of one shape that a function is; None where it is not.
+
+    Of ``a - b`` the first of ``values`` is a.
+    """
+    name = getattr(func, "__name__", "").strip("_")
+    if OPERATIONS.get(name) not in {operator.add, operator.sub} or len(args) != 2 or kwargs:
+        return None
+    one, other = (getattr(arg, "value", arg) for arg in args)
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape):
+        return None
+    values = (other, one) if name.startswith("r") else (one, other)
+    return Pair(Sum(minus=OPERATIONS[name] is operator.sub), values)
 
 
 def _reshaped(taken: Tensor, made: Tensor) -> nn.Module | None:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hascodesign.contract import arithmetic
-from hascodesign.contract.memories import sum_bits
 from hascodesign.contract.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
-from hascodesign.models.graph import Block, quiet, value_of
-from hascodesign.models.layers import NORMS, RISING, Elementwise, quantises
-from hascodesign.models.quantisers import Activation, Bias
+from hascodesign.models.graph import Block, Node, quiet, value_of
+from hascodesign.models.layers import NORMS, RISING, Elementwise, quantises, truncates
+from hascodesign.models.quantisers import Activation, Bias, asked
 
 CodeOf = Callable[[IntArray], IntArray]  # v [L, R] -> codes [L, R]
 
 
-def output_of(
-    block: Block, unit: FloatArray, bias: Bias, act: Activation, acc_bits: int
-) -> Thresholds | Shift:
+def thresholds_of(
+    block: Block, unit: FloatArray, bias: Bias, act: Activation, bits: int
+) -> Thresholds:
     """What turns v = ACC + bias of a hidden layer into the codes that Brevitas gives.
 
     Parameters
@@ -30,19 +29,46 @@ def output_of(
     unit : [R] real value of one unit of the accumulator: input scale * weight scale.
     bias : the layer's bias; a real one goes into the thresholds.
     act : format of the codes.
-    acc_bits : bits of the accumulator; thresholds hold for every v that it can give.
+    bits : of v; thresholds hold for every one.
     """
-    bits = sum_bits(bias.codes, acc_bits)
     descending = _descending(block, len(unit))
-    thresholds = Thresholds(
+    return Thresholds(
         frozen(_search(_code_of(block, unit, bias, act), descending, act, bits)),
         frozen(descending, np.bool_),
         act.low,
     )
-    shift = _shift(block, unit, bias, act)
-    if shift is not None and _agree(shift, thresholds, bits):
-        return shift
-    return thresholds
+
+
+def unchanged(rows: int, act: Activation) -> Thresholds:
+    """Of rows whose sums are codes already."""
+    levels = np.tile(np.arange(act.low + 1, act.high + 1), (rows, 1))
+    return Thresholds(frozen(levels), frozen(np.zeros(rows), np.bool_), act.low)
+
+
+def joined(parts: Sequence[Thresholds], bits: int) -> Thresholds:
+    """Rows of several formats as rows of one that holds the codes of all.
+
+    Parameters
+    ----------
+    parts : thresholds of the rows, part by part.
+    bits : of v: a code that a part does not go down to is always passed, one beyond never.
+    """
+    lowest = min(part.lowest for part in parts)
+    highest = max(part.lowest + part.values.shape[1] for part in parts)
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    rows = []
+    for part in parts:
+        down = part.descending[:, None]
+        always, never = np.where(down, most, least), np.where(down, least - 1, most + 1)
+        below = part.lowest - lowest
+        above = highest - lowest - below - part.values.shape[1]
+        rows.append(
+            np.concatenate(
+                [np.repeat(always, below, 1), part.values, np.repeat(never, above, 1)], 1
+            )
+        )
+    descending = np.concatenate([part.descending for part in parts])
+    return Thresholds(frozen(np.concatenate(rows)), frozen(descending, np.bool_), lowest)
 
 
 def _descending(block: Block, rows: int) -> BoolArray:
@@ -56,11 +82,14 @@ def _descending(block: Block, rows: int) -> BoolArray:
     return sign < 0
 
 
-def _steps(block: Block) -> list[nn.Module]:
+def _steps(block: Block) -> list[Node]:
     """What acts on real numbers between the sums and the codes."""
     acting = (*NORMS, *RISING, Elementwise)
-    modules = (node.module for node in block.chain)
-    return [module for module in modules if isinstance(module, acting) or quantises(module)]
+    return [
+        node
+        for node in block.chain
+        if isinstance(node.module, acting) or quantises(node.module) or truncates(node.module)
+    ]
 
 
 def _code_of(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> CodeOf:
@@ -80,8 +109,11 @@ def _code_of(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> Cod
     return code_of
 
 
-def _apply(layer: nn.Module, real: Tensor) -> Tensor:
+def _apply(node: Node, real: Tensor) -> Tensor:
     """One layer on [L, R], whatever rank it asks for."""
+    layer = node.module
+    if truncates(layer):
+        return value_of(asked(node, real))
     shaped = real[:, :, None, None] if isinstance(layer, nn.BatchNorm2d) else real
     return value_of(layer(shaped)).reshape(real.shape)
 
@@ -111,8 +143,15 @@ def _search(code_of: CodeOf, descending: BoolArray, act: Activation, bits: int) 
     return np.ascontiguousarray((low * sign).T)
 
 
-def _shift(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> Shift | None:
+def shift_of(
+    block: Block, unit: FloatArray, bias: Bias, act: Activation, thresholds: Thresholds, bits: int
+) -> Thresholds | Shift:
     """Shift where every scale is a power of two and nothing but one activation follows."""
+    shift = _shift(block, unit, bias, act)
+    return shift if shift is not None and _agree(shift, thresholds, bits) else thresholds
+
+
+def _shift(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> Shift | None:
     if bias.real is not None or (unit != unit[0]).any():
         return None
     ratio = act.scale / float(unit[0])

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from brevitas.quant_tensor import IntQuantTensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from hascodesign.contract.types import FloatArray, IntArray
-from hascodesign.models.graph import Node, pair, quiet, value_of
-from hascodesign.models.layers import ACTIVATIONS
+from hascodesign.models.graph import Node, quiet, value_of
+from hascodesign.models.layers import ACTIVATIONS, truncates
 from hascodesign.models.user_code import running
 
 MOST_BITS = 8  # of a weight and of an activation on the array
@@ -61,7 +61,10 @@ def activation(node: Node) -> Activation:
             "must have no input quantiser of its own: leave input_quant out, or put a QuantIdentity"
             " with it as act_quant before this one"
         )
-    if not _quantiser(node).is_quant_enabled:
+    if truncates(node.module):
+        if not module.trunc_quant.is_quant_enabled:
+            raise node.error("must drop bits of its sums: write nn.AvgPool2d where it does not")
+    elif not _quantiser(node).is_quant_enabled:
         raise node.error(
             "must quantise, not pass real numbers on: give it act_quant=Int8ActPerTensorFloat, or"
             " Uint8ActPerTensorFloat where it is a QuantReLU"
@@ -88,6 +91,15 @@ def activation(node: Node) -> Activation:
 
 def asked(node: Node, values: Tensor) -> Any:
     """What an activation's quantiser makes of values."""
+    module: Any = node.module
+    if truncates(module):
+        # an average's sums have the input's scale over the window, and bits as Brevitas counts them
+        shape = (1, *node.in_shape)
+        zero = node.given.set(value=torch.zeros(shape, dtype=torch.float64))
+        with running(f"{node} must quantise what it is given"), torch.no_grad():
+            adapts = isinstance(module, nn.AdaptiveAvgPool2d)
+            kind: Any = nn.AdaptiveAvgPool2d if adapts else nn.AvgPool2d
+            return module.trunc_quant(kind.forward(module, zero).set(value=values))
     with running(f"{node} must quantise what it is given"), torch.no_grad():
         return _quantiser(node)(values)
 
@@ -149,31 +161,22 @@ def weights(node: Node) -> Weights:
     return Weights(codes, scale, bits, tensor)
 
 
-def unit_of(given: Weights, source: Activation, pool: Node | None = None) -> FloatArray:
+def unit_of(given: Weights, source: Activation, divisor: int = 1) -> FloatArray:
     """[R] real value of one unit of the accumulator.
 
     Of a layer behind an average over windows the accumulator holds the sums of the windows.
     """
-    return source.scale * given.scale / window(pool)
+    return source.scale * given.scale / divisor
 
 
-def window(pool: Node | None) -> int:
-    """Elements of an average's window; 1 where there is none."""
-    if pool is None:
-        return 1
-    module: Any = pool.module
-    size = pair(module.kernel_size)
-    return size[0] * size[1]
-
-
-def bias(node: Node, given: Weights, source: Activation, pool: Node | None = None) -> Bias:
+def bias(node: Node, given: Weights, source: Activation, divisor: int = 1) -> Bias:
     """Bias of a layer; integers where its quantiser works in units of the accumulator."""
     module: Any = node.module
     none = np.zeros(len(given.scale), dtype=np.int64)
     if module.bias is None:
         return Bias(none, None)
-    unit = unit_of(given, source, pool)
-    taken = replace(source, scale=source.scale / window(pool))
+    unit = unit_of(given, source, divisor)
+    taken = replace(source, scale=source.scale / divisor)
     with quiet(), torch.no_grad():
         quantised = module.bias_quant(module.bias, _unit_input(taken), given.tensor)
     real = value_of(quantised).numpy().astype(np.float64).reshape(-1)

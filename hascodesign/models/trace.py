@@ -22,7 +22,7 @@ IMAGES = 2  # in the traced run: a batch of one could not be told from a dimensi
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step of the sequence; a function or operator stands as the module that does the same."""
+    """One step of the graph; a function or operator stands as the module that does the same."""
 
     module: nn.Module
     path: str  # as in named_modules(), e.g. "features.3"; of a function its name and module
@@ -30,6 +30,8 @@ class Node:
     in_shape: tuple[int, ...] = ()  # of one image: (channels, height, width) or (features,)
     out_shape: tuple[int, ...] = ()
     call: int = 0  # which call of the module in one run of the model, from 0
+    takes: tuple[int, ...] = ()  # positions of the steps whose values it takes; -1 = the images
+    given: Any = None  # the QuantTensor that it took, where its arithmetic hangs on the format
 
     def __str__(self) -> str:
         kind = type(self.module).__name__
@@ -48,10 +50,10 @@ def value_of(out: Any) -> Tensor:
     return value
 
 
-def sequence(
+def steps(
     model: nn.Module, in_shape: tuple[int, ...], check: Callable[[Node], None] = lambda _: None
 ) -> tuple[Node, ...]:
-    """The steps between the images and what a model returns, each on what the one before gave.
+    """The steps between the images and what a model returns, in the order in which they run.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def sequence(
     ------
     ModelError
         A step that is refused, the model does not run, what it returns does not come of the
-        images, or a step takes more than one of the values before it.
+        images, or a step other than an add takes more than one of the values before it.
     """
     image = torch.zeros((IMAGES, *in_shape), dtype=torch.float64)
     tracer = _Tracer(model, image)
@@ -149,15 +151,27 @@ class _Tracer(TorchFunctionMode):
         if not takes:
             return
         shape = _shape(value_of(args[0])) if args and _is_value(args[0]) else ()
-        for quantiser in kinds.input_quantisers(module):
-            node = Node(quantiser, f"{path or 'model'}.input_quant", 0, shape, shape, call)
-            takes = (self._add(node, takes),)
+        quantise = f"{path or 'model'}.input_quant"
+        if isinstance(module, kinds.ADDS):
+            steps_held = (self._held(one) for one in (*args, *kwargs.values()))
+            takes = tuple(step for step in steps_held if step is not None)
+            calls = range(len(takes) * call, len(takes) * (call + 1))
+            for quantiser in kinds.input_quantisers(module):
+                quantised = [Node(quantiser, quantise, 0, shape, shape, one) for one in calls]
+                takes = tuple(
+                    self._add(node, (step,)) for node, step in zip(quantised, takes, strict=True)
+                )
+        else:
+            for quantiser in kinds.input_quantisers(module):
+                node = Node(quantiser, quantise, 0, shape, shape, call)
+                takes = (self._add(node, takes),)
         first = next((one for one in _flat(out) if _is_value(one)), None)
         if first is None or not shape:
             return
         made = value_of(first)
         module = kinds.simplest(module, value_of(args[0]), made)
-        node = Node(module, path or "model", 0, shape, _shape(made), call)
+        given = args[0] if kinds.truncates(module) else None
+        node = Node(module, path or "model", 0, shape, _shape(made), call, given=given)
         step = self._add(node, takes)
         for quantiser in kinds.output_quantisers(module):
             node = Node(
@@ -183,12 +197,18 @@ class _Tracer(TorchFunctionMode):
         given = list(_flat((*args, *kwargs.values())))
         takes = self._known(given)
         taken = [one for one in given if self._held(one) is not None]
+        pair = kinds.sum_of(func, args, kwargs)
+        known = [self._held(one) for one in pair.values] if pair else [None]
         out = func(*args, **kwargs)
         made = [value_of(one) for one in _flat(out) if _is_value(one)]
         if not takes or not made or all(self._held(tensor) is not None for tensor in made):
             return out
         name = getattr(func, "__name__", "function")
-        module = kinds.module_of(func, args, kwargs, value_of(taken[0]), made[0])
+        module: nn.Module
+        if pair is not None and None not in known:
+            module, takes = pair.module, tuple(step for step in known if step is not None)
+        else:
+            module = kinds.module_of(func, args, kwargs, value_of(taken[0]), made[0])
         where = f"{name}() in {self.inside[-1]}" if self.inside else f"{name}()"
         shapes = (_shape(value_of(taken[0])), _shape(made[0]))
         self._hold_all(out, self._add(Node(module, where, 0, *shapes), takes))
@@ -232,18 +252,22 @@ class _Tracer(TorchFunctionMode):
                 "forward() must return one tensor that the traced layers and functions of torch"
                 f" make of the images, not {type(out).__name__} that none of them gives"
             )
-        found: list[Node] = []
-        while step >= 0:
-            here = self._steps[step]
-            found.append(here.node)
-            if len(here.takes) != 1:
-                raise replace(here.node, position=step).error(
-                    f"must take one value, not {len(here.takes)}: branches that meet (residual"
-                    " adds, concatenation) are not built; take the branch out and train without it",
-                )
-            step = here.takes[0]
-        found.reverse()
-        return tuple(replace(node, position=place) for place, node in enumerate(found))
+        waiting, known = [step], set()
+        while waiting:
+            one = waiting.pop()
+            if one >= 0 and one not in known:
+                known.add(one)
+                waiting += self._steps[one].takes
+        found = sorted(known)
+        places = {-1: -1} | {one: place for place, one in enumerate(found)}
+        return tuple(
+            replace(
+                self._steps[one].node,
+                position=places[one],
+                takes=tuple(places[taken] for taken in self._steps[one].takes),
+            )
+            for one in found
+        )
 
 
 class _Hooks:

@@ -8,7 +8,14 @@ from typing import Any
 
 from hascodesign.common.seal import sealed
 from hascodesign.contract.results import Accuracy
-from hascodesign.report.record import FRONT, FlowResult, describe, faulty_words, ties_words
+from hascodesign.report.record import (
+    FRONT,
+    FlowResult,
+    describe,
+    faulty_words,
+    lowered_words,
+    ties_words,
+)
 from hascodesign.schedule.written import rows_of
 
 VERSION = 1
@@ -28,6 +35,9 @@ def build(result: FlowResult) -> dict[str, Any]:
             "dataset": result.dataset,
             "parameters": network.parameters,
             "macs": network.macs,
+            "own_macs": result.equivalence.own_macs,
+            "branch_rows": result.equivalence.branch_rows,
+            "note": lowered_words(network, result.equivalence),
         },
         "data": {
             "calibration": result.calibration,

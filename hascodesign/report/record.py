@@ -108,6 +108,22 @@ def ties_words(equivalence: Equivalence) -> str:
     )
 
 
+def lowered_words(network: IntegerNetwork, equivalence: Equivalence) -> str:
+    """What the array multiplies beyond the model itself, in one sentence; or nothing."""
+    own = equivalence.own_macs
+    if not own or own == network.macs:
+        return ""
+    rows = sum(layer.rows for layer in network.layers)
+    branches = ""
+    if equivalence.branch_rows:
+        branches = f"; {equivalence.branch_rows:,} of its {rows:,} rows carry, add or average maps"
+    return (
+        f"The array multiplies {network.macs:,} times for an image, the model itself {own:,} times:"
+        " zeros stand where groups, dilation, averages and layers that share a map have no weight"
+        f"{branches}."
+    )
+
+
 def faulty_words(verification: Verification) -> str:
     """That the faulty runs show nothing of the faults, where they do not; else empty."""
     if not verification.coverage:
