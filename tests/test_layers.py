@@ -13,6 +13,7 @@ ROWS = (
     {"__main__"},
     {"cli"},
     {"study", "bench"},
+    {"fleet"},
     {"torch"},
     {"flow"},
     {"report"},

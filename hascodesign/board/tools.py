@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
@@ -74,6 +75,25 @@ def find(name: str) -> Path | None:
             if found:
                 return Path(found)
     return None
+
+
+def require_extra(*modules: str, extra: str, what: str) -> None:
+    """Check that the packages of an optional part are installed.
+
+    Parameters
+    ----------
+    modules : names that are imported.
+    extra : name of the extra of this package that brings them.
+    what : that needs them, for the message.
+
+    Raises
+    ------
+    ToolNotFound
+        The first that is missing, with the command that installs it.
+    """
+    for name in modules:
+        if find_spec(name) is None:
+            raise ToolNotFound(f"{what} needs {name}: pip install 'hascodesign[{extra}]'")
 
 
 def require(name: str) -> Path:

@@ -14,6 +14,7 @@ import typer
 from hascodesign import __version__
 from hascodesign.board.boards import BOARDS, find
 from hascodesign.cli.faults import faults_app
+from hascodesign.cli.fleet import fleet_app
 from hascodesign.cli.options import (
     Device,
     FlowBoard,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(faults_app, name="faults")
 app.add_typer(study_app, name="study")
+app.add_typer(fleet_app, name="fleet")
 
 
 def _flow_command(last: str, name: str, help_text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import cached_property
@@ -85,7 +86,11 @@ class Subject:
 
     def share_model(self, other: Subject) -> None:
         """Take model, data and integer graph from a flow that differs in its seed only."""
-        self._records |= {name: other.result(name) for name in ("load", "integerise")}
+        self.take({name: other.result(name) for name in ("load", "integerise")})
+
+    def take(self, records: Mapping[str, Any]) -> None:
+        """Take records of steps, by the step's name, made elsewhere of the same inputs."""
+        self._records |= records
 
     # ------------------------------------------------------------------------------- set-up
 

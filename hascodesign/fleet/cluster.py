@@ -1,0 +1,119 @@
+"""A Dask cluster: one on this machine, on the loopback address alone, or the user's."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client, LocalCluster, WorkerPlugin
+
+from hascodesign import __version__
+from hascodesign.contract.errors import ConfigError, ToolNotFound
+from hascodesign.fleet import work
+from hascodesign.flow.store import source_digest
+
+ANSWER_S = 15.0  # that a scheduler has to answer
+WORKERS_S = 60.0  # that its workers have to come
+#: One thread in each worker: two that spin would take the cores from each other.
+THREADS = {
+    name: "1"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+}
+
+
+class Supply(WorkerPlugin):  # type: ignore[misc]
+    """Brings what all chips share to each worker, those that come later too."""
+
+    idempotent = True
+
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = f"hascodesign-{name}"
+        self._name, self._content = name, content
+
+    def setup(self, worker: Any) -> None:
+        """Hand it over."""
+        del worker
+        work.supply(self._name, self._content)
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Client]:
+    """A cluster of so many processes on this machine, that listens on loopback alone."""
+    _quiet()
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            env={**THREADS, "OMP_WAIT_POLICY": "passive"},
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def at(address: str) -> Iterator[Client]:
+    """The user's cluster; certificates for ``tls://`` are those of Dask's own configuration.
+
+    Raises
+    ------
+    ConfigError
+        Nothing answers at the address, or no worker comes.
+    """
+    _quiet()
+    try:
+        client = Client(address, timeout=ANSWER_S)
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ConfigError(
+            f"--scheduler {address}: a Dask scheduler must answer there within {ANSWER_S:g} s:"
+            f" {reason}"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError:
+            raise ConfigError(
+                f"--scheduler {address}: a worker must be there within {WORKERS_S:g} s, and none"
+                " came; start one with `dask worker`"
+            ) from None
+        yield client
+
+
+def _quiet() -> None:
+    """Dask's own log stays off the screen: what matters is said here, in one line."""
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="distributed")
+
+
+def check(client: Client, simulator: str | None) -> int:
+    """Whether every worker runs this program, and can simulate; gives their number.
+
+    Parameters
+    ----------
+    simulator : that chips are verified with; None where none is.
+    """
+    answers = client.run(work.identity, simulator, on_error="return")
+    for address, found in sorted(answers.items()):
+        if isinstance(found, BaseException):
+            raise ConfigError(
+                f"worker {address} must run hascodesign as this client does: {found}; install it"
+                " there"
+            )
+        if found["digest"] != source_digest():
+            raise ConfigError(
+                f"worker {address} must run the client's program, hascodesign"
+                f" {__version__} with source {source_digest()[:12]}, not {found['version']}"
+                f" with source {found['digest'][:12]}; install the same version there"
+            )
+        if found["simulator"]:
+            raise ToolNotFound(f"worker {address}: {found['simulator']}")
+    return len(answers)

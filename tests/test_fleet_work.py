@@ -1,0 +1,137 @@
+"""Real chips of the bundled network: the same bytes as the flow's, on any number of workers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.errors import VerificationMismatch
+from hascodesign.contract.types import frozen
+from hascodesign.faults import formats
+from hascodesign.fleet import chips, delta, report, run, work
+from hascodesign.fleet.store import ChipRow, Store, VerifiedRow
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request
+from hascodesign.flow.store import KeepsNothing
+from hascodesign.render import rom
+from tests.core_cases import random_schedule
+from tests.schedule_stand_in import array, dense_network
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> work.Shared:
+    config = load_config(board_config("pynq-z2"), {"board": "pynq-z2"})
+    request = Request(config, tmp_path_factory.mktemp("none"), tmp_path_factory.mktemp("cache"))
+    flow = Flow(request, KeepsNothing(), work.Silent())
+    return work.Shared(flow.network, flow.integers[1], flow.dataset, config)
+
+
+@pytest.fixture(scope="module")
+def fleet(shared) -> tuple[chips.Chip, ...]:
+    spec = replace(shared.config.array.spec(), wmem_depth=0)
+    drawn = chips.draw(2, (4, 16), spec, shared.config.faults, 3)
+    return (*drawn, replace(drawn[0], name="twin"))
+
+
+def lasting(folder: Path, kind: type) -> dict[str, object]:
+    store = Store(folder)
+    found = {
+        key: replace(row, seconds=0.0, cpu_seconds=0.0, worker="", finished="")
+        for key, row in store.rows(kind).items()
+    }
+    store.close()
+    return found
+
+
+def test_one_and_two_workers_make_the_same_store(tmp_path: Path, shared, fleet) -> None:
+    stores = {}
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        asked = run.FleetRequest(
+            Request(shared.config, out, out), workers=workers, verify=0.01 if workers == 1 else 0.0
+        )
+        with mock.patch.object(run, "_prepare", lambda *_: (shared, fleet)):
+            done = run.run(asked)
+        assert (done.chips, done.distinct, done.made) == (3, 2, 2)
+        deltas = {p.name: p.read_bytes() for p in (out / "deltas").rglob("*.npz")}
+        stores[workers] = (lasting(out, ChipRow), deltas)
+    assert stores[1] == stores[2] and len(stores[1][1]) == 2
+    (checked,) = lasting(tmp_path / "1", VerifiedRow).values()
+    assert checked.differ == 0 and checked.integers > 30_000
+    rows = stores[1][0]
+    assert checked.roms_sha256 == rows[checked.key].roms_sha256
+    assert {row.healthy_correct for row in rows.values()} == {535}
+    assert all(row.scheduled_correct > row.plain_correct + 100 for row in rows.values())
+    result = report.gather(tmp_path / "1")
+    report.write(result, tmp_path / "report")
+    page = (tmp_path / "report" / "fleet.html").read_text()
+    assert "twin" in page and "0 differ" in page and page.count("<svg") == 2
+    content = json.loads((tmp_path / "report" / "fleet.json").read_bytes())
+    assert content["done"] == 3 and content["distinct"] == 2
+    lines = (tmp_path / "report" / "fleet.csv").read_text().splitlines()
+    assert len(lines) == 4 and lines[3].startswith("twin,")
+    # what the flow makes of the same profile
+    (tmp_path / "chip.json").write_bytes(formats.write_json(fleet[1].profile))
+    own = Request(shared.config, tmp_path, tmp_path, faults=tmp_path / "chip.json")
+    flow = Flow(own, KeepsNothing(), work.Silent())
+    flow.take({"load": shared.dataset, "integerise": (shared.network, shared.equivalence)})
+    row = rows[result.asked[1].key]
+    files = {f"roms/{path}": content for path, content in flow.plan.under("roms").items()}
+    assert BuildPlan(files).digest == row.roms_sha256
+    kept = delta.decode(stores[1][1][f"{row.key}.npz"])
+    assert kept.schedule == flow.plan.files["schedule.json"]
+    assert flow.accuracy["scheduled"].value == 100 * row.scheduled_correct / row.heldout
+    assert flow.accuracy["faulty_identity"].value == 100 * row.plain_correct / row.heldout
+
+
+def test_a_delta_of_another_chip_is_a_mismatch(shared, fleet) -> None:
+    """Words that are not those of the plan end the verification before anything is simulated."""
+    content = shared.encode()
+    work.supply("test", content)
+    program, profile = work.source_digest(), formats.write_json(fleet[0].profile)
+    flow = shared.flow(fleet[0].profile)
+    plain = identity_schedule(shared.network, flow.profile.array)
+    base = rom.build_roms(shared.network, plain, (True,) * 3)
+    schedule = flow.records(plain)["schedule.json"]
+    other = replace(base[0], words=(base[0].words[0] ^ 1, *base[0].words[1:]))
+    wrong = delta.encode("k", base, (other, *base[1:]), schedule)
+    with pytest.raises(VerificationMismatch, match="the delta of k must give the memories"):
+        work.verify("test", program, "k", profile, wrong, "icarus")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_delta_makes_the_memories_of_one_build_those_of_another(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spec = array(pe=3, simd=2, acc_bits=20)
+    first, second = (dense_network([7, 5, 3], 6, seed) for seed in (seed, seed + 50))
+    if seed % 2:  # memories of wider words
+        wider = tuple(replace(layer, bias=frozen(9 * layer.bias)) for layer in second.layers)
+        second = replace(second, stages=wider)
+    on_chip = (True,) * len(first.layers)
+    base = rom.build_roms(first, identity_schedule(first, spec), on_chip)
+    roms = rom.build_roms(second, random_schedule(rng, second, spec), on_chip)
+    content = delta.encode("k", base, roms, b"{}")
+    assert content == delta.encode("k", base, roms, b"{}")
+    kept = delta.decode(content)
+    assert (kept.key, kept.schedule, kept.roms) == ("k", b"{}", delta.digest(roms))
+    wanted = {one.name: one.words for one in delta.memories(roms)}
+    assert delta.apply(base, kept) == wanted
+    assert sum(map(len, kept.words.values())) > 0
+    # of the same build nothing is written
+    same = delta.decode(delta.encode("k", base, base, b"{}"))
+    assert not any(same.words.values())
+    # a word that is left out is missed
+    name = next(name for name, words in kept.words.items() if words)
+    fewer = {**kept.words, name: dict(list(kept.words[name].items())[1:])}
+    assert delta.apply(base, replace(kept, words=fewer)) != wanted
+    # SELECT counts as the registers do, and weights take all PEs in one word
+    assert [one.select for one in delta.memories(roms)] == list(range(len(wanted)))
+    assert delta.memories(roms)[0].width == spec.pe * spec.simd * spec.weight_bits
