@@ -1,5 +1,5 @@
 # make flow | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
-# make synth | lint | bench | setup | clean
+# make synth | lint | bench | setup | clean | kill-fleet
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .PHONY: flow test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
-.PHONY: clean tools setup
+.PHONY: clean tools setup kill-fleet
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -34,6 +34,9 @@ gate-level: setup
 
 kill-points: setup
 	$(BIN)/python -m tests.kill_points
+
+kill-fleet: setup
+	$(BIN)/python -m tests.kill_fleet
 
 MUTANTS ?= 50
 mutants: setup

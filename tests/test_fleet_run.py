@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 
 from hascodesign.common import files
 from hascodesign.contract.errors import ConfigError, StepFailed, VerificationMismatch
@@ -169,18 +170,24 @@ def test_a_worker_with_another_program(tmp_path: Path, here, monkeypatch) -> Non
         work.require_same("d" * 64, "tcp://x")
 
 
-def test_a_worker_without_the_program_or_the_simulator(tmp_path: Path) -> None:
+def test_a_worker_without_the_program_or_the_simulator(monkeypatch) -> None:
     class Answers:
-        def __init__(self, found: object) -> None:
-            self.found = found
+        def __init__(self, *found: object) -> None:
+            self.found = list(found)
 
         def run(self, *_: object, **__: object) -> dict[str, object]:
-            return {"tcp://x": self.found}
+            return {"tcp://x": self.found.pop(0) if self.found[1:] else self.found[0]}
 
     with pytest.raises(ConfigError, match=r"worker tcp://x must run hascodesign .* No module"):
         cluster.check(Answers(ModuleNotFoundError("No module named 'hascodesign'")), None)
     known = work.identity(None)
     assert cluster.check(Answers(known), None) == 1
+    # one that is killed as it is asked is asked again, when another has come in its place
+    monkeypatch.setattr(cluster, "PAUSE_S", 0.0)
+    assert cluster.check(Answers(CommClosedError("in <TCP>"), OSError("x"), known), None) == 1
+    monkeypatch.setattr(cluster, "WORKERS_S", 0.0)
+    with pytest.raises(ConfigError, match="a worker must answer within 0 s, and all went away"):
+        cluster.check(Answers(CommClosedError("in <TCP>")), None)
     with pytest.raises(cluster.ToolNotFound, match="worker tcp://x: simulation needs"):
         cluster.check(Answers(known | {"simulator": "simulation needs iverilog"}), "icarus")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from hascodesign.fleet import work
 from hascodesign.flow.store import source_digest
 
 ANSWER_S = 15.0  # that a scheduler has to answer
+PAUSE_S = 0.5  # before workers that went away are asked anew
 WORKERS_S = 60.0  # that its workers have to come
 #: One thread in each worker: two that spin would take the cores from each other.
 THREADS = {
@@ -94,14 +96,33 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", module="distributed")
 
 
+def _answers(client: Client, simulator: str | None) -> dict[str, Any]:
+    """What each worker says of itself; one that goes away meanwhile says nothing.
+
+    Who comes in its place, or later, is asked again with each chip (`work.require_same`).
+    """
+    end = time.monotonic() + WORKERS_S
+    while True:
+        found = client.run(work.identity, simulator, on_error="return")
+        there = {name: one for name, one in found.items() if not isinstance(one, OSError)}
+        if there or time.monotonic() > end:
+            return there
+        time.sleep(PAUSE_S)
+
+
 def check(client: Client, simulator: str | None) -> int:
     """Whether every worker runs this program, and can simulate; gives their number.
 
     Parameters
     ----------
     simulator : that chips are verified with; None where none is.
+
+    Raises
+    ------
+    ConfigError
+        A worker that does not, or none at all.
     """
-    answers = client.run(work.identity, simulator, on_error="return")
+    answers = _answers(client, simulator)
     for address, found in sorted(answers.items()):
         if isinstance(found, BaseException):
             raise ConfigError(
@@ -116,4 +137,6 @@ def check(client: Client, simulator: str | None) -> int:
             )
         if found["simulator"]:
             raise ToolNotFound(f"worker {address}: {found['simulator']}")
+    if not answers:
+        raise ConfigError(f"a worker must answer within {WORKERS_S:g} s, and all went away")
     return len(answers)

@@ -53,8 +53,8 @@ def yield_curve(result: Reported) -> Markup:
         figure = Figure(figsize=(plots.WIDE, 3.2))
         axes = figure.add_subplot()
         kinds = (
-            ("scheduled", True, plots.GREEN, "bottom"),
-            ("plain order", False, plots.RED, "bottom"),
+            ("scheduled", True, plots.GREEN, "left"),
+            ("plain order", False, plots.RED, "right"),
         )
         most = 0.0
         for words, scheduled, colour, side in kinds:
@@ -68,9 +68,10 @@ def yield_curve(result: Reported) -> Markup:
             axes.annotate(
                 words,
                 (float(lost[middle]), float(share[middle])),
-                (8, 0),
+                (8 if side == "left" else -8, 0),
                 textcoords="offset points",
-                va=side,
+                ha=side,
+                va="bottom",
                 color=colour,
                 fontweight="bold",
             )

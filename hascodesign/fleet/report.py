@@ -156,13 +156,7 @@ def sentences(result: Reported) -> list[str]:
             f"Within {points:g} points: {b:.1f} % of the chips ({reach[0]:.1f} to {reach[1]:.1f}),"
             f" {a:.1f} % in plain order."
         )
-    integers = sum(row.integers for row in result.verified.values())
-    differ = sum(row.differ for row in result.verified.values())
-    found.append(
-        f"Verilog of {len(result.verified)} chips simulated: {differ} of {integers:,} integers"
-        f" differ ({_sampled(result)} drawn with seed {result.about['seed']}, and each that loses"
-        f" more than {result.about['below']:g} points)."
-    )
+    found.append(_simulated(result))
     found.append(
         f"Processor time {spent['cpu_seconds']:.0f} s, {spent['cpu_seconds_chip']:.2f} s a chip"
         f" ({spent['cpu_seconds_chip_scheduled']:.2f} s without simulation); a delta takes"
@@ -173,9 +167,17 @@ def sentences(result: Reported) -> list[str]:
     return found
 
 
-def _sampled(result: Reported) -> int:
-    keys = [one.key for one in result.asked]
-    return len(sample(keys, result.about["verify"], result.about["seed"]))
+def _simulated(result: Reported) -> str:
+    """What the Verilog of which chips has shown."""
+    about, rows = result.about, result.verified.values()
+    if not about["verify"]:
+        return "No Verilog was asked to be simulated (--verify 0)."
+    drawn = len(sample([one.key for one in result.asked], about["verify"], about["seed"]))
+    return (
+        f"Verilog of {len(rows)} chips simulated: {sum(row.differ for row in rows)} of"
+        f" {sum(row.integers for row in rows):,} integers differ ({drawn} drawn with seed"
+        f" {about['seed']}, and each that loses more than {about['below']:g} points)."
+    )
 
 
 def _mean(values: Sequence[float]) -> str:
