@@ -52,6 +52,10 @@ def start(folder: Path, chips: int, workers: int) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
+def count(folder: Path) -> int:
+    return len(list((folder / "chips").glob("*.parquet")))
+
+
 def workers_of(client: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Processes of the local cluster: those that multiprocessing has spawned."""
     try:
@@ -78,8 +82,13 @@ def main() -> None:
         folder, plain = Path(place, "killed"), Path(place, "undisturbed")
         known: dict[str, ChipRow] = {}
         client, kills = start(folder, asked.chips, 2), {"worker": 0, "client": 0}
+        more = 0
         while sum(kills.values()) < asked.kills:
-            time.sleep(draw.uniform(1, 20))
+            # at any moment of any chip, of the next ones to be done
+            until, more = len(known) + more, draw.randint(0, 4)
+            while client.poll() is None and count(folder) < until:
+                time.sleep(0.1)
+            time.sleep(draw.uniform(0, 4))
             if client.poll() is not None:
                 finish(client)
                 sys.exit("all chips are done before the last kill: ask for more chips")
