@@ -17,7 +17,7 @@ ROWS = (
     {"torch"},
     {"flow"},
     {"report"},
-    {"schedule", "render", "verify"},
+    {"schedule", "render", "verify", "diagnose"},
     {"models", "faults", "board", "engine"},
     {"common"},
     {"contract"},

@@ -61,7 +61,7 @@ FirstBram = Annotated[
 ]
 
 
-def _array(board: str, depth: int, **changes: int | str | None) -> ArraySpec:
+def board_array(board: str, depth: int, **changes: int | str | None) -> ArraySpec:
     """The board's array with other sizes laid over it."""
     laid = {f"array.{name}": value for name, value in changes.items()}
     spec = load_config(board_config(find(board).name), laid).array.spec()
@@ -128,9 +128,9 @@ def generate(
     )
     sizes = {"pe": pe, "simd": simd, "dataflow": dataflow}
     widths = {"weight_bits": weight_bits, "act_bits": act_bits, "acc_bits": acc_bits}
-    array = _array(board, wmem_depth, **sizes, **widths)
+    array = board_array(board, wmem_depth, **sizes, **widths)
     commands.check_output(out, cells=method == "threshold" and voltage is None)
-    _write(out, commands.draw(array, seed, method, commands.form_of(out), options))
+    write_file(out, commands.draw(array, seed, method, commands.form_of(out), options))
 
 
 @faults_app.command()
@@ -158,12 +158,12 @@ def show(
     _check_source(context, source)
     sizes = {"pe": pe, "simd": simd, "dataflow": dataflow}
     widths = {"weight_bits": weight_bits, "act_bits": act_bits, "acc_bits": acc_bits}
-    array = _array(board, wmem_depth, **sizes, **widths)
+    array = board_array(board, wmem_depth, **sizes, **widths)
     options = commands.LoadOptions(array, voltage, block, first_bram, 0, (low_bit, high_bit))
     if svg is None:
         Console().print(commands.show_text(source, options))
         return
-    _write(svg, commands.show_svg(source, options))
+    write_file(svg, commands.show_svg(source, options))
 
 
 @faults_app.command()
@@ -197,10 +197,10 @@ def convert(
     _check_source(context, source)
     sizes = {"pe": pe, "simd": simd, "dataflow": dataflow}
     widths = {"weight_bits": weight_bits, "act_bits": act_bits, "acc_bits": acc_bits}
-    array = _array(board, wmem_depth, **sizes, **widths)
+    array = board_array(board, wmem_depth, **sizes, **widths)
     options = commands.LoadOptions(array, voltage, block, first_bram, seed, (low_bit, high_bit))
     if out.suffix:
-        _write(out, commands.convert(source, commands.form_of(out), options))
+        write_file(out, commands.convert(source, commands.form_of(out), options))
         return
     content = commands.mask_files(source, options)
     folder = files.usable_folder(out)
@@ -219,7 +219,8 @@ def _check_source(context: typer.Context, source: Path) -> None:
     refuse_idle(context, SOURCES, kind, f"{source.name}, {words.get(kind, kind)}")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whose folder is made, and say so."""
     files.usable_folder(path.parent)
     files.write_atomic(path, content)
     print(path)

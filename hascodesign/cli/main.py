@@ -13,6 +13,7 @@ import typer
 
 from hascodesign import __version__
 from hascodesign.board.boards import BOARDS, find
+from hascodesign.cli.diagnose import diagnose_app
 from hascodesign.cli.faults import faults_app
 from hascodesign.cli.fleet import fleet_app
 from hascodesign.cli.options import (
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(faults_app, name="faults")
+app.add_typer(diagnose_app, name="diagnose")
 app.add_typer(study_app, name="study")
 app.add_typer(fleet_app, name="fleet")
 

@@ -51,6 +51,8 @@ ONNX = Kind("QONNX network", 256 * MIB, ModelError)
 NPZ = Kind("data", 1024 * MIB, ModelError, 1024 * MIB)
 IDX = Kind("IDX file", 1024 * MIB, ModelError, 1024 * MIB)
 CHECKPOINT = Kind("checkpoint", 1024 * MIB, ModelError, 1024 * MIB)
+TESTS = Kind("test set", MIB, ConfigError)
+RESPONSES = Kind("answers", 1024 * MIB, ConfigError, 1024 * MIB)
 ANY = Kind("the file", 1024 * MIB, ConfigError)  # whose own reader comes later
 #: Every kind by the name that the table of limits in docs/array.md gives it.
 KINDS = {
@@ -64,6 +66,8 @@ KINDS = {
     "data, `.npz`": NPZ,
     "data, IDX, plain or `.gz`": IDX,
     "checkpoint": CHECKPOINT,
+    "test set of a diagnosis, `tests.json`": TESTS,
+    "answers to it, `.npz`": RESPONSES,
 }
 
 _TYPES = (

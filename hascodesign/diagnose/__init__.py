@@ -1,0 +1,1 @@
+"""Self-diagnosis: test vectors for an array, and the fault profile that its answers tell of."""

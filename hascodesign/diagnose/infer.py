@@ -1,0 +1,164 @@
+"""The fault profile that an array's answers tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hascodesign.common.display import ProgressCall, silent
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import Fault, FaultProfile, IntArray, frozen
+from hascodesign.diagnose.entries import Found
+from hascodesign.diagnose.evidence import Evidence, Shared
+from hascodesign.diagnose.logic import LogicSearch
+from hascodesign.diagnose.memory import MemorySearch, dirty
+from hascodesign.diagnose.model import PeModel
+from hascodesign.diagnose.vectors import TestSet, groups
+from hascodesign.faults.places import in_order
+from hascodesign.faults.profile import MAX_ENTRIES, check
+
+MOST_RUNS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What an array's answers tell of it."""
+
+    profile: FaultProfile  # a PE that is not explained is dead in it: one to leave idle
+    residual: IntArray  # [P] answers that the PE's entries do not explain
+    equivalents: Mapping[int, tuple[tuple[Fault, ...], ...]]  # other entries, same function, by PE
+    unstable: IntArray  # [P] answers that differ between runs
+
+    @property
+    def unexplained(self) -> tuple[int, ...]:
+        """PEs whose answers no permanent faults explain."""
+        return tuple(np.flatnonzero((self.residual > 0) | (self.unstable > 0)).tolist())
+
+
+def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = silent) -> Diagnosis:
+    """The faults of every PE, from what it answered.
+
+    Parameters
+    ----------
+    test_set : what was played.
+    responses : [runs, P, answers] accumulators, or [P, answers] of one run.
+    progress : told of every PE.
+
+    Returns
+    -------
+    The profile, and how far it can be trusted. A PE is explained where its entries give every one
+    of its answers, the same in all runs; any other is left to the profile as ``dead``.
+
+    Raises
+    ------
+    ConfigError
+        Answers that cannot be those of the array: of another shape, too wide, all 0, or none of
+        whose PEs can be explained.
+    """
+    runs = check_responses(test_set, responses)
+    unstable = (runs != runs[0]).any(axis=0).sum(axis=1)
+    array, answers = test_set.array, runs[0].astype(np.int64)
+    search = _Search(test_set)
+    residual = np.zeros(array.pe, dtype=np.int64)
+    faults: list[Fault] = []
+    equivalents: dict[int, tuple[tuple[Fault, ...], ...]] = {}
+    for pe in range(array.pe):
+        progress("PEs", pe, array.pe)
+        found = Found((), 0) if unstable[pe] else search.one(answers[pe])
+        residual[pe] = found.residual
+        if found.residual or unstable[pe]:
+            faults.append(Fault(pe, "dead"))
+            continue
+        faults += _on(pe, found.faults)
+        if found.equivalents:
+            equivalents[pe] = tuple(in_order(_on(pe, other)) for other in found.equivalents)
+    if ((residual > 0) | (unstable > 0)).all():
+        raise ConfigError(
+            "the answers must be those of an array with a PE that permanent faults explain, not "
+            f"{array.pe} PEs that none explains: look for noise on the way, or another array"
+        )
+    if len(faults) > MAX_ENTRIES:
+        raise ConfigError(f"a profile has at most {MAX_ENTRIES} entries, not {len(faults)}")
+    source = f"diagnosed from {test_set.answers} answers of each PE, {len(runs)} runs"
+    profile = check(FaultProfile(array, in_order(faults), test_set.seed, source))
+    return Diagnosis(profile, frozen(residual), equivalents, frozen(unstable))
+
+
+def check_responses(test_set: TestSet, responses: NDArray[Any]) -> NDArray[Any]:
+    """The answers as [runs, P, answers], if they can be those of the array."""
+    array, shape = test_set.array, (test_set.array.pe, test_set.answers)
+    runs = responses[None] if responses.ndim == 2 else responses
+    if runs.ndim != 3 or runs.shape[1:] != shape or not 1 <= len(runs) <= MOST_RUNS:
+        raise ConfigError(
+            f"the answers must be [runs, {shape[0]} PEs, {shape[1]}], 1 to {MOST_RUNS} runs, not "
+            f"of shape {list(responses.shape)}"
+        )
+    if runs.dtype.kind not in "iu":
+        raise ConfigError(f"the answers must be integers, not {runs.dtype}")
+    half = 1 << (array.acc_bits - 1)
+    if int(runs.min()) < -half or int(runs.max()) >= half:
+        raise ConfigError(
+            f"the answers must be accumulators of {array.acc_bits} bits, two's complement, not "
+            f"{runs.min()} to {runs.max()}"
+        )
+    if not runs.any():
+        raise ConfigError(
+            "the answers must come from the array, but all are 0: no accumulator reached the file"
+        )
+    return runs
+
+
+class _Search:
+    """What the PEs of one test set share."""
+
+    def __init__(self, test_set: TestSet) -> None:
+        self.test_set = test_set
+        self.array = test_set.array
+        held = groups(test_set)
+        self.shared = Shared(self.array, held)
+        self.healthy = PeModel(self.array, ()).answers(test_set.blocks)
+        self.addresses = np.zeros(test_set.logic_answers, dtype=np.int64)
+        self.steps = np.ones_like(self.addresses)
+        for group in held:
+            self.addresses[group.answers] = group.first
+            self.steps[group.answers] = group.steps
+
+    def one(self, answers: IntArray) -> Found:
+        """Logic and memory of one PE."""
+        if (answers == self.healthy).all():
+            return Found((), 0)
+        count, array, memory = self.test_set.logic_answers, self.array, self.test_set.memory
+        shape = (len(memory), array.wmem_depth, len(memory[0].codes) if memory else 0)
+        march = answers[count:].reshape(shape)
+        clean = self._clean(march)
+        logic = LogicSearch(Evidence(self.shared, answers[:count], clean)).solve()
+        if logic.residual:
+            return logic
+        if not memory or logic.faults == (Fault(0, "dead"),):
+            return self._checked(answers, logic)
+        words = MemorySearch(array, logic.faults, memory).find(march)
+        if words.unclear:
+            return Found((), len(words.unclear) * march.shape[0] * march.shape[2])
+        return self._checked(answers, replace(logic, faults=logic.faults + words.faults), logic)
+
+    def _checked(self, answers: IntArray, found: Found, logic: Found | None = None) -> Found:
+        """What was found, held against every answer; equivalents with the faulty words."""
+        given = PeModel(self.array, found.faults).answers(self.test_set.blocks)
+        words = found.faults[len(logic.faults) :] if logic else ()
+        others = tuple(other + words for other in found.equivalents)
+        return Found(found.faults, int((given != answers).sum()), others)
+
+    def _clean(self, march: IntArray) -> NDArray[np.bool_]:
+        """[logic answers] whether a vector meets no faulty word."""
+        if not len(march):
+            return np.ones(len(self.addresses), dtype=np.bool_)
+        before = np.concatenate([[0], np.cumsum(dirty(march))])
+        return np.asarray(before[self.addresses + self.steps] == before[self.addresses])
+
+
+def _on(pe: int, faults: tuple[Fault, ...]) -> list[Fault]:
+    return [replace(fault, pe=pe) for fault in faults]

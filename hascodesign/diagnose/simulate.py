@@ -1,0 +1,99 @@
+"""The fault model plays the chip: answers of an array with a known profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hascodesign.common.display import ProgressCall, silent
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import FaultProfile, IntArray, MultiplyLayer, RowMap, frozen
+from hascodesign.diagnose.infer import MOST_RUNS
+from hascodesign.diagnose.vectors import Block, TestSet
+from hascodesign.faults.places import check_amount
+
+TOGETHER = 64  # passes of one call of the engine; paired, it computes their square
+Accumulate = Callable[..., IntArray]  # as engine.gemm.accumulate, or the reference
+
+
+def simulate(
+    test_set: TestSet,
+    profile: FaultProfile,
+    *,
+    runs: int = 1,
+    accumulate: Accumulate | None = None,
+    progress: ProgressCall = silent,
+) -> NDArray[np.int32]:
+    """Answers [runs, P, answers] of an array with the faults of ``profile``.
+
+    Parameters
+    ----------
+    test_set : what is played.
+    profile : a checked profile of the same array.
+    runs : times that everything is played; transients draw anew in each.
+    accumulate : what computes a layer; the engine where None.
+    progress : told of every block.
+    """
+    if profile.array != test_set.array:
+        raise ConfigError(
+            f"the profile must be of the array that is tested, {test_set.array}, not "
+            f"{profile.array}"
+        )
+    check_amount("runs", runs, MOST_RUNS, low=1)
+    if accumulate is None:
+        from hascodesign.engine import gemm  # noqa: PLC0415  (numba: start-up time)
+
+        accumulate = gemm.accumulate
+    pieces = list(_pieces(test_set))
+    found = np.empty((runs, test_set.array.pe, test_set.answers), dtype=np.int32)
+    for run in range(runs):
+        at = 0
+        for number, piece in enumerate(pieces):
+            progress("blocks", run * len(pieces) + number, runs * len(pieces))
+            index = run * len(pieces) + number
+            found[run, :, at : at + piece.answers] = _play(profile, piece, index, accumulate)
+            at += piece.answers
+    return found
+
+
+def _pieces(test_set: TestSet) -> Iterator[Block]:
+    """The blocks, cut to what one call takes."""
+    for block in test_set.blocks:
+        for start in range(0, len(block.words), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            yield Block(
+                signed=block.signed,
+                base=block.base + start * block.steps,
+                words=block.words[part],
+                codes=block.codes[part] if block.paired else block.codes,
+                paired=block.paired,
+            )
+
+
+def _play(profile: FaultProfile, block: Block, index: int, accumulate: Accumulate) -> Any:
+    """[P, answers] of one block as a dense layer of which every PE has every pass."""
+    array, passes = profile.array, len(block.words)
+    words = np.repeat(block.words.reshape(passes, -1), array.pe, axis=0)
+    layer = MultiplyLayer(
+        name="diagnose",
+        index=index,
+        weights=frozen(words),
+        bias=frozen(np.zeros(len(words))),
+        weight_bits=array.weight_bits,
+        in_bits=array.act_bits,
+        in_signed=block.signed,
+        conv=None,
+        output=None,
+        out_bits=0,
+        out_signed=True,
+    )
+    row_map = RowMap(layer.name, len(words), frozen(np.arange(len(words)).reshape(passes, -1)))
+    codes = block.codes.reshape(len(block.codes), -1).T
+    acc = accumulate(profile, layer, row_map, codes, wmem_base=block.base)
+    acc = acc.reshape(passes, array.pe, -1).transpose(1, 0, 2)  # [P, passes, columns]
+    if block.paired:
+        return acc[:, np.arange(passes), np.arange(passes)]
+    return acc.reshape(array.pe, -1)

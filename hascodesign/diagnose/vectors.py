@@ -1,0 +1,273 @@
+"""The test vectors of an array: weights and activations whose sums tell its faults apart.
+
+A vector is one pass over one column: T words of every weight bank, T activations of every
+multiplier, and for answer the accumulator of every PE. All PEs are given the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hascodesign.common import records
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, IntArray, frozen
+from hascodesign.faults.profile import MAX_SEED, check_array, range_problem
+
+OPEN_WORDS = 64  # words of a bank that are used where its depth is not given
+MOST_SIMD = 64
+MOST_ANSWERS = 1 << 26  # of all PEs in one run
+ZEROS = 4  # vectors of one step that are 0 throughout: one at least is to meet clean words
+RAMP = 4  # steps of the longest vector
+#: Vectors that drive all multipliers: (steps, unsigned, signed).
+MIXED = ((1, 67, 33), (2, 27, 13), (4, 27, 13))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Vectors that lie in the weight banks together: one dense layer of as many passes."""
+
+    signed: bool  # how activations are read
+    base: int  # first word in every bank; pass v takes words base + v*T on
+    words: IntArray  # [V, T, S] weight codes of each pass
+    codes: IntArray  # [C, T, S] activation codes of each column
+    paired: bool  # pass v runs column v alone; else every pass runs every column
+
+    @property
+    def steps(self) -> int:
+        """T of every pass."""
+        return int(self.words.shape[1])
+
+    @property
+    def answers(self) -> int:
+        """Accumulators that each PE gives: pass by pass, column by column."""
+        return len(self.words) * (1 if self.paired else len(self.codes))
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """All vectors of one array, in the order in which they are played."""
+
+    __test__ = False  # no class of tests, whatever pytest makes of its name
+
+    array: ArraySpec
+    seed: int
+    logic: tuple[Block, ...]
+    memory: tuple[Block, ...]  # every word 0, then every word -1; none where the depth is open
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Everything, in order."""
+        return self.logic + self.memory
+
+    @property
+    def answers(self) -> int:
+        """Accumulators that each PE gives in one run."""
+        return sum(block.answers for block in self.blocks)
+
+    @property
+    def logic_answers(self) -> int:
+        """Those of them that the logic takes."""
+        return sum(block.answers for block in self.logic)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that is played."""
+        parts = [(b.signed, b.base, b.words, b.codes, b.paired) for b in self.blocks]
+        return records.digest(self.array, tuple(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The vectors of the logic that have one number of steps and one signedness."""
+
+    signed: bool
+    words: IntArray  # [V, T, S]
+    codes: IntArray  # [V, T, S]
+    first: IntArray  # [V] address of step 0
+    zeros: int  # so many vectors at the start are 0 throughout
+    alone: int  # vectors of each multiplier alone, multiplier by multiplier, after those
+    answers: IntArray  # [V] places among a PE's answers
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return int(self.words.shape[1])
+
+    def of_lane(self, lane: int) -> slice:
+        """Places of the vectors that drive one multiplier alone."""
+        start = self.zeros + lane * self.alone
+        return slice(start, start + self.alone)
+
+
+def vectors(array: ArraySpec, seed: int = 0) -> TestSet:
+    """Vectors that tell the permanent faults of an array apart.
+
+    Parameters
+    ----------
+    array : the array, dataflow `os`; with its ``wmem_depth`` the weight memory is tested, too.
+    seed : draws the vectors that drive all multipliers together.
+
+    Raises
+    ------
+    ConfigError
+        An array that is not diagnosed yet: dataflow `ws`, or too large.
+    """
+    check_array(array)
+    problem = range_problem("seed", seed, 0, MAX_SEED)
+    if problem is not None:
+        raise ConfigError(problem)
+    if array.dataflow != "os":
+        raise ConfigError(
+            f"dataflow must be os: arrays of dataflow {array.dataflow} are not diagnosed yet"
+        )
+    if array.simd > MOST_SIMD:
+        raise ConfigError(f"an array to diagnose has at most simd {MOST_SIMD}, not {array.simd}")
+    if 0 < array.wmem_depth < RAMP:
+        raise ConfigError(
+            f"wmem_depth must be {RAMP} words or more, as the longest vector takes, or 0, not "
+            f"{array.wmem_depth}"
+        )
+    memory_answers = 2 * array.wmem_depth * len(_march_codes(array))
+    if array.pe * memory_answers > MOST_ANSWERS:
+        raise ConfigError(
+            f"the memory's answers must be at most {MOST_ANSWERS}, not {array.pe * memory_answers}"
+            ": give a smaller --wmem-depth, or 0 to test the logic alone"
+        )
+    rng = generator(seed, "diagnose")
+    found = TestSet(array, seed, tuple(_logic(array, rng)), tuple(_march(array)))
+    if array.pe * found.answers > MOST_ANSWERS:
+        raise ConfigError(
+            f"the answers must be at most {MOST_ANSWERS}, not {array.pe * found.answers}: the "
+            "array is too large"
+        )
+    return found
+
+
+def groups(test_set: TestSet) -> tuple[Group, ...]:
+    """The logic's vectors by steps and signedness, however they lie in the banks."""
+    found: dict[tuple[int, bool], list[tuple[Block, int]]] = {}
+    at = 0
+    for block in test_set.logic:
+        found.setdefault((block.steps, block.signed), []).append((block, at))
+        at += block.answers
+    alone = {signed: len(_alone(test_set.array, signed)) for signed in (False, True)}
+    return tuple(
+        Group(
+            signed=signed,
+            words=np.concatenate([b.words for b, _ in held]),
+            codes=np.concatenate([b.codes for b, _ in held]),
+            first=np.concatenate([b.base + steps * np.arange(b.answers) for b, _ in held]),
+            zeros=_zeros(steps, signed),
+            alone=alone[signed] if steps == 1 else 0,
+            answers=np.concatenate([start + np.arange(b.answers) for b, start in held]),
+        )
+        for (steps, signed), held in found.items()
+    )
+
+
+def _logic(array: ArraySpec, rng: np.random.Generator) -> Sequence[Block]:
+    mixed = {steps: {False: plain, True: signed} for steps, plain, signed in MIXED}
+    blocks: list[Block] = []
+    for steps in range(1, RAMP + 1):
+        for signed in (False, True):
+            words, codes = [], []
+            zeros = np.zeros((_zeros(steps, signed), steps, array.simd), dtype=np.int64)
+            words.append(zeros)
+            codes.append(zeros)
+            if steps == 1:
+                pairs = _each_lane(array, np.array(_alone(array, signed)))
+                words.append(pairs[0])
+                codes.append(pairs[1])
+            if count := mixed.get(steps, {}).get(signed, 0):
+                words.append(_any_words(array, rng, (count, steps, array.simd)))
+                codes.append(_any_codes(array, rng, (count, steps, array.simd), signed))
+            if sum(map(len, words)):
+                blocks += _laid(array, np.concatenate(words), np.concatenate(codes), signed, blocks)
+    return blocks
+
+
+def _zeros(steps: int, signed: bool) -> int:
+    """Vectors that are 0 throughout, at the start of their group."""
+    return ZEROS if steps == 1 else int(not signed)
+
+
+def _laid(
+    array: ArraySpec, words: IntArray, codes: IntArray, signed: bool, before: Sequence[Block]
+) -> Sequence[Block]:
+    """Vectors in blocks that fit the banks, from where the last block ends."""
+    depth, steps = array.wmem_depth or OPEN_WORDS, words.shape[1]
+    base = before[-1].base + len(before[-1].words) * before[-1].steps if before else 0
+    blocks, at = [], 0
+    while at < len(words):
+        if base + steps > depth:
+            base = 0
+        count = min(len(words) - at, (depth - base) // steps)
+        part = slice(at, at + count)
+        blocks.append(Block(signed, base, frozen(words[part]), frozen(codes[part]), True))
+        base, at = base + count * steps, at + count
+    return blocks
+
+
+def _alone(array: ArraySpec, signed: bool) -> list[tuple[int, int]]:
+    """Word and code of each vector that drives one multiplier alone."""
+    low, high = -1 << (array.weight_bits - 1), (1 << (array.weight_bits - 1)) - 1
+    bits = array.act_bits
+    if signed:
+        full = 1 << bits
+        codes = {-1, -full >> 1, full // 3 * 2 - full if bits > 1 else -1}  # 1010..10
+        words = {low, -1, min(1, high), high}
+    else:
+        codes = {0, (1 << bits) - 1, (1 << bits) // 3, ((1 << bits) - 1) // 3 * 2}
+        codes |= {1 << bit for bit in range(bits)}
+        words = {0, low, -1, high} | {1 << bit for bit in range(array.weight_bits - 1)}
+    return [(w, a) for w in sorted(words) for a in sorted(codes) if (w, a) != (0, 0)]
+
+
+def _each_lane(array: ArraySpec, pairs: IntArray) -> tuple[IntArray, IntArray]:
+    """The pairs at each multiplier in turn, 0 at all others: [S*n, 1, S] words and codes."""
+    words = np.zeros((array.simd, len(pairs), array.simd), dtype=np.int64)
+    codes = np.zeros_like(words)
+    lanes = np.arange(array.simd)
+    words[lanes, :, lanes] = pairs[:, 0]
+    codes[lanes, :, lanes] = pairs[:, 1]
+    return words.reshape(-1, 1, array.simd), codes.reshape(-1, 1, array.simd)
+
+
+def _any_words(array: ArraySpec, rng: np.random.Generator, shape: tuple[int, ...]) -> IntArray:
+    half = 1 << (array.weight_bits - 1)
+    return rng.integers(-half, half, shape)
+
+
+def _any_codes(
+    array: ArraySpec, rng: np.random.Generator, shape: tuple[int, ...], signed: bool
+) -> IntArray:
+    """Any codes in every other vector, powers of two in the rest."""
+    codes = rng.integers(0, 1 << array.act_bits, shape)
+    powers = 1 << rng.integers(0, array.act_bits, shape)
+    codes[1::2] = powers[1::2]
+    half = 1 << (array.act_bits - 1)
+    return (codes ^ half) - half if signed else codes
+
+
+def _march_codes(array: ArraySpec) -> IntArray:
+    """Columns [C, 1, S] of the memory test: 0, then each multiplier alone."""
+    bits = array.act_bits
+    values = sorted({1, 1 << (bits // 2), (1 << bits) - 1} & set(range(1 << bits)))
+    pairs = np.array([(0, value) for value in values])
+    return np.concatenate(
+        [np.zeros((1, 1, array.simd), dtype=np.int64), _each_lane(array, pairs)[1]]
+    )
+
+
+def _march(array: ArraySpec) -> Sequence[Block]:
+    shape = (array.wmem_depth, 1, array.simd)
+    codes = frozen(_march_codes(array))
+    return [
+        Block(False, 0, frozen(np.full(shape, value)), codes, False)
+        for value in (0, -1)
+        if array.wmem_depth
+    ]
