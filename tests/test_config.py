@@ -38,6 +38,10 @@ faulty_pes = 0
         ('board = "x"\n[array]\npe = 0', "array.pe: Input should be greater than or equal to 1"),
         ('board = "x"\n[array]\npe = true', "array.pe: Input should be a valid integer, not True"),
         ("board = ", "must be TOML"),
+        (
+            GOOD + "[schedule]\nmoves = ['sign', 'sign']",
+            "schedule.moves: Value error, each must stand once",
+        ),
     ],
 )
 def test_bad_flow_files_are_one_line(tmp_path, text, words):

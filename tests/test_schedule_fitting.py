@@ -316,6 +316,20 @@ def test_each_move_can_be_switched(move):
         assert all(row.sign == 1 for row in rows if not row.words)
 
 
+@pytest.mark.parametrize("moves", [("constant",), ("thresholds",), MOVES])
+def test_a_fit_of_fitted_rows_changes_nothing(moves):
+    rng, network, profile = case(2)
+    codes, labels = random_inputs(rng, network, 24)
+    schedule = random_schedule(rng, network, profile.array)
+    whole = writer_of(network, profile, codes, labels, schedule, moves)
+    sample = whole._sample(whole._blocks[0], whole._clean[0], ~whole.held)
+    layer = whole.layers[0]
+    once = layer.written(layer.on_array.classes_of(schedule.layers[0]), sample)
+    assert (once.values != layer.trained(once.slot).values).any()
+    again = layer.fit(once, sample)
+    assert np.array_equal(once.values, again.values) and np.array_equal(once.bias, again.bias)
+
+
 # -------------------------------------------------------------------------------------- the search
 
 

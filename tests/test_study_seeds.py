@@ -117,6 +117,12 @@ def test_ten_times_is_asked_of_a_kept_row_too(
     assert seeds.run(request(tmp_path), [1], ten_times=[1]) == (row,)
 
 
+def test_what_19_of_20_do_not_pass() -> None:
+    assert seeds_report.most([3.0, 1.0, 2.0]) == 3.0
+    assert seeds_report.most([float(i) for i in range(20)]) == 18.0
+    assert seeds_report.most([float(i) for i in range(40)]) == 37.0
+
+
 def test_sentences_and_files_hold_the_criteria(tmp_path: Path) -> None:
     rows = [
         ROW,
@@ -126,7 +132,7 @@ def test_sentences_and_files_hold_the_criteria(tmp_path: Path) -> None:
     ]  # fmt: skip
     text = " ".join(seeds_report.sentences(rows))
     assert "scheduled 1.00 (" in text
-    assert "2 of 3 profiles within 1.5" in text
+    assert "2 of 3 profiles within 1.5; 19 of 20 lose at most 2.00, all 2.00;" in text
     assert "2 of 3 profiles cost the plain order 5 points or more: recovery 0.970 (" in text
     assert "0.960 at the least" in text
     assert "wins 0.50 (0.50 to 0.50) points more on 1 profiles" in text

@@ -20,6 +20,7 @@ from hascodesign.cli.options import (
     Device,
     FlowBoard,
     Model,
+    Moves,
     OptionalInt,
     OptionalPath,
     SparePasses,
@@ -27,11 +28,11 @@ from hascodesign.cli.options import (
     console,
     data_for,
     given,
+    named,
 )
 from hascodesign.cli.study import study_app
 from hascodesign.common import files, interrupt
 from hascodesign.contract.errors import ConfigError, HascodesignError
-from hascodesign.contract.results import MOVES
 from hascodesign.flow.config import board_config, board_of, load_config
 from hascodesign.flow.steps import NAMES, STEPS
 
@@ -97,10 +98,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             str | None,
             typer.Option(help="accuracy, or a front of accuracy,passes,power (any of the two)."),
         ] = None,
-        moves: Annotated[
-            str | None,
-            typer.Option(help=f"How rows are written for their slots: {','.join(MOVES)}, or none."),
-        ] = None,
+        moves: Moves = None,
         allowed_points: Annotated[
             float | None,
             typer.Option(help="Accuracy that the front's point may give up for the rest, points."),
@@ -129,8 +127,8 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
         from hascodesign.flow.request import Request  # noqa: PLC0415
         from hascodesign.flow.run import run_flow  # noqa: PLC0415  (numpy, jinja: start-up time)
 
-        named = {"config": config, "faults": faults, "schedule": schedule}
-        check_paths(named | {"checkpoint": checkpoint, "data": data})
+        files_named = {"config": config, "faults": faults, "schedule": schedule}
+        check_paths(files_named | {"checkpoint": checkpoint, "data": data})
         for step in filter(None, (from_step, to_step)):
             if step not in NAMES:
                 raise typer.BadParameter(f"a step must be one of {', '.join(NAMES)}, not {step}")
@@ -148,7 +146,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             "render.multipliers": multipliers,
             "schedule.seconds": search_seconds,
             "schedule.objectives": None if objectives is None else objectives.split(","),
-            "schedule.moves": _named(moves),
+            "schedule.moves": named(moves),
             "schedule.allowed_points": allowed_points,
             "schedule.extra_passes": extra_passes,
             "schedule.spare_passes": spare_passes,
@@ -187,13 +185,6 @@ def _torch_device(name: str) -> str | None:
     from hascodesign.engine.device import check_device  # noqa: PLC0415  (torch: start-up time)
 
     return check_device(name)
-
-
-def _named(moves: str | None) -> list[str] | None:
-    """Names of the moves that an option holds; empty for "none"."""
-    if moves is None:
-        return None
-    return [] if moves == "none" else moves.split(",")
 
 
 @app.command()

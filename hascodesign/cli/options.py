@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.results import MOVES
 
 Board = Annotated[str, typer.Option(help="Board; `hascodesign boards` lists them.")]
 FlowBoard = Annotated[
@@ -29,7 +30,18 @@ SparePasses = Annotated[
     float | None,
     typer.Option(min=0, help="Spare passes, as a share of the least; where they help most."),
 ]
+Moves = Annotated[
+    str | None,
+    typer.Option(help=f"How rows are written for their slots: {','.join(MOVES)}, or none."),
+]
 OptionalPath = Path | None
+
+
+def named(moves: str | None) -> list[str] | None:
+    """Names of the moves that an option holds; empty for "none"."""
+    if moves is None:
+        return None
+    return [] if moves == "none" else moves.split(",")
 
 
 def given(context: typer.Context) -> dict[str, str]:

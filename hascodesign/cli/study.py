@@ -12,12 +12,14 @@ from hascodesign.board.boards import find
 from hascodesign.cli.options import (
     Board,
     Model,
+    Moves,
     OptionalInt,
     OptionalPath,
     SparePasses,
     cache,
     console,
     data_for,
+    named,
 )
 from hascodesign.common import files
 from hascodesign.common.display import Display
@@ -36,10 +38,14 @@ def study_seeds(
     faulty: Annotated[
         OptionalInt, typer.Option(min=0, help="Faulty PEs; the flow file's number by default.")
     ] = None,
+    faults_per_pe: Annotated[
+        OptionalInt, typer.Option(min=1, help="Faults on each; the flow file's number by default.")
+    ] = None,
     bits: Annotated[
         Literal["all", "upper"],
         typer.Option(help="Bits that are struck; upper: of products and partial sums only."),
     ] = "all",
+    moves: Moves = None,
     spare_passes: SparePasses = None,
     ten_times: Annotated[
         int, typer.Option(min=0, help="So many of the first seeds are also searched ten times.")
@@ -55,14 +61,17 @@ def study_seeds(
 
     if ten_times > n:
         raise ConfigError(f"--ten-times must be at most --n, {n}, not {ten_times}")
-    if faulty == 0 and bits == "upper":
-        raise ConfigError("--bits upper has no effect: --faulty 0 draws no fault; leave it out")
+    if faulty == 0 and (bits == "upper" or faults_per_pe is not None):
+        option = "--bits upper" if bits == "upper" else "--faults-per-pe"
+        raise ConfigError(f"{option} has no effect: --faulty 0 draws no fault; leave it out")
     record = find(board)
     changes = {
         "board": record.name,
         "model": model,
         "faults.faulty_pes": faulty,
+        "faults.faults_per_pe": faults_per_pe,
         "faults.bits": bits,
+        "schedule.moves": named(moves),
         "schedule.spare_passes": spare_passes,
         "schedule.seconds": search_seconds,
     }

@@ -74,6 +74,13 @@ class ScheduleConfig(_Section):
             raise ValueError("accuracy must be among them and each must stand once")
         return value
 
+    @field_validator("moves")
+    @classmethod
+    def _once(cls, value: tuple[Move, ...]) -> tuple[Move, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each must stand once")
+        return value
+
 
 class VerifyConfig(_Section):
     """[verify]: the simulation of the rendered Verilog."""

@@ -106,6 +106,11 @@ class LayerWriter:
         """Direction [R] in which codes rise with the sums as trained."""
         return self.trained(np.zeros(self.layer.rows, dtype=np.int64)).direction
 
+    @cached_property
+    def _thresholds(self) -> IntArray:
+        """Thresholds [R, L] as trained, times the direction."""
+        return self.trained(np.zeros(self.layer.rows, dtype=np.int64)).values
+
     def trained(self, classes: IntArray) -> Rows:
         """All rows as trained, on slots of classes [R]."""
         return trained(self.layer, np.arange(self.layer.rows), classes)
@@ -220,7 +225,8 @@ class LayerWriter:
                 shift[:] = 0
             left = self._lost(rows.row, sums - shift[:, None], sample)
             return replace(rows, bias=rows.bias - shift, error=left)
-        values = rows.values
+        # from the thresholds as trained: those of an earlier fit hold the constant already
+        values = self._thresholds[rows.row]
         if "constant" in self.moves or "thresholds" in self.moves:
             values = values + shift[:, None]
         if "thresholds" in self.moves:
