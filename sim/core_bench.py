@@ -19,10 +19,10 @@ from streams import IntArray, Pauses, pack, signed
 from hascodesign.contract.registers import REGISTERS
 
 OKAY, SLVERR = 0, 2
-CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION, SELECT, ADDRESS, COMMIT, STAGE_CYCLES, VALUES = (
-    one.address
-    for one in REGISTERS  # unpacked: a register more or less stops the bench here
-)
+AT = {one.name: one.address for one in REGISTERS}
+CONTROL, STATUS, CYCLES, IMAGES = (AT[name] for name in ("CONTROL", "STATUS", "CYCLES", "IMAGES"))
+SHAPE, VERSION, STAGE_CYCLES = (AT[name] for name in ("SHAPE", "VERSION", "STAGE_CYCLES"))
+SELECT, ADDRESS, COMMIT, VALUES = (AT[name] for name in ("SELECT", "ADDRESS", "COMMIT", "VALUE"))
 BUSY, HALTED = 1, 2
 SHORT, LONG, WEIGHTS, ROW_MAP = 1 << 8, 1 << 9, 1 << 10, 1 << 11
 ENABLE, CLASS_ONLY, RESTART = 1, 2, 4

@@ -11,6 +11,7 @@ the same, not run again: a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -88,8 +89,11 @@ def run_shape(options: Options, library: Path, number: int) -> dict[str, Any]:
 
 
 def key(options: Options, number: int) -> list[Any]:
-    """What a shape's result depends on."""
-    return [source_digest(), number, *asdict(options).values()]
+    """What a shape's result depends on: the program, the cases of the grid, the options."""
+    here = Path(__file__).parent
+    cases = [(here / name).read_bytes() for name in ("fault_cases.py", "rtl_cases.py")]
+    grid = hashlib.sha256(b"".join([*cases, Path(__file__).read_bytes()])).hexdigest()
+    return [source_digest(), grid, number, *asdict(options).values()]
 
 
 def done_before(record: Path | None) -> dict[str, dict[str, Any]]:

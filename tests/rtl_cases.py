@@ -119,7 +119,7 @@ def any_profile(
     ``words`` are the words of each bank; with ``slots`` no PE gets more faulty words or transients
     than the registers of the bench hold.
     """
-    sites: tuple[Site, ...] = ("wmem", *SITES, *(("acc",) if spec.dataflow == "ws" else ()))
+    sites = spec.sites
     entries: dict[tuple[object, ...], Fault] = {}
     dead = {pe for pe in range(spec.pe) if rng.random() < 0.125}
     for _ in range(count):
@@ -127,8 +127,7 @@ def any_profile(
         if pe in dead:
             entries[(pe,)] = Fault(pe, "dead")
             continue
-        alone = site == "acc" or (site == "psum" and spec.dataflow == "os")
-        simd = None if alone else int(rng.integers(spec.simd))
+        simd = int(rng.integers(spec.simd)) if spec.has_lane(site) else None
         address = int(rng.integers(words)) if site == "wmem" else None
         bit = int(rng.integers(spec.site_bits(site)))
         own = [fault for fault in entries.values() if fault.pe == pe]

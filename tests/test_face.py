@@ -10,9 +10,12 @@ import torch
 import hascodesign as has
 from hascodesign.contract.arithmetic import quantise, walk
 from hascodesign.contract.array import identity_schedule, wmem_bases
+from hascodesign.contract.results import SearchResult
 from hascodesign.contract.types import ArraySpec
 from hascodesign.engine import reference
 from hascodesign.flow import notebook
+from hascodesign.render.rom import build_roms, rom_files
+from hascodesign.render.rom_format import on_chip_of
 
 ARRAY = ArraySpec(8, 4, 4, 8, 24)
 
@@ -85,3 +88,18 @@ def test_what_does_not_fit_is_refused(network):
     narrow = has.draw_faults(ArraySpec(8, 4, 2, 8, 24))
     with pytest.raises(has.HascodesignError, match="weight-bits"):
         notebook.check_fit(network, narrow)
+    wide = has.draw_faults(ArraySpec(8, 4, 4, 8, 32))
+    with pytest.raises(has.HascodesignError, match="integerise it with acc_bits=32"):
+        notebook.check_fit(network, wide)
+    with pytest.raises(has.HascodesignError, match="digits-cnn brings its own"):
+        has.load("digits-cnn", data="images.npz")
+    plain = identity_schedule(network, ARRAY)
+    found = SearchResult(plain, "given", 1, 0.0, 0.0, (), ())
+    with pytest.raises(has.HascodesignError, match="render pipeline: Input should be less than"):
+        has.build(network, found, has.draw_faults(ARRAY), pipeline=9)
+
+
+@pytest.mark.parametrize("inside", [(True, True, True), (True, False, True), (False,) * 3])
+def test_a_plan_says_which_weights_it_holds(network, inside):
+    files = rom_files(build_roms(network, identity_schedule(network, ARRAY), inside))
+    assert on_chip_of(files, [layer.name for layer in network.layers]) == inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,16 +12,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hascodesign.common import interrupt, records
 from hascodesign.common.display import Display
+from hascodesign.contract.errors import Interrupted
+from hascodesign.contract.results import SearchResult
 from hascodesign.faults import formats as fault_formats
-from hascodesign.flow.run import _keep
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.request import Request
+from hascodesign.flow.run import _keep, run_flow
 from hascodesign.flow.store import StepStore
+from hascodesign.schedule import evolve
 from hascodesign.schedule.formats import from_json, to_json
 from tests.test_flow import QUICK
 
@@ -182,6 +190,24 @@ def test_a_signal_that_a_step_swallows_ends_the_flow_at_its_next_word(
         Display().progress("verify", 1, 4)
     interrupt.install()
     Display().progress("verify", 0, 4)
+
+
+def test_rows_written_before_ctrl_c_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = evolve.search
+
+    def stopped(*arguments: Any, **options: Any) -> SearchResult:
+        return replace(search(*arguments, **options), interrupted=True)
+
+    monkeypatch.setattr(evolve, "search", stopped)
+    config = load_config(board_config("pynq-z2"), {"schedule.random_maps": 1})
+    asked = Request(config=config, out=tmp_path / "out", cache=tmp_path, to_step="schedule")
+    with pytest.raises(Interrupted, match="best map so far") as caught:
+        run_flow(asked)
+    assert caught.value.best is None  # it has been written
+    kept = json.loads((tmp_path / "out" / "schedule.json").read_bytes())
+    assert kept["version"] == 2 and sum(len(layer["written"]) for layer in kept["layers"]) > 10
 
 
 def test_what_nohup_ignores_stays_ignored(handlers: None) -> None:

@@ -19,6 +19,7 @@ from hascodesign.schedule.fitting import reconstruct, staircase, words
 from hascodesign.schedule.fitting.judge import WrittenEvaluator
 from hascodesign.schedule.fitting.network import NetworkWriter
 from hascodesign.schedule.fitting.rows import written_layer
+from hascodesign.schedule.fitting.search import MapSearch
 from hascodesign.schedule.options import SearchOptions
 from hascodesign.schedule.problem import Problem
 from hascodesign.schedule.space import make_space
@@ -359,3 +360,29 @@ def test_rows_are_written_only_where_moves_are_given_and_they_win(seed, wins):
     else:
         assert fitted.notes[0].startswith("Rows stay as trained: on images that no fit saw")
         assert formats.to_json(plain.schedule) == formats.to_json(fitted.schedule)
+
+
+def test_why_a_search_ended_is_said_where_its_rows_lose_too(monkeypatch):
+    network = dense_network((12, 12, 6), 12, 2)
+    faults = tuple(Fault(pe, "sa1", "product", pe % 3, 9 - pe) for pe in range(3))
+    profile = FaultProfile(array(acc_bits=24), faults)
+    codes, labels = random_inputs(rng_of(1), network, 200)
+    ended, limits = "Stopped early: the clock; this is the best schedule so far.", []
+
+    def bettered(_search, found, fitness, options, _starts):
+        limits.append(options.seconds)
+        return replace(found, notes=(ended,))
+
+    deployed = evolve._Search._deployed
+
+    def worse(search, one):  # so that the map with rows as trained is taken
+        judged = deployed(search, one)
+        return replace(judged, losses=judged.losses + 10.0)
+
+    monkeypatch.setattr(evolve._Search, "_deployed", worse)
+    monkeypatch.setattr(MapSearch, "_bettered", bettered)
+    monkeypatch.setattr(MapSearch, "harmed", lambda *_, **__: True)
+    notes = searched(network, profile, codes, labels, moves=MOVES, seconds=300.0).notes
+    stay = next(n for n, note in enumerate(notes) if note.startswith("Rows stay as trained"))
+    assert ended in notes[:stay]
+    assert limits[0] == 300.0 and 0 < limits[1] < 300.0  # the clock runs on

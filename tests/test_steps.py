@@ -6,7 +6,7 @@ import pytest
 from hascodesign.common import records
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, RowMap, frozen
-from hascodesign.flow.store import StepStore
+from hascodesign.flow.store import StepStore, sources
 
 PROFILE = FaultProfile(
     ArraySpec(2, 2, 4, 4, 16), (Fault(0, "sa1", "psum", bit=3),), 7, "x", {"v": 0.6}
@@ -92,3 +92,10 @@ def test_plan_digest_covers_paths_and_contents():
     )
     with pytest.raises(ValueError, match="two parts of the build write a"):
         BuildPlan.merge([base, base])
+
+
+def test_whatever_the_results_come_from_is_in_the_key() -> None:
+    names = {name for name, _ in sources()}
+    assert {"hls/has_layer.cpp", "hls/has_faults.h", "has_pe.v", "core/has_core.v.j2"} <= names
+    assert {"core_bench.py", "engine/kernels.py", "report/report.html.j2"} <= names
+    assert not [name for name in names if "__pycache__" in name]

@@ -26,8 +26,8 @@ def excited(faults, candidates, exercised=(), changed=()):
         (1, 3125, 16, False, 32),  # 32 * 3125 = 100,000: just within
         (1, 3126, 16, False, 31),
         (1, 3125, 16, True, 31),  # the load of the weights takes a column's time
-        (25, 5, 125, False, 32),  # the drain of the results is what takes time
-        (25, 5, 126, False, 31),
+        (25, 5, 124, False, 32),  # the drain of the results is what takes time, P + 1 cycles
+        (25, 5, 125, False, 31),
         (64, 576, 16, False, 2),
         (640, 576, 16, True, 2),
     ],

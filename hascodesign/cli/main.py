@@ -96,7 +96,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
         ] = None,
         objectives: Annotated[
             str | None,
-            typer.Option(help="accuracy, or a front of accuracy,passes,power (any of the two)."),
+            typer.Option(help="accuracy, or a front: accuracy,passes,power or two of these."),
         ] = None,
         moves: Moves = None,
         allowed_points: Annotated[

@@ -88,5 +88,5 @@ def whole(search: Callable[[], SearchResult]) -> SearchResult:
         raise Interrupted("the search was stopped by Ctrl-C, it has no map to write") from None
     if result.interrupted:
         text = f"the search was stopped by Ctrl-C after {result.evaluations} evaluations"
-        raise Interrupted(text, result.schedule)
+        raise Interrupted(text, result.schedule, result.written)
     return result

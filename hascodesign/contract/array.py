@@ -215,8 +215,14 @@ def check_widths(network: IntegerNetwork, array: ArraySpec) -> None:
     Raises
     ------
     ConfigError
-        A layer with wider weights or activations, or one whose healthy accumulator can wrap.
+        A layer with wider weights or activations, or one whose healthy accumulator can wrap; an
+        accumulator wider than those that the thresholds hold for.
     """
+    if network.acc_bits is not None and array.acc_bits > network.acc_bits:
+        raise ConfigError(
+            f"the thresholds of {network.name} hold for accumulators of {network.acc_bits} bits,"
+            f" the array has {array.acc_bits}; integerise it with acc_bits={array.acc_bits}"
+        )
     for layer in network.layers:
         _fits(layer.name, "weights", layer.weight_bits, array.weight_bits, "--weight-bits")
         # an unsigned code of b bits needs b bits: signedness is the layer's, not the array's

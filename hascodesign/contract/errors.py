@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hascodesign.contract.types import Schedule
+    from hascodesign.contract.types import IntegerNetwork, Schedule
 
 
 class HascodesignError(Exception):
@@ -59,13 +59,22 @@ class DiskError(HascodesignError):
 
 
 class Interrupted(HascodesignError):
-    """Ctrl-C ended the search; `best` is the best schedule so far, None where there is none."""
+    """Ctrl-C ended the search.
+
+    ``best`` is the best schedule so far, None where there is none; ``written`` the network with its
+    rows as written for it, None where they are as trained.
+    """
 
     exit_code = 130  # as of a program that SIGINT ends
 
-    def __init__(self, message: str, best: Schedule | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        best: Schedule | None = None,
+        written: IntegerNetwork | None = None,
+    ) -> None:
         super().__init__(message)
-        self.best = best
+        self.best, self.written = best, written
 
 
 class VerificationMismatch(HascodesignError):

@@ -222,6 +222,7 @@ class IntegerNetwork:
     in_shape: tuple[int, int, int]  # (height, width, channels) of one image's codes
     stages: tuple[MultiplyLayer | MaxPool, ...]  # ends with the layer whose output is None
     logit_scale: float  # logit as a real number = logit_scale * (ACC + bias)
+    acc_bits: int | None = None  # of the accumulators that its thresholds hold for; None: of any
 
     @property
     def layers(self) -> tuple[MultiplyLayer, ...]:

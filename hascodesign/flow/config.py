@@ -134,14 +134,17 @@ def load_config(path: Path, changes: Mapping[str, Any]) -> FlowConfig:
     try:
         return FlowConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        words = {"missing": "must be given", "extra_forbidden": "is no key of a flow file"}
-        if first["type"] in words:
-            raise ConfigError(f"{path.name}: {printable(where)} {words[first['type']]}") from None
-        raise ConfigError(
-            f"{path.name}: {printable(where)}: {first['msg']}, not {_shown(first['input'])}"
-        ) from None
+        raise ConfigError(f"{path.name}: {first_error(error)}") from None
+
+
+def first_error(error: ValidationError) -> str:
+    """What is wrong first, in one line: the key, what it must be, what it is."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = printable(".".join(str(part) for part in first["loc"]))
+    words = {"missing": "must be given", "extra_forbidden": "is no key of a flow file"}
+    if first["type"] in words:
+        return f"{where} {words[first['type']]}"
+    return f"{where}: {first['msg']}, not {_shown(first['input'])}"
 
 
 def board_of(path: Path | None) -> str:

@@ -5,13 +5,13 @@ Errors are those of ``hascodesign.contract.errors``: one tree under ``Hascodesig
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from pydantic import ValidationError
 
 from hascodesign.board.boards import find
 from hascodesign.common.display import Display, silent
@@ -23,8 +23,15 @@ from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork, 
 from hascodesign.faults import formats, generate
 from hascodesign.faults.profile import check
 from hascodesign.flow import delivery
-from hascodesign.flow.config import RenderConfig, VerifyConfig, board_config, load_config
-from hascodesign.flow.request import Request, is_qonnx, is_user_model
+from hascodesign.flow.config import (
+    RenderConfig,
+    VerifyConfig,
+    board_config,
+    first_error,
+    load_config,
+)
+from hascodesign.flow.request import Request, has_own_data, is_qonnx, is_user_model
+from hascodesign.render.rom_format import on_chip_of
 
 if TYPE_CHECKING:
     from hascodesign.engine.network import Evaluator
@@ -54,6 +61,8 @@ def load(
     folder = None if data is None else Path(data)
     if checkpoint is not None and (is_qonnx(model) or not is_user_model(model)):
         raise ConfigError(f"checkpoint goes with file.py:factory, {model} is trained")
+    if data is not None and has_own_data(model):
+        raise ConfigError(f"data goes with a model of yours or MNIST's: {model} brings its own")
     if not is_user_model(model):
         return loading.load_bundled(model, folder, _cache(), silent)
     if folder is None:
@@ -170,7 +179,10 @@ def build(
     deployed, schedule, record = found.written or network, found.schedule, find(board)
     with_core = rendering.core_refusal(deployed, schedule, profile) is None
     on_chip = rendering.kept_on_chip(deployed, schedule, record, with_core=with_core)
-    chosen = RenderConfig(**render)
+    try:
+        chosen = RenderConfig(**render)
+    except ValidationError as error:
+        raise ConfigError(f"render {first_error(error)}") from None
     plan = rendering.build_files(
         deployed,
         schedule,
@@ -191,7 +203,6 @@ def verify(
     plan: BuildPlan,
     heldout: Split,
     work: str | Path,
-    board: str = "pynq-z2",
     simulator: str = "icarus",
 ) -> Any:
     """Simulate the plan's own Verilog, layer by layer and whole images, against the engine.
@@ -210,8 +221,7 @@ def verify(
 
     deployed, schedule = found.written or network, found.schedule
     refusal = rendering.core_refusal(deployed, schedule, profile)
-    with_core = refusal is None
-    on_chip = rendering.kept_on_chip(deployed, schedule, find(board), with_core=with_core)
+    on_chip = on_chip_of(plan.files, [layer.name for layer in network.layers])
     codes = arithmetic.quantise(heldout.images, network.input)
     chosen = VerifyConfig()
     job = proof.VerifyJob(
@@ -244,6 +254,7 @@ def flow(board: str = "pynq-z2", *, out: str | Path | None = None, **options: An
     from hascodesign.flow.run import run_flow  # noqa: PLC0415  (jinja2)
 
     record = find(board)
+    given = [repr(record.name), *(f"{name}={value!r}" for name, value in options.items())]
     files: dict[str, Any] = {
         name: Path(options.pop(name))
         for name in ("data", "checkpoint", "faults", "schedule")
@@ -255,7 +266,7 @@ def flow(board: str = "pynq-z2", *, out: str | Path | None = None, **options: An
         config=load_config(board_config(record.name), changes),
         out=Path("build", record.name) if out is None else Path(out),
         cache=_cache(),
-        command=shlex.join(["hascodesign.flow", record.name]),
+        command=f"hascodesign.run({', '.join(given)})",
         **files,
         **plain,
     )

@@ -12,6 +12,9 @@ from hascodesign.contract.types import ArraySpec
 from hascodesign.flow.config import FlowConfig, Simulator
 from hascodesign.flow.steps import LAST
 
+#: The bundled network whose weights and images are part of the program and its libraries.
+SHIPPED = "digits-cnn"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -54,7 +57,7 @@ def is_qonnx(model: str) -> bool:
 
 def has_own_data(model: str) -> bool:
     """Whether a model's images come with it; those of MNIST lie in a folder of the user's."""
-    return model == "digits-cnn"
+    return model == SHIPPED
 
 
 def content(path: Path | None) -> str | None:

@@ -102,7 +102,7 @@ def _run(request: Request, display: Display) -> Flow:
     except Interrupted as stopped:
         if stopped.best is None:
             raise
-        _keep(request.out, flow.records(stopped.best), _inputs(request))
+        _keep(request.out, flow.records(stopped.best, stopped.written), _inputs(request))
         raise Interrupted(
             f"{stopped}; the best map so far is in {request.out / 'schedule.json'}, to be judged"
             " and rendered with --schedule, and with --faults for the faults.json beside it"

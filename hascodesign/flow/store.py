@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,17 +41,21 @@ def source_digest() -> str:
     total = hashlib.sha256()
     for library in LIBRARIES:
         total.update(f"{library} {version(library)}\n".encode())
+    for name, path in sources():
+        total.update(name.encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    """Every file that steps' results come from: its name in its folder, and where it lies."""
     package = Path(__file__).resolve().parent.parent
-    folders = (package, share("rtl_templates"), share("sim"), share("flows"))
-    suffixes = {".py", ".v", ".j2", ".toml", ".pt", ""}
-    for folder in folders:
+    for folder in (package, share("rtl_templates"), share("sim"), share("flows")):
         for path in sorted(folder.rglob("*")):
             inner = path.relative_to(folder)
             made = any(part.startswith((".", "__pycache__", "sim_build")) for part in inner.parts)
-            if path.is_file() and not made and path.suffix in suffixes:
-                total.update(inner.as_posix().encode())
-                total.update(path.read_bytes())
-    return total.hexdigest()
+            if path.is_file() and not made:
+                yield inner.as_posix(), path
 
 
 @dataclass(slots=True)

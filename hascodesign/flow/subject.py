@@ -29,7 +29,7 @@ from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
 from hascodesign.faults.sources import kind_of
 from hascodesign.flow import oddities
-from hascodesign.flow.request import Request, content, is_qonnx, is_user_model, size
+from hascodesign.flow.request import SHIPPED, Request, content, is_qonnx, is_user_model, size
 from hascodesign.flow.steps import STEPS
 from hascodesign.flow.store import StepStore
 from hascodesign.report import record
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from hascodesign.models.load import Loaded
 
 NOMINAL_VOLTS = 1.0
-#: The bundled network whose weights and images are part of the program and its libraries.
-SHIPPED = "digits-cnn"
 #: Held-out images whose every code says, in each run, whether a model does what it did before.
 EVIDENCE = 32
 

@@ -95,7 +95,8 @@ class _Filled:
             for node in stage.pools:
                 alive = tuple(held.block for held in stage.after.held)
                 stages += self._pool(node, alive, stage.after.channels)
-        return IntegerNetwork(name, quant, (height, width, channels), tuple(stages), unit)
+        shape = (height, width, channels)
+        return IntegerNetwork(name, quant, shape, tuple(stages), unit, self._acc_bits)
 
     def _layer(self, stage: lower.Stage) -> tuple[MultiplyLayer, float]:
         """One layer of the array, and the real value of a unit of its sums."""

@@ -67,6 +67,16 @@ def rom_files(roms: Iterable[Rom]) -> dict[str, bytes]:
     return files
 
 
+def on_chip_of(files: Mapping[str, bytes], layers: Sequence[str]) -> tuple[bool, ...]:
+    """Per layer, whether the weight memories of a build hold it: what its manifest says."""
+    entries = json.loads(files[MANIFEST])["files"]
+    held = {entry["layer"] for entry in entries if entry["content"] == "weights"}
+    if not held:
+        return (False,) * len(layers)
+    (names,) = held  # all memories hold the same layers
+    return tuple(names is None or name in names.split() for name in layers)
+
+
 def _check_rom(rom: Rom) -> None:
     if not _NAME.fullmatch(rom.name):
         raise ValueError(f"a memory's name must be a lower-case identifier, not {rom.name!r}")

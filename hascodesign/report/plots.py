@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -134,7 +134,7 @@ def convergence(search: SearchResult) -> Markup:
             generations = range(1, len(search.history) + 1)
             axes.step(generations, search.history, where="post", color=GREEN, linewidth=2)
         axes.plot([last], [search.loss], "o", color=GREEN, markersize=5, clip_on=False)
-        axes.set_xlim(min(1, last - 1) if last == 1 else 1, last)
+        axes.set_xlim(0 if last == 1 else 1, last)
         smallest = min(values)
         if smallest > 0 and max(values) > 10 * smallest:
             axes.set_yscale("log")
@@ -256,6 +256,6 @@ def _labels(axes: Axes, lines: Sequence[tuple[str, float, str]]) -> None:
         )  # fmt: skip
 
 
-def _grid(axes: Axes, axis: str) -> None:
+def _grid(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.set_axisbelow(True)
-    axes.grid(axis="x" if axis == "x" else "y", color=GREY, alpha=0.3, linewidth=0.6)
+    axes.grid(axis=axis, color=GREY, alpha=0.3, linewidth=0.6)

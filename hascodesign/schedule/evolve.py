@@ -25,6 +25,7 @@ __all__ = ["SearchOptions", "judge_given", "search"]
 
 ALGORITHM = "assignment + pymoo GA + swap polish"
 WITH_ROWS = f"rows written for their slots: {ALGORITHM}"
+LEAST_S = 0.01  # seconds that a search of maps alone is given, whatever is left
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 WRITTEN = (
     "Rows are written for their slots, fitted to {fitted} calibration images; {checked} others"
@@ -134,13 +135,20 @@ class _Search:
             if winner is known and space.alike:
                 self.notes.append(ALIKE)
             elif winner is known and not (found and found.interrupted) and self._worth(known):
-                found = self.alone.search(self.options, self.progress, [known.schedule])
+                options = replace(self.options, seconds=self._left())
+                found = self.alone.search(options, self.progress, [known.schedule])
                 self.notes.extend(found.notes)
                 winner = min(self._deployed(found.deployed), known, key=lambda one: one.loss)
         except KeyboardInterrupt:
             self.notes.append("Stopped by Ctrl-C; this is the best schedule so far.")
             return replace(self._result(judged, winner, found), interrupted=True)
         return self._result(judged, winner, found)
+
+    def _left(self) -> float | None:
+        """Seconds that the search may still take, above 0; None where it has no limit."""
+        if self.options.seconds is None or not self.options.moves:
+            return self.options.seconds
+        return max(self.options.seconds - (time.monotonic() - self.start), LEAST_S)
 
     def _best(self, judged: dict[str, _Judged]) -> _Judged:
         """The best baseline with the passes of the search, on all images that are looked at."""
@@ -170,7 +178,7 @@ class _Search:
         held = self.maps.writer.held
         before, after = known.losses[held].mean(), one.losses[held].mean()
         if after >= before or one.loss > known.loss:
-            self.notes.append(ALONE.format(written=after, alone=before))
+            self.notes.extend([*found.notes, ALONE.format(written=after, alone=before)])
             return known
         counts = {"fitted": int((~held).sum()), "checked": int(held.sum())}
         self.notes.extend([*found.notes, WRITTEN.format(**counts)])

@@ -22,7 +22,7 @@ def simulated_cycles(passes: int, steps: int, pe: int, columns: int, external: b
 
     The words of a layer with external weights are loaded once for each pass and step.
     """
-    return passes * columns * max(steps, pe) + (passes * steps if external else 0)
+    return passes * columns * max(steps, pe + 1) + (passes * steps if external else 0)
 
 
 def column_count(passes: int, steps: int, pe: int, external: bool, cycle_budget: int) -> int:
