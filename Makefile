@@ -1,5 +1,5 @@
 # make flow | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
-# make synth | lint | bench | setup | clean | kill-fleet
+# make synth | lint | bench | setup | clean | kill-fleet | docs
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
 BOARD  ?= pynq-z2
@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .PHONY: flow test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
-.PHONY: clean tools setup kill-fleet
+.PHONY: clean tools setup kill-fleet docs
 .DEFAULT_GOAL := flow
 
 flow: setup
@@ -27,6 +27,7 @@ regress: setup
 	$(BIN)/python -m tests.regress_core
 	$(BIN)/python -m tests.regress_images
 	$(BIN)/python -m tests.random_graphs --count 2000 --core 100
+	$(BIN)/python -m tests.test_docs
 	$(BIN)/python -m tests.regress_faults --jobs 2 --record build/regress-faults.jsonl
 
 gate-level: setup
@@ -37,6 +38,10 @@ kill-points: setup
 
 kill-fleet: setup
 	$(BIN)/python -m tests.kill_fleet
+
+docs: setup
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo build/docs/index.html
 
 MUTANTS ?= 50
 mutants: setup

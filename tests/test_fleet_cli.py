@@ -11,6 +11,7 @@ from hascodesign.board import tools
 from hascodesign.cli import main as cli
 from hascodesign.fleet import run
 from hascodesign.fleet.store import Store
+from tests import fleet_stand_in as stand_in
 
 
 @pytest.fixture
@@ -55,6 +56,18 @@ def test_one_line_and_2_for_what_cannot_be(call, tmp_path: Path, arguments, word
 
 
 def test_bad_chips_leave_no_store(call, tmp_path: Path, monkeypatch) -> None:
+    class Loaded:
+        """A flow whose network is there already."""
+
+        array, network_words, integers, dataset = stand_in.ARRAY, 40, (None, None), None
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def say_accuracy(self) -> None:
+            pass
+
+    monkeypatch.setattr(run, "Flow", Loaded)
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips" / "a.json").write_text("{")
     code, line = call("fleet", "chips", "--out", "store")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hascodesign.common import documents, inputs
+from hascodesign.common import documents, inputs, schemas
 from hascodesign.common.inputs import Unreadable, printable
 from hascodesign.contract.errors import FaultProfileError
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
@@ -59,15 +59,23 @@ def parse(data: bytes, form: str, words: int | None = None) -> FaultProfile:
     if not text or text.isspace():
         raise FaultProfileError("a profile must stand in the file, which is empty")
     if form != "csv":
-        return check(from_document(json_document(text)), words)
+        return _checked(json_document(text), words)
     document, lines = table.document(text)
     try:
-        return check(from_document(document), words)
+        return _checked(document, words)
     except FaultProfileError as error:  # who looks at a table counts its lines
         entry = re.match(r"entry (\d+)(?=:)", str(error))
         if entry is None or int(entry[1]) >= len(lines):
             raise
         raise FaultProfileError(f"line {lines[int(entry[1])]}{str(error)[entry.end() :]}") from None
+
+
+def _checked(document: Any, words: int | None) -> FaultProfile:
+    profile = check(from_document(document), words)
+    problem = schemas.problem("faults", document)
+    if problem is not None:
+        raise FaultProfileError(f"the file {problem}")
+    return profile
 
 
 def write_json(profile: FaultProfile) -> bytes:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from hascodesign.common import schemas
+from hascodesign.contract.errors import ScheduleError
 from hascodesign.contract.types import (
     ArraySpec,
     BoolArray,
@@ -141,11 +143,15 @@ def from_json(data: bytes, network: IntegerNetwork, array: ArraySpec) -> Integer
     ScheduleError
         One line with the place, where an entry does not fit the network or the array.
     """
-    entries = parse(data)["layers"]
+    document = parse(data)
+    entries = document["layers"]
     rows = [
         tuple(_read(entry.get("written", []), f"layers[{index}].written", layer, array))
         for index, (entry, layer) in enumerate(zip(entries, network.layers, strict=True))
     ]
+    problem = schemas.problem("schedule", document)
+    if problem is not None:
+        raise ScheduleError(f"schedule.json {problem}")
     return apply(network, rows) if any(rows) else None
 
 
