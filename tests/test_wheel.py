@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 CHECK = """
@@ -22,8 +25,20 @@ for path in ("rtl_templates/has_pe.v", "sim/layer_tests.py", "sim/Makefile", "fl
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    # the source distribution, and the wheel out of it
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
     subprocess.run(command, check=True, capture_output=True)
+    (sources,) = folder.glob("*.tar.gz")
+    with tarfile.open(sources) as archive:
+        inner = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = (
+        "pyproject.toml",
+        "conda/recipe.yaml",
+        "tests/test_wheel.py",
+        "docs/index.md",
+        "LICENSE",
+    )
+    assert inner >= set(wanted)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
@@ -54,3 +69,16 @@ def test_the_wheel_holds_all_that_the_checkout_does(unpacked):
         inner = name.removeprefix("hascodesign/")
         path = package / inner if name.startswith("hascodesign/") else package / "_share" / name
         assert path.exists(), name
+
+
+def test_the_conda_recipe_asks_for_what_the_wheel_does():
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # on conda-forge
+    wanted = set()
+    for requirement in project["dependencies"]:
+        name, mark, version = requirement.partition(">=")
+        wanted.add(f"{names.get(name, name)} {mark}{version}")
+    tools = {f"python {project['requires-python']}", "iverilog", "yosys"}
+    assert set(recipe["requirements"]["run"]) == wanted | tools
+    assert recipe["context"]["version"] in (ROOT / "hascodesign" / "__init__.py").read_text()
