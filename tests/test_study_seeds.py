@@ -19,6 +19,7 @@ from hascodesign.contract.results import Baseline, SearchResult, recovery
 from hascodesign.contract.types import ArraySpec, RowMap, Schedule, frozen
 from hascodesign.engine.loss import Judgement
 from hascodesign.faults import generate
+from hascodesign.fleet.cluster import Where
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.request import Request
 from hascodesign.study import seeds, seeds_report
@@ -151,15 +152,25 @@ def test_the_command_takes_seeds_from_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[list[int], list[int]]] = []
+    clusters: list[Where | None] = []
 
-    def run(_request: Request, drawn: Sequence[int], *, ten_times: Sequence[int]) -> list[SeedRow]:
+    def run(
+        _request: Request, drawn: Sequence[int], *, ten_times: Sequence[int], where: Where | None
+    ) -> list[SeedRow]:
         asked.append((list(drawn), list(ten_times)))
+        clusters.append(where)
         return [replace(ROW, seed=seed) for seed in drawn]
 
     monkeypatch.setattr(seeds, "run", run)
     arguments = ["study", "seeds", "--n", "3", "--first", "21", "--ten-times", "2"]
     assert CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)]).exit_code == 0
-    assert asked == [([21, 22, 23], [21, 22])]
+    assert asked == [([21, 22, 23], [21, 22])] and clusters == [None]
+    for option in (("--workers", "3"), ("--scheduler", "tcp://h:1")):
+        CliRunner().invoke(app, [*arguments, *option, "--out", str(tmp_path)])
+    assert clusters[1:] == [Where(None, 3), Where("tcp://h:1", 1)]
+    both = ["--workers", "3", "--scheduler", "tcp://h:1"]
+    refused = CliRunner().invoke(app, [*arguments, *both, "--out", str(tmp_path)])
+    assert "--scheduler has its own" in str(refused.exception) and len(clusters) == 3
     written = json.loads((tmp_path / "seeds.json").read_text())
     assert [row["seed"] for row in written["seeds"]] == [21, 22, 23]
 

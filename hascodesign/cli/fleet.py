@@ -18,8 +18,11 @@ from hascodesign.cli.options import (
     Model,
     OptionalInt,
     OptionalPath,
+    Scheduler,
     SparePasses,
+    Workers,
     cache,
+    check_cluster,
     console,
     data_for,
     given,
@@ -72,14 +75,8 @@ def fleet_run(
     config: Annotated[OptionalPath, typer.Option(help="A flow file, not the board's.")] = None,
     seed: Annotated[OptionalInt, typer.Option(help="Seed of every random choice.")] = None,
     spare_passes: SparePasses = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="A Dask scheduler, tcp://... or tls://...; else one is started here."),
-    ] = None,
-    workers: Annotated[
-        OptionalInt,
-        typer.Option(min=1, max=4096, help="Processes of the cluster that is started here."),
-    ] = None,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
     verify: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the chips whose Verilog is simulated.")
     ] = 0.01,
@@ -99,6 +96,7 @@ def fleet_run(
     from hascodesign.flow.request import Request  # noqa: PLC0415
 
     _check_source(chips, draw, written := given(context))
+    check_cluster(scheduler, workers)
     if not verify and "verify_below" in written:
         raise ConfigError("--verify-below has no effect: --verify 0 simulates none; leave one out")
     check_paths({"config": config, "checkpoint": checkpoint, "data": data})
@@ -145,8 +143,6 @@ def _check_source(chips: Path | None, draw: int | None, written: dict[str, str])
         raise ConfigError(f"{chips}: no such folder or table of chips")
     if draw is None and "faulty" in written:
         raise ConfigError("--faulty has no effect: chips are read, not drawn; leave it out")
-    if "scheduler" in written and "workers" in written:
-        raise ConfigError("--workers has no effect: --scheduler has its own; leave one out")
 
 
 def _range(text: str | None, default: int, most: int) -> tuple[int, int]:

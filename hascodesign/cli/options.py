@@ -34,6 +34,14 @@ Moves = Annotated[
     str | None,
     typer.Option(help=f"How rows are written for their slots: {','.join(MOVES)}, or none."),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="A Dask scheduler, tcp://... or tls://...; else one is started here."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=4096, help="Processes of the cluster that is started here."),
+]
 OptionalPath = Path | None
 
 
@@ -94,3 +102,9 @@ def refuse_idle(
                 f"{written} has no effect with {what}: it goes with {', '.join(takers)}; leave it"
                 " out"
             )
+
+
+def check_cluster(scheduler: str | None, workers: int | None) -> None:
+    """Refuse workers of its own for a scheduler that has some."""
+    if scheduler is not None and workers is not None:
+        raise ConfigError("--workers has no effect: --scheduler has its own; leave one out")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hascodesign.board import tools
 from hascodesign.board.boards import find
 from hascodesign.cli.options import (
     Board,
@@ -15,8 +16,11 @@ from hascodesign.cli.options import (
     Moves,
     OptionalInt,
     OptionalPath,
+    Scheduler,
     SparePasses,
+    Workers,
     cache,
+    check_cluster,
     console,
     data_for,
     named,
@@ -25,6 +29,9 @@ from hascodesign.common import files
 from hascodesign.common.display import Display
 from hascodesign.contract.errors import ConfigError
 from hascodesign.flow.config import board_config, load_config
+
+if TYPE_CHECKING:
+    from hascodesign.fleet.cluster import Where
 
 study_app = typer.Typer(help="Experiments: many flows, one table.", no_args_is_help=True)
 
@@ -54,6 +61,8 @@ def study_seeds(
     search_seconds: Annotated[
         float | None, typer.Option(help="Longest search per seed, seconds.")
     ] = None,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
 ) -> None:
     """Draw, search and judge one profile per seed; all in one table."""
     from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
@@ -84,9 +93,21 @@ def study_seeds(
         data=data_for(model),
     )
     drawn = range(first, first + n)
-    rows = seeds.run(request, drawn, ten_times=drawn[:ten_times])
+    where = _where(scheduler, workers)
+    rows = seeds.run(request, drawn, ten_times=drawn[:ten_times], where=where)
     seeds_report.write(rows, request.out)
     console().print(seeds_report.table(rows))
+
+
+def _where(scheduler: str | None, workers: int | None) -> Where | None:
+    """The cluster that is asked for, None where it is this process alone."""
+    if scheduler is None and workers is None:
+        return None
+    check_cluster(scheduler, workers)
+    tools.require_extra("distributed", extra="fleet", what="a study on a cluster")
+    from hascodesign.fleet.cluster import Where  # noqa: PLC0415  (dask, of an extra)
+
+    return Where(scheduler, workers or 1)
 
 
 @study_app.command("baselines")
@@ -99,12 +120,15 @@ def study_baselines(
         bool, typer.Option("--thorough", help="The GA alone at the HAS study's size, too.")
     ] = False,
     out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
 ) -> None:
     """Every way of choosing the map beside the search; taken up again where it was left."""
     from hascodesign.study import baselines, baselines_report  # noqa: PLC0415  (start-up time)
 
     request = baselines.request(find(board).name, model, faulty, out, cache(), data_for(model))
-    result = baselines.run(request, range(1, n + 1), thorough=thorough)
+    where = _where(scheduler, workers)
+    result = baselines.run(request, range(1, n + 1), thorough=thorough, where=where)
     baselines_report.write(result, request.out)
     console().print(baselines_report.table(result))
     for line in baselines_report.sentences(result):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from distributed import Client, LocalCluster, WorkerPlugin
+from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 
 from hascodesign import __version__
 from hascodesign.contract.errors import ConfigError, ToolNotFound
@@ -19,6 +22,17 @@ from hascodesign.flow.store import source_digest
 ANSWER_S = 15.0  # that a scheduler has to answer
 PAUSE_S = 0.5  # before workers that went away are asked anew
 WORKERS_S = 60.0  # that its workers have to come
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which cluster."""
+
+    scheduler: str | None = None  # address; None: on this machine
+    workers: int = 1  # processes of that
+
+
 #: One thread in each worker: two that spin would take the cores from each other.
 THREADS = {
     name: "1"
@@ -87,6 +101,57 @@ def at(address: str) -> Iterator[Client]:
                 " came; start one with `dask worker`"
             ) from None
         yield client
+
+
+def connected(where: Where) -> AbstractContextManager[Client]:
+    """A cluster on this machine, or the user's."""
+    return local(where.workers) if where.scheduler is None else at(where.scheduler)
+
+
+def supply(client: Client, shared: work.Shared) -> str:
+    """Bring to every worker what all tasks share; gives the name that tasks call it by."""
+    content = shared.encode()
+    name = hashlib.sha256(content).hexdigest()[:16]
+    client.register_plugin(Supply(name, content))
+    return name
+
+
+def spread(
+    where: Where,
+    shared: work.Shared,
+    function: Callable[..., Result],
+    calls: Sequence[tuple[Any, ...]],
+) -> Iterator[tuple[int, Result]]:
+    """Place and result of each call, as they come.
+
+    Parameters
+    ----------
+    where : the cluster.
+    shared : first argument of every call.
+    function : of a module that the workers have.
+    calls : the other arguments of each.
+
+    Raises
+    ------
+    ConfigError
+        No cluster, a worker with another program, or a scheduler that goes away.
+    """
+    with connected(where) as client:
+        check(client, None)
+        name, program = supply(client, shared), source_digest()
+        places = {
+            client.submit(work.call, name, program, function, arguments, pure=False): place
+            for place, arguments in enumerate(calls)
+        }
+        for future in as_completed(list(places)):
+            try:
+                result = future.result()
+            except CancelledError:
+                raise ConfigError(
+                    f"--scheduler {where.scheduler}: the scheduler must stay until all is done, and"
+                    " went away; the same command goes on where it was"
+                ) from None
+            yield places.pop(future), result
 
 
 def _quiet() -> None:

@@ -195,17 +195,11 @@ class _Work:
         )
         if not self.todo:
             return
-        asked = self.asked
-        where = (
-            cluster.local(asked.workers) if asked.scheduler is None else cluster.at(asked.scheduler)
-        )
-        with where as client:
+        where = cluster.Where(self.asked.scheduler, self.asked.workers)
+        with cluster.connected(where) as client:
             count = cluster.check(client, self.simulator)
             self.display.line(f"{count} {'worker' if count == 1 else 'workers'}")
-            content = self.shared.encode()
-            name = hashlib.sha256(content).hexdigest()[:16]
-            client.register_plugin(cluster.Supply(name, content))
-            self._all(client, name)
+            self._all(client, cluster.supply(client, self.shared))
         self._raise_failures()
 
     def _all(self, client: Client, name: str) -> None:

@@ -13,13 +13,13 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hascodesign import __version__
 from hascodesign.common import records
@@ -35,6 +35,8 @@ from hascodesign.flow.config import FlowConfig, Simulator
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing, source_digest
+
+Result = TypeVar("Result")
 
 _lock = threading.Lock()
 _supplied: dict[str, bytes] = {}
@@ -70,6 +72,11 @@ class Shared:
         network, equivalence, dataset, config = records.decode(content)
         return Shared(network, equivalence, dataset, FlowConfig.model_validate_json(config))
 
+    @staticmethod
+    def of(flow: Flow) -> Shared:
+        """What a flow shares with those that differ in seed or profile."""
+        return Shared(flow.network, flow.integers[1], flow.dataset, flow.config)
+
     def flow(
         self, profile: FaultProfile, out: Path = Path(), simulator: Simulator = "icarus"
     ) -> Flow:
@@ -78,6 +85,13 @@ class Shared:
         flow = Flow(request, KeepsNothing(), Silent())
         known = {"integerise": (self.network, self.equivalence), "faults": profile}
         flow.take({"load": self.dataset, **known})
+        return flow
+
+    def of_seed(self, seed: int) -> Flow:
+        """The flow of another seed, which draws its own profile."""
+        config = self.config.model_copy(update={"seed": seed})
+        flow = Flow(Request(config=config, out=Path(), cache=Path()), KeepsNothing(), Silent())
+        flow.take({"load": self.dataset, "integerise": (self.network, self.equivalence)})
         return flow
 
     def base(self, flow: Flow) -> tuple[Rom, ...]:
@@ -140,6 +154,22 @@ def _alone() -> Iterator[dict[str, Any]]:
         times["seconds"] = time.perf_counter() - wall
         times["cpu_seconds"] = _cpu() - cpu
         times["finished"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def call(
+    name: str, program: str, function: Callable[..., Result], arguments: tuple[Any, ...]
+) -> Result:
+    """What a function of a study gives for what was supplied and its own arguments.
+
+    Parameters
+    ----------
+    name : of what was supplied.
+    program : digest of the client's program.
+    function : takes a `Shared` and the arguments.
+    """
+    require_same(program, socket.gethostname())
+    with _alone():
+        return function(_shared(name), *arguments)
 
 
 def _cpu() -> float:

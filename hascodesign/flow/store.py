@@ -117,6 +117,10 @@ class StepStore:
             return None
         return pool.submit(_timed, compute)
 
+    def holds(self, name: str, inputs: tuple[Any, ...]) -> bool:
+        """Whether the step's record is stored."""
+        return self._look(name, inputs) is not None
+
     def _look(self, name: str, inputs: tuple[Any, ...]) -> tuple[Any, float] | None:
         """The stored record and the seconds it took."""
         path, meta = self._places(name)

@@ -90,6 +90,14 @@ class Subject:
         """Take records of steps, by the step's name, made elsewhere of the same inputs."""
         self._records |= records
 
+    def holds(self, name: str) -> bool:
+        """Whether a step's record is stored for inputs that are all there."""
+        return self.store.holds(name, self._inputs(name))
+
+    def keep(self, name: str, record: Any) -> None:
+        """Store a step's record that was made elsewhere of the same inputs."""
+        self._records[name] = self.store.run(name, self._inputs(name), lambda: record)
+
     # ------------------------------------------------------------------------------- set-up
 
     @cached_property

@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hascodesign.common import files, interrupt
 from hascodesign.common.display import Display
 from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.results import SearchResult
 from hascodesign.contract.types import FaultProfile, Schedule
 from hascodesign.engine.network import Evaluator
+from hascodesign.fleet.work import Shared
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
@@ -28,6 +30,10 @@ from hascodesign.schedule.fitting.search import MapSearch
 from hascodesign.schedule.problem import Problem
 from hascodesign.schedule.space import make_space
 
+if TYPE_CHECKING:
+    from hascodesign.fleet.cluster import Where
+
+STEP = "baselines"  # of the store
 SEARCH = "search"
 GENETIC = "genetic"
 GENETIC_STUDY = "genetic_study"
@@ -98,7 +104,13 @@ class _Chosen:
     seconds: float
 
 
-def run(request: Request, seeds: Sequence[int], *, thorough: bool = False) -> BaselinesResult:
+def run(
+    request: Request,
+    seeds: Sequence[int],
+    *,
+    thorough: bool = False,
+    where: Where | None = None,
+) -> BaselinesResult:
     """Judge every method on one profile per seed; a profile that is done is read back.
 
     Parameters
@@ -107,20 +119,17 @@ def run(request: Request, seeds: Sequence[int], *, thorough: bool = False) -> Ba
     seeds : seeds of the profiles and of every method's draws.
     thorough : whether the GA alone is run to the study's own size, too, and the search on the
         array that bypasses its faulty multipliers.
+    where : a cluster that does them, None for this process: the rows are the same but for times.
     """
     out = files.usable_folder(request.out)
     rows = []
-    first: Flow | None = None
     with Display(out / "study.log") as display:
-        for done, seed in enumerate(seeds):
+        flows = _flows(request, seeds, display)
+        first = next(iter(flows.values()), None)
+        if where is not None:
+            _spread(flows, thorough, where, display)
+        for done, (seed, flow) in enumerate(flows.items()):
             display.progress("profiles", done, len(seeds))
-            config = request.config.model_copy(update={"seed": seed})
-            own = replace(request, config=config, out=out / f"seed-{seed}")
-            flow = Flow(own, StepStore(own.out / "steps"), display)
-            if first is None:
-                first = flow
-            else:
-                flow.share_model(first)
             rows.append(_row(flow, seed, thorough))
             display.line(_line(rows[-1], len(flow.dataset.heldout.labels)))
         display.progress("profiles", len(seeds), len(seeds))
@@ -137,11 +146,58 @@ def run(request: Request, seeds: Sequence[int], *, thorough: bool = False) -> Ba
     )
 
 
-def _row(flow: Flow, seed: int, thorough: bool) -> ProfileRow:
-    inputs = (flow.network, flow.profile, flow.search.schedule, flow.search.evaluations, seed)
+def _flows(request: Request, seeds: Sequence[int], display: Display) -> dict[int, Flow]:
+    """The flow of each seed; all share model, data and integer graph."""
+    flows: dict[int, Flow] = {}
+    for seed in seeds:
+        config = request.config.model_copy(update={"seed": seed})
+        own = replace(request, config=config, out=request.out / f"seed-{seed}")
+        flows[seed] = Flow(own, StepStore(own.out / "steps"), display)
+        flows[seed].share_model(next(iter(flows.values())))
+    return flows
+
+
+def _spread(flows: Mapping[int, Flow], thorough: bool, where: Where, display: Display) -> None:
+    """Have a cluster do what is not stored yet, and store it as it comes."""
+    from hascodesign.fleet import cluster  # noqa: PLC0415  (dask, of an extra)
+
+    todo = [
+        seed
+        for seed, flow in flows.items()
+        if not (flow.holds("schedule") and flow.store.holds(STEP, _inputs(flow, seed, thorough)))
+    ]
+    if not todo:
+        return
+    calls = [(seed, thorough) for seed in todo]
+    shared = Shared.of(flows[todo[0]])
+    for done, (place, made) in enumerate(cluster.spread(where, shared, _on_worker, calls), 1):
+        seed, (search, judged) = todo[place], made
+        flow = flows[seed]
+        flow.keep("schedule", search)
+        flow.store.run(STEP, _inputs(flow, seed, thorough), judged.copy)
+        display.progress("profiles", done, len(todo))
+
+
+def _on_worker(
+    shared: Shared, seed: int, thorough: bool
+) -> tuple[SearchResult, dict[str, dict[str, Any]]]:
+    flow = shared.of_seed(seed)
+    return flow.search, _judge_all(flow, seed, thorough)
+
+
+def _inputs(flow: Flow, seed: int, thorough: bool) -> tuple[Any, ...]:
+    """All that the judged methods of a profile depend on."""
+    search = flow.search
     images = (flow.dataset.calibration, flow.dataset.heldout)
+    return (
+        *(flow.network, flow.profile, search.schedule, search.evaluations, seed, images),
+        thorough,
+    )
+
+
+def _row(flow: Flow, seed: int, thorough: bool) -> ProfileRow:
     stored = flow.store.run(
-        "baselines", (*inputs, images, thorough), lambda: _judge_all(flow, seed, thorough)
+        STEP, _inputs(flow, seed, thorough), lambda: _judge_all(flow, seed, thorough)
     )
     outcomes = {name: Outcome(**values) for name, values in stored.items()}
     healthy = outcomes.pop("healthy")

@@ -11,14 +11,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hascodesign.common import files, records
 from hascodesign.common.display import Display
 from hascodesign.contract.results import LEAST_POINTS, SearchResult, recovery
+from hascodesign.fleet.work import Shared
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request, content
-from hascodesign.flow.store import StepStore, source_digest
+from hascodesign.flow.store import KeepsNothing, StepStore, source_digest
+
+if TYPE_CHECKING:
+    from hascodesign.fleet.cluster import Where
 
 TIMES = 10  # how much longer the long search is
 
@@ -75,7 +79,11 @@ class SeedRow:
 
 
 def run(
-    request: Request, seeds: Sequence[int], *, ten_times: Sequence[int] = ()
+    request: Request,
+    seeds: Sequence[int],
+    *,
+    ten_times: Sequence[int] = (),
+    where: Where | None = None,
 ) -> tuple[SeedRow, ...]:
     """Search and judge one profile per seed; the model and its data are prepared once.
 
@@ -84,15 +92,17 @@ def run(
     request : as for a flow; its seed is replaced, its `out` holds one folder per seed.
     seeds : seeds of the profiles and of the searches.
     ten_times : those of them that are searched TIMES as long, too.
+    where : a cluster that does them, None for this process: the rows are the same but for times.
     """
     out = files.usable_folder(request.out)
+    if where is not None:
+        _spread(request, seeds, ten_times, where)
     rows = []
     first: Flow | None = None
     with Display(out / "study.log") as display:
         for done, seed in enumerate(seeds):
             display.progress("seeds", done, len(seeds))
-            config = request.config.model_copy(update={"seed": seed})
-            own = replace(request, config=config, out=out / f"seed-{seed}")
+            own = _own(request, seed)
             row = _stored(own, ten_times=seed in ten_times)
             if row is None:
                 flow = Flow(own, StepStore(own.out / "steps"), display)
@@ -108,6 +118,35 @@ def run(
             display.line(_line(row))
         display.progress("seeds", len(seeds), len(seeds))
     return tuple(rows)
+
+
+def _spread(request: Request, seeds: Sequence[int], ten_times: Sequence[int], where: Where) -> None:
+    """Have a cluster do the seeds that are not kept yet, each kept as it comes."""
+    from hascodesign.fleet import cluster  # noqa: PLC0415  (dask, of an extra)
+
+    own = {seed: _own(request, seed) for seed in seeds}
+    todo = [seed for seed in seeds if _stored(own[seed], ten_times=seed in ten_times) is None]
+    if not todo:
+        return
+    with Display(request.out / "study.log") as display:
+        shared = Shared.of(Flow(own[todo[0]], KeepsNothing(), display))
+        calls = [(seed, seed in ten_times) for seed in todo]
+        done = cluster.spread(where, shared, _on_worker, calls)
+        for count, (place, row) in enumerate(done, 1):
+            _store(own[todo[place]], row)
+            display.progress("seeds", count, len(todo))
+
+
+def _on_worker(shared: Shared, seed: int, longer: bool) -> SeedRow:
+    flow = shared.of_seed(seed)
+    row = _row(flow, seed)
+    return replace(row, longer=_longer(flow)) if longer else row
+
+
+def _own(request: Request, seed: int) -> Request:
+    """The request of one seed."""
+    config = request.config.model_copy(update={"seed": seed})
+    return replace(request, config=config, out=request.out / f"seed-{seed}")
 
 
 # ----------------------------------------------------------------------------------------- a seed

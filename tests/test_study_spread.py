@@ -1,0 +1,82 @@
+"""Studies on a cluster: the rows of one process but for times, kept as they come."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from hascodesign.fleet import cluster, work
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request
+from hascodesign.study import baselines, seeds
+
+SMALL = {
+    "board": "pynq-z2", "faults.faulty_pes": 2, "schedule.evaluations": 4,
+    "schedule.generations": 1, "schedule.random_maps": 1,
+}  # fmt: skip
+WHERE = cluster.Where(workers=2)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The cluster's workers are threads of this process; gives what they were asked."""
+    asked: list[int] = []
+
+    @contextmanager
+    def local(workers: int):
+        asked.append(workers)
+        options = {"processes": False, "dashboard_address": "127.0.0.1:0", "protocol": "inproc"}
+        sizes = {"n_workers": workers, "threads_per_worker": 1}
+        with LocalCluster(**sizes, **options) as made, Client(made) as client:
+            yield client
+
+    monkeypatch.setattr(cluster, "local", local)
+    return asked
+
+
+def request(out: Path, **changes: object) -> Request:
+    config = load_config(board_config("pynq-z2"), SMALL | {"schedule.moves": []} | changes)
+    return Request(config=config, out=out, cache=out / "cache")
+
+
+def test_seeds(tmp_path: Path, here, monkeypatch) -> None:
+    alone = seeds.run(request(tmp_path / "alone"), [3])
+    assert here == []
+    spread = seeds.run(request(tmp_path / "spread"), [3], where=WHERE)
+    assert here == [2] and len(spread) == 1
+    assert [replace(r, seconds=0.0) for r in spread] == [replace(r, seconds=0.0) for r in alone]
+    # what is kept is not asked again
+    monkeypatch.setattr(work, "call", None)
+    assert seeds.run(request(tmp_path / "spread"), [3], where=WHERE) == spread
+    assert here == [2]
+
+
+def untimed(result: baselines.BaselinesResult) -> list[object]:
+    return [
+        (row.seed, row.healthy, row.notes,
+         {name: replace(one, seconds=0.0) for name, one in row.outcomes.items()})
+        for row in result.rows
+    ]  # fmt: skip
+
+
+def test_baselines(tmp_path: Path, here, monkeypatch) -> None:
+    def two(flow: Flow, _seed: int, _thorough: bool) -> dict[str, dict[str, Any]]:
+        """Two of the methods: the others' maps are made by their own tests."""
+        found = baselines._Chosen(flow.search.schedule, 1, 0.0)
+        kept = {"plain": baselines._plain(flow), "search": found, "healthy": found}
+        return {name: baselines._outcome(flow, flow.profile, one) for name, one in kept.items()}
+
+    monkeypatch.setattr(baselines, "_judge_all", two)
+    alone = baselines.run(request(tmp_path / "alone"), [3])
+    spread = baselines.run(request(tmp_path / "spread"), [3], where=WHERE)
+    assert here == [2]
+    assert untimed(spread) == untimed(alone) and len(spread.rows[0].outcomes) == 2
+    monkeypatch.setattr(work, "call", None)
+    assert baselines.run(request(tmp_path / "spread"), [3], where=WHERE) == spread
+    assert here == [2]
