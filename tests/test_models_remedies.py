@@ -12,12 +12,10 @@ import pytest
 import torch
 from brevitas import nn as qnn
 from brevitas.inject.enum import FloatToIntImplType, ScalingImplType
-from brevitas.nn.utils import merge_bn
 from brevitas.quant import (
     Int8ActPerTensorFloat,
     Int8WeightPerTensorFixedPoint,
     Int8WeightPerTensorFloat,
-    Int32Bias,
     ShiftedUint8ActPerTensorFloat,
     ShiftedUint8WeightPerTensorFloat,
     Uint8ActPerTensorFixedPoint,
@@ -62,18 +60,6 @@ def swapped(model: nn.Module, place: int, *layers: nn.Module) -> nn.Module:
     """The same network but for one layer."""
     old = list(deepcopy(model))
     return nn.Sequential(*old[:place], *layers, *old[place + 1 :]).eval()
-
-
-def normed(bias: bool = True) -> nn.Module:
-    """The last layer as a refusal of what follows it wants it, and a norm behind it."""
-    end = last(6, bias=bias, bias_quant=Int32Bias)
-    return settled(pixels(), nn.Flatten(), dense(60, 6), relu(), end, nn.BatchNorm1d(3))
-
-
-def folded(bias: bool = True) -> nn.Module:
-    model = normed(bias)
-    merge_bn(model[4], model[5])
-    return nn.Sequential(*list(model)[:5])
 
 
 def ended(*layers: nn.Module) -> nn.Module:
@@ -132,23 +118,10 @@ CASES = {
         ),
         lambda: settled(pixels(), conv(2, 3, **TENSOR), relu(), nn.Flatten(), last(36)),
     ),
-    "norm behind the logits": Case(
-        normed,
-        ("layer 5 '5' (BatchNorm1d) must not follow the last layer, layer 4 '4'", "merge_bn("),
-        folded,
-    ),
-    "norm behind logits without a bias": Case(
-        lambda: normed(False), ("layer 5 '5' (BatchNorm1d) must not",), lambda: folded(False)
-    ),
     "activation behind the logits": Case(
         lambda: ended(relu()),
         ("layer 5 '5' (QuantReLU) must not follow", "take it out of the model"),
         ended,
-    ),
-    "scales at the end": Case(
-        lambda: settled(pixels(), nn.Flatten(), dense(60, 3)),
-        ("layer 2 '2' (QuantLinear) must, as the last", "weight_quant=Int8WeightPerTensorFloat"),
-        lambda: settled(pixels(), nn.Flatten(), dense(60, 3, **TENSOR)),
     ),
     "no tensor of codes": Case(
         lambda: unsettled(pixels(), nn.Flatten(), dense(60, 6), qnn.QuantReLU(), last(6)),

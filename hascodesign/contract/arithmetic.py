@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from hascodesign.contract.types import (
+    FloatArray,
     InputQuant,
     IntArray,
     IntegerNetwork,
@@ -137,6 +138,13 @@ def walk(
         maps = maps_of(stage, out)
 
 
-def classify(logits: IntArray) -> IntArray:
-    """Class of each image from integer logits [n, classes]; the lowest class wins a tie."""
-    return np.argmax(logits, axis=1)
+def classify(logits: IntArray, scale: float | FloatArray = 1.0) -> IntArray:
+    """Class of each image from integer logits [n, classes]; the lowest class wins a tie.
+
+    Parameters
+    ----------
+    logits : ACC + bias.
+    scale : the network's; where each class has a factor of its own, of 24 bits, their products in
+        float64 decide, exact for integers of up to 29 bits.
+    """
+    return np.argmax(logits if np.ndim(scale) == 0 else logits * scale, axis=1)

@@ -221,7 +221,8 @@ class IntegerNetwork:
     input: InputQuant
     in_shape: tuple[int, int, int]  # (height, width, channels) of one image's codes
     stages: tuple[MultiplyLayer | MaxPool, ...]  # ends with the layer whose output is None
-    logit_scale: float  # logit as a real number = logit_scale * (ACC + bias)
+    #: logit as a real number = logit_scale * (ACC + bias); [classes] where each has its own factor
+    logit_scale: float | FloatArray
     acc_bits: int | None = None  # of the accumulators that its thresholds hold for; None: of any
 
     @property

@@ -32,14 +32,14 @@ class Judgement:
         return self.correct / self.n
 
 
-def cross_entropy(logits: IntArray, labels: IntArray, scale: float) -> FloatArray:
+def cross_entropy(logits: IntArray, labels: IntArray, scale: float | FloatArray) -> FloatArray:
     """Cross-entropy of each image, nats; what every loss of the search is the mean of.
 
     Parameters
     ----------
     logits : [n, classes] integers.
     labels : [n] classes.
-    scale : of a logit, real units.
+    scale : of a logit, real units; [classes] where each has its own.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def cross_entropy(logits: IntArray, labels: IntArray, scale: float) -> FloatArra
     return np.minimum(total - real[np.arange(len(labels)), labels], MOST)
 
 
-def judge(logits: IntArray, labels: IntArray, scale: float) -> Judgement:
+def judge(logits: IntArray, labels: IntArray, scale: float | FloatArray) -> Judgement:
     """Judgement of integer logits [n, classes]."""
     loss = float(cross_entropy(logits, labels, scale).mean())
-    return Judgement(loss, int((classify(logits) == labels).sum()), len(labels))
+    return Judgement(loss, int((classify(logits, scale) == labels).sum()), len(labels))

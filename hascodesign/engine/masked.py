@@ -48,13 +48,15 @@ def masked(
     if not entries:
         return 1.0, 1.0
     healthy = _run(network, replace(profile, faults=()), schedule, codes)
-    classes = healthy[-1].argmax(axis=0)
+    classes = arithmetic.classify(healthy[-1].T, network.logit_scale)
     silent = kept = 0
     for entry in entries:
         struck = _run(network, _alone(profile, entry), schedule, codes)
         pairs = zip(struck, healthy, strict=True)
         silent += all(np.array_equal(one, other) for one, other in pairs)
-        kept += bool(np.array_equal(struck[-1].argmax(axis=0), classes))
+        kept += bool(
+            np.array_equal(arithmetic.classify(struck[-1].T, network.logit_scale), classes)
+        )
     return silent / len(entries), kept / len(entries)
 
 

@@ -208,9 +208,8 @@ class Subject:
         """What the integer graph alone does not tell of the model: its answers and its source."""
         from hascodesign.models import equivalence  # noqa: PLC0415  (torch: seconds to import)
 
-        loaded, network = self.loaded, self._loaded_network
         images = self.dataset.heldout.images[:EVIDENCE]
-        return (equivalence.answers(loaded.model, network, images), loaded.sources)
+        return (equivalence.answers(self.loaded.model, images), self.loaded.sources)
 
     def _integerise(self) -> tuple[IntegerNetwork, Equivalence]:
         from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)
@@ -226,7 +225,8 @@ class Subject:
         """Tell the healthy accuracy, and what makes it or a later figure say less than it seems."""
         network, equivalence = self.integers
         self.display.line(oddities.healthy(equivalence, self.dataset))
-        for note in (record.lowered_words(network, equivalence), record.ties_words(equivalence)):
+        notes = (record.lowered_words(network, equivalence), record.factor_words(network))
+        for note in (*notes, record.ties_words(equivalence)):
             if note:
                 self.display.line(note)
         for warning in oddities.warnings(

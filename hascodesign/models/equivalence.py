@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +27,7 @@ from hascodesign.contract.types import (
 from hascodesign.models import quantisers, user_code
 from hascodesign.models.graph import Block, Graph, Node, build, value_of
 from hascodesign.models.layers import POOLS, quantises, truncates
+from hascodesign.models.logits import Logits, of_last
 from hascodesign.models.lower import cost, plan, reach, window_of
 
 _T = TypeVar("_T", bound=np.generic)
@@ -79,7 +80,9 @@ def compare(
     if not len(heldout.labels):
         raise ModelError("held-out images must be there to compare on, not none")
     graph = build(model, heldout.images.shape[1:])
-    rest = _rounded_off(graph, network)
+    last = of_last(graph)
+    # 1 for the graph's own scale: another one shows as a residual
+    last = replace(last, unit=last.unit * (network.logit_scale / last.scale))
     shown = _shown(graph)
     names = ("input", *_names(network, shown))
     differences, compared = (np.zeros(len(names), dtype=np.int64) for _ in range(2))
@@ -90,7 +93,7 @@ def compare(
     residual, correct, tied, rounded = 0.0, [0, 0], 0, 0
     for start in range(0, len(heldout.labels), BATCH):
         images = heldout.images[start : start + BATCH]
-        given = _brevitas(graph, images, network.logit_scale, rest)
+        given = _brevitas(graph, images, last)
         golden, logits = given.codes, given.logits
         ours = _integers(graph, network, shown, images, acc_bits)
         first = first or [codes[:1] for codes in ours]
@@ -106,10 +109,10 @@ def compare(
         residual = max(residual, float(np.abs(logits - golden[-1]).max()))
         labels = heldout.labels[start : start + BATCH]
         # each by its own logits: rounded ones would hide what rounding takes away
-        found = arithmetic.classify(ours[-1])
+        found = arithmetic.classify(ours[-1], network.logit_scale)
         correct[0] += int((given.classes == labels).sum())
         correct[1] += int((found == labels).sum())
-        tied += _tied(logits + rest, given.classes, found)
+        tied += _tied((logits + last.cut) * last.steps, given.classes, found)
         rounded += int((found != given.classes).sum())
     if not compared.all():
         raise ModelError(f"{names[int(compared.argmin())]}: codes must be there to compare")
@@ -128,7 +131,7 @@ def compare(
         integer_correct=correct[1],
         clipped=_clipped(network, heldout),
         tied=tied,
-        rounded=rounded - tied if rest.any() or _quantised_logits(graph) else None,
+        rounded=rounded - tied if _rounds(graph, last) else None,
         own_macs=lowered.own_macs,
         branch_rows=lowered.branch_rows,
     )
@@ -168,29 +171,17 @@ def _check_moved(graph: Graph, moved: BoolArray, values: Sequence[int], images: 
             )
 
 
-def _quantised_logits(graph: Graph) -> bool:
-    return any(quantises(node.module) for node in graph.blocks[-1].after)
+def _rounds(graph: Graph, last: Logits) -> bool:
+    """Whether anything at the logits is rounded."""
+    quantised = any(quantises(node.module) for node in graph.blocks[-1].after)
+    return quantised or bool(last.cut.any()) or np.ndim(last.scale) > 0
 
 
-def answers(
-    model: nn.Module, network: IntegerNetwork, images: NDArray[np.float32]
-) -> tuple[NDArray[Any], ...]:
+def answers(model: nn.Module, images: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
     """Codes of every activation and logits that a model gives, in float64: what it does."""
     graph = build(model, images.shape[1:])
-    rest = _rounded_off(graph, network)
-    given = _brevitas(graph, images, network.logit_scale, rest)
+    given = _brevitas(graph, images, of_last(graph))
     return (*given.codes[:-1], given.logits)
-
-
-def _rounded_off(graph: Graph, network: IntegerNetwork) -> FloatArray:
-    """[classes] what rounding took from the last layer's bias, in units of its accumulator."""
-    node, (source,) = graph.blocks[-1].start, graph.blocks[-1].takes
-    mean = graph.mean(source)
-    weights, act = quantisers.weights(node), quantisers.activation(graph.quantiser(source))
-    bias = quantisers.bias(node, weights, act, 1 if mean is None else window_of(mean).divisor)
-    if bias.real is None:
-        return np.zeros(len(weights.scale))
-    return bias.real / network.logit_scale - network.layers[-1].bias
 
 
 def _clipped(network: IntegerNetwork, heldout: Split) -> float:
@@ -224,7 +215,7 @@ class _Given:
     halves: list[BoolArray]
 
 
-def _brevitas(graph: Graph, images: Any, logit_scale: float, rest: FloatArray) -> _Given:
+def _brevitas(graph: Graph, images: Any, rounded: Logits) -> _Given:
     """Run the model in float64."""
     quantised = _quantised(graph)
     scales = [quantisers.activation(node).scale for node in quantised]
@@ -237,7 +228,7 @@ def _brevitas(graph: Graph, images: Any, logit_scale: float, rest: FloatArray) -
         quantisers.codes_of(node, caught[node].out, scale)
         for node, scale in zip(quantised, scales, strict=True)
     ]
-    logits = caught[last].out.reshape(len(images), -1) / logit_scale - rest
+    logits = caught[last].out.reshape(len(images), -1) / rounded.unit - rounded.rest
     if not (np.isfinite(returned).all() and np.isfinite(logits).all()):
         raise ModelError("logits must be finite on held-out images, not NaN or infinite")
     halves = [

@@ -22,7 +22,7 @@ from hascodesign.contract.types import (
     Thresholds,
     frozen,
 )
-from hascodesign.models import lower, outputs, parts, quantisers
+from hascodesign.models import logits, lower, outputs, parts, quantisers
 from hascodesign.models.equivalence import compare, require_equal
 from hascodesign.models.graph import INPUT, Block, Graph, Node, build
 from hascodesign.models.layers import NORMS, POOLS, Elementwise
@@ -72,6 +72,7 @@ class _Filled:
         self._graph, self._acc_bits = graph, acc_bits
         self._source = quantisers.activation(graph.input)
         self._acts = {INPUT: self._source}
+        self._last = logits.of_last(graph)
         self._layers = 0
 
     def network(self, name: str, in_shape: tuple[int, ...]) -> IntegerNetwork:
@@ -82,13 +83,11 @@ class _Filled:
         for node in graph.before:
             if isinstance(node.module, POOLS):
                 stages += self._pool(node, (INPUT,), channels)
-        unit = 1.0
         for stage in lower.plan(graph):
             for place in stage.blocks:
                 _check_pools(graph.blocks[place])
             if stage.layer is not None:
-                layer, unit = self._layer(stage)
-                stages.append(layer)
+                stages.append(self._layer(stage))
             else:
                 for place in stage.blocks:
                     self._acts[place] = self._acts[graph.root(graph.blocks[place].takes[0])]
@@ -96,10 +95,11 @@ class _Filled:
                 alive = tuple(held.block for held in stage.after.held)
                 stages += self._pool(node, alive, stage.after.channels)
         shape = (height, width, channels)
-        return IntegerNetwork(name, quant, shape, tuple(stages), unit, self._acc_bits)
+        scale = self._last.scale
+        return IntegerNetwork(name, quant, shape, tuple(stages), scale, self._acc_bits)
 
-    def _layer(self, stage: lower.Stage) -> tuple[MultiplyLayer, float]:
-        """One layer of the array, and the real value of a unit of its sums."""
+    def _layer(self, stage: lower.Stage) -> MultiplyLayer:
+        """One layer of the array."""
         graph = self._graph
         found = [parts.of_block(graph, stage, place, self._acts) for place in stage.blocks]
         found += [parts.carried(stage.before, place, self._acts[place]) for place in stage.carried]
@@ -107,7 +107,7 @@ class _Filled:
         output: Thresholds | Shift | None = None
         last = graph.blocks[stage.blocks[0]]
         if last is graph.blocks[-1]:
-            codes = self._logits(last, found[0])
+            codes = self._last.bias
         else:
             output = self._output(stage, found, codes)
         for place in stage.blocks:
@@ -117,7 +117,7 @@ class _Filled:
         if output is not None:
             made = self._common(last.start, [held.block for held in stage.after.held])
             layer = replace(layer, out_bits=made.bits, out_signed=made.signed)
-        return layer, float(found[0].unit[0])
+        return layer
 
     def _made(self, stage: lower.Stage, found: Sequence[Part], start: Node) -> MultiplyLayer:
         """The layer's weights and what it takes."""
@@ -159,14 +159,6 @@ class _Filled:
             return outputs.joined(made, bits)
         act = quantisers.activation(found[0].block.activation)
         return outputs.shift_of(found[0].block, found[0].unit, found[0].bias, act, made[0], bits)
-
-    def _logits(self, block: Block, part: Part) -> IntArray:
-        if (part.unit != part.unit[0]).any():
-            raise block.start.error(
-                "must, as the last layer, have one weight scale for all rows: give it"
-                " weight_quant=Int8WeightPerTensorFloat"
-            )
-        return quantisers.rounded(part.bias, part.unit)
 
     def _common(self, node: Node, blocks: Sequence[int]) -> Activation:
         """A format that holds the codes of several maps."""

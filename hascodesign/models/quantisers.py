@@ -187,11 +187,6 @@ def bias(node: Node, given: Weights, source: Activation, divisor: int = 1) -> Bi
     return Bias(none, real)
 
 
-def rounded(given: Bias, unit: FloatArray) -> IntArray:
-    """[R] bias in units of the accumulator, a real one rounded half to even."""
-    return given.codes if given.real is None else np.rint(given.real / unit).astype(np.int64)
-
-
 def _unit_input(source: Activation) -> IntQuantTensor:
     """An input of one code, from which the bias quantiser takes the input's scale."""
     return IntQuantTensor(

@@ -118,19 +118,15 @@ def check_last(block: Block) -> None:
 
 
 def _check_end(block: Block) -> None:
-    """Behind the last layer stands nothing that changes which logit is the greatest."""
+    """Behind the last layer stands nothing but what keeps order within each class, and norms."""
+    bent = False  # by a curve or a quantiser
     for node in block.after:
         rises = isinstance(node.module, Elementwise) and node.module.gain > 0
+        if isinstance(node.module, NORMS) and not bent:
+            continue  # a factor for each class
+        bent = bent or isinstance(node.module, SOFT) or quantises(node.module)
         if quantises(node.module) and isinstance(node.module, (*IDENTITIES, Quantiser)):
             continue  # makes some equal, which the comparison counts
-        if isinstance(node.module, NORMS):
-            raise node.error(
-                f"must not follow the last layer, {block.start}, whose sums are the logits: fold"
-                " it into that layer in the factory, once both have their weights:"
-                " brevitas.nn.utils.merge_bn(that layer, this one), and take it out; that layer"
-                " needs one weight scale (weight_quant=Int8WeightPerTensorFloat); or train without"
-                " it"
-            )
         if not (rises or isinstance(node.module, (*FLAT, *DROPOUTS, *SOFT))):
             raise node.error(
                 f"must not follow the last layer, {block.start}, whose sums are the logits:"

@@ -6,12 +6,15 @@ import hashlib
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from hascodesign.common.seal import sealed
 from hascodesign.contract.results import Accuracy
 from hascodesign.report.record import (
     FRONT,
     FlowResult,
     describe,
+    factor_words,
     faulty_words,
     lowered_words,
     ties_words,
@@ -37,7 +40,10 @@ def build(result: FlowResult) -> dict[str, Any]:
             "macs": network.macs,
             "own_macs": result.equivalence.own_macs,
             "branch_rows": result.equivalence.branch_rows,
-            "note": lowered_words(network, result.equivalence),
+            "logit_scale": np.asarray(network.logit_scale).tolist(),
+            "note": " ".join(
+                filter(None, (lowered_words(network, result.equivalence), factor_words(network)))
+            ),
         },
         "data": {
             "calibration": result.calibration,

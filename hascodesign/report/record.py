@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from hascodesign.contract.results import (
     Accuracy,
     Masking,
@@ -121,6 +123,18 @@ def lowered_words(network: IntegerNetwork, equivalence: Equivalence) -> str:
         f"The array multiplies {network.macs:,} times for an image, the model itself {own:,} times:"
         " zeros stand where groups, dilation, averages and layers that share a map have no weight"
         f"{branches}."
+    )
+
+
+def factor_words(network: IntegerNetwork) -> str:
+    """That each class has a factor of its own, and who applies it; or nothing."""
+    if np.ndim(network.logit_scale) == 0:
+        return ""
+    return (
+        "Each class has a factor of its own (model.logit_scale in report.json, rounded to 24 bits):"
+        " the class is that of the greatest integer logit times its factor, which the host decides;"
+        " the class that the accelerator names by itself (tuser, CLASS_ONLY) is that of the"
+        " greatest integer alone, which is another."
     )
 
 

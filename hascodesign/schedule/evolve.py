@@ -195,7 +195,7 @@ class _Search:
     def _of_logits(
         self, schedule: Schedule, logits: IntArray, network: IntegerNetwork | None
     ) -> _Judged:
-        right = classify(logits) == self.problem.labels
+        right = classify(logits, self.problem.network.logit_scale) == self.problem.labels
         return _Judged(schedule, self.maps.losses(logits), float(right.mean()), network)
 
     def _baselines(self, starts: Sequence[Schedule]) -> dict[str, _Judged]:

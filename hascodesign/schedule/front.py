@@ -147,7 +147,7 @@ class _Points:
         return FrontPoint(
             schedule=schedule,
             loss=float(maps.losses(logits).mean()),
-            accuracy=float((classify(logits) == maps.problem.labels).mean()),
+            accuracy=float((classify(logits, network.logit_scale) == maps.problem.labels).mean()),
             passes=sum(passes),
             power=self._subject.relative_power(passes),
             written=written,

@@ -66,5 +66,5 @@ class FaultyNetwork(nn.Module):
         return torch.from_numpy(np.array(judge.logits(self.schedule), dtype=np.int64))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[n, classes] float64 logits in real units: integers below 2^53 times one scale."""
-        return self.integers(images).to(torch.float64) * self.network.logit_scale
+        """[n, classes] float64 logits in real units: integers times the scale of their class."""
+        return self.integers(images).to(torch.float64) * torch.as_tensor(self.network.logit_scale)

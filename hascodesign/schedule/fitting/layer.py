@@ -252,10 +252,11 @@ class LayerWriter:
         """
         logits = sample.sums.T
         lost = np.empty(len(rows))
+        worth = np.abs(np.broadcast_to(self._scale, logits.shape[1]))
         for place, row in enumerate(rows.tolist()):
             changed = logits.copy()
             changed[:, row] = sums[place]
-            off = np.minimum(self._scale * np.abs(sums[place] - logits[:, row]), MOST)
+            off = np.minimum(worth[row] * np.abs(sums[place] - logits[:, row]), MOST)
             losses = cross_entropy(changed, sample.labels, self._scale)
             lost[place] = losses.mean() + LITTLE * (off**2).mean()
         return lost - cross_entropy(logits, sample.labels, self._scale).mean()
