@@ -126,10 +126,6 @@ REFUSED = {
         lambda: settled(pixels(), conv(2, 4), nn.Flatten(), nn.BatchNorm1d(48), relu(), last(48)),
         "layer 3 '3' (BatchNorm1d) must stand before nn.Flatten",
     ),
-    "norm after the last layer": (
-        lambda: settled(pixels(), nn.Flatten(), last(60), nn.BatchNorm1d(3)),
-        "layer 3 '3' (BatchNorm1d) must not follow the last layer, layer 2 '2' (QuantLinear)",
-    ),
     "activation after the last layer": (
         lambda: settled(pixels(), nn.Flatten(), last(60), relu()),
         "layer 3 '3' (QuantReLU) must not follow the last layer",
@@ -140,10 +136,6 @@ REFUSED = {
         " class, not a map of 2x1",
     ),
     "no multiply layer": (lambda: settled(pixels(), nn.Flatten()), "must hold a QuantConv2d or"),
-    "scales of the last layer": (
-        lambda: settled(pixels(), nn.Flatten(), dense(60, 3)),
-        "layer 2 '2' (QuantLinear) must, as the last layer, have one weight scale for all rows",
-    ),
     "zero point of the images": (
         lambda: settled(pixels(8, ShiftedUint8ActPerTensorFloat), nn.Flatten(), last(60)),
         "layer 0 '0' (QuantIdentity) must have zero point 0 for its activations",

@@ -50,6 +50,7 @@ def test_model_counts_weights_biases_and_products() -> None:
     assert model == {
         "name": "digits-cnn", "dataset": "digits", "parameters": weights + 58,
         "macs": 64 * (16 * 9 + 32 * 144) + 10 * 512, "own_macs": 0, "branch_rows": 0, "note": "",
+        "logit_scale": RESULT.network.logit_scale,
     }  # fmt: skip
 
 
