@@ -111,6 +111,31 @@ def cnn(signed: int = 0) -> Builder:
     return net
 
 
+def residual() -> Builder:
+    """A sum and a difference of branches, one of them a convolution of 1 x 1 with a stride."""
+    net = Builder((2, 6, 5))
+    net.act(1 / 16, 8)
+    net.then("Conv", net.weights((4, 2, 3, 3)), pads=[1, 1, 1, 1])
+    net.norm(4)
+    net.act(signed=0)
+    start = net.value
+    net.then("Conv", net.weights((4, 4, 3, 3)), pads=[1, 1, 1, 1])
+    net.norm(4)
+    net.act()
+    net.then("Add", net.quant(start, 0.25, 4))
+    net.act(0.5, signed=0)
+    start = net.value
+    net.then("Conv", net.weights((3, 4, 3, 3)), pads=[1, 1, 1, 1], strides=[2, 2])
+    net.act(0.125)
+    short = net.node("Conv", start, net.weights((3, 4, 1, 1)), strides=[2, 2])
+    net.then("Sub", net.quant(short, 0.25, 4))
+    net.act(0.25)
+    net.then("GlobalAveragePool")
+    net.then("Flatten", axis=1)
+    net.then("MatMul", net.weights((3, 3)))
+    return net
+
+
 def binary() -> Builder:
     """BipolarQuant on images, weights and activations, and a norm of the whole at the end."""
     net = Builder((6,))

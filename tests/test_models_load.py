@@ -32,6 +32,9 @@ def network():
 def unsupported():
     return nn.Sequential(qnn.QuantIdentity(), nn.Flatten(), nn.Linear(12, 3))
 
+def unquantised():
+    return nn.Sequential(*list(network())[1:])
+
 def nothing():
     return None
 
@@ -97,7 +100,7 @@ def test_user_model_with_its_checkpoint(user):
 
 
 def test_model_file_and_factory(user):
-    defined = "failing, free, network, nothing, sized, unsupported"
+    defined = "failing, free, network, nothing, sized, unquantised, unsupported"
     assert refused(user, f"mine.py must define 'net'; it defines: {defined}", "mine.py:net")
     assert refused(user, "must define 'HELPER'; it defines", "mine.py:HELPER")
     assert refused(user, "must return a torch.nn.Module, not NoneType", "mine.py:nothing")
@@ -196,3 +199,22 @@ def test_bundled_digits_load_from_the_package(tmp_path):
 def test_unknown_bundled_name():
     with pytest.raises(ConfigError, match="model must be one of digits-cnn, mnist-cnn, mnist-mlp"):
         load.load_bundled("resnet", None, Path(), print)
+
+
+@pytest.mark.parametrize(("most", "scale"), [(np.float32(255), 1 / 255), (np.float32(1), 1.0)])
+def test_images_that_are_codes_need_no_quantiser_in_the_model(user, most, scale):
+    """As torchvision's ToTensor gives them, and as bytes."""
+    codes = np.random.default_rng(1).integers(0, 256, (60, 4, 3)).astype(np.float32)
+    np.savez(user / "bytes.npz", images=codes / most, labels=np.arange(60) % 3)
+    state = torch.load(user / "good.pt", weights_only=True)
+    kept = {f"{int(key[0]) - 1}{key[1:]}": value for key, value in state.items() if key[0] != "0"}
+    torch.save(kept, user / "rest.pt")
+    spec = f"{user / 'mine.py'}:unquantised"
+    loaded = load.load_user(spec, user / "rest.pt", user / "bytes.npz")
+    network = integerise(loaded.model, "codes", (1, 4, 3))
+    assert (network.input.scale, network.input.low, network.input.high) == (scale, 0, 255)
+    found = compare(loaded.model, network, loaded.dataset.heldout)
+    assert found.total == 0 and found.values[0] > 50
+    np.savez(user / "real.npz", images=codes / most + 1e-3, labels=np.arange(60) % 3)
+    words = "must have a quantiser of the images before it"
+    assert refused(user, words, "mine.py:unquantised", "rest.pt", user / "real.npz")

@@ -18,10 +18,10 @@ from hascodesign.contract.types import Dataset, Split, frozen
 from hascodesign.models import load, qonnx
 from hascodesign.models.data import mnist
 from hascodesign.models.integer import compare, integerise
-from tests.qonnx_cases import Builder, binary, cnn, mlp
+from tests.qonnx_cases import Builder, binary, cnn, mlp, residual
 
 NETWORKS: dict[str, Callable[[], Builder]] = {
-    "mlp": mlp, "cnn": cnn, "signed cnn": lambda: cnn(1), "binary": binary,
+    "mlp": mlp, "cnn": cnn, "residual": residual, "signed cnn": lambda: cnn(1), "binary": binary,
 }  # fmt: skip
 
 
@@ -71,8 +71,12 @@ def refused(change: Callable[[Builder], None]) -> Builder:
 REFUSED: dict[str, tuple[Callable[[Builder], None], str]] = {
     "operator": (lambda n: n.then("Sin"), "node 1 'n1' (Sin) must be one of Add, AveragePool"),
     "branches": (
-        lambda n: n.then("Add", n.value),
-        "node 1 'n1' (Add) must take one value of the images, not several",
+        lambda n: n.then("Concat", n.value, axis=1),
+        "node 1 'n1' (Concat) must take one value of the images, not several",
+    ),
+    "branches of two shapes": (
+        lambda n: n.then("Add", n.node("GlobalAveragePool", n.value)),
+        "node 2 'n2' (Add) must take two values of one shape, not (1, 2, 6, 5) and (1, 2, 1, 1)",
     ),
     "real weights": (
         lambda n: n.then("Conv", n.constant(np.ones((4, 2, 3, 3)))),

@@ -56,6 +56,11 @@ class Sum(nn.Module):
         super().__init__()
         self.minus = minus
 
+    def forward(self, a: Any, b: Any) -> Tensor:
+        """The real values."""
+        one, other = (getattr(value, "value", value) for value in (a, b))
+        return one - other if self.minus else one + other
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hascodesign.common import inputs
@@ -90,7 +91,7 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
             load_checkpoint(model, checkpoint)
         # forward() runs once here, where what it imports from beside its file is found
         with user_code.running(f"{spec} must be a model that can be evaluated", file):
-            model = model.eval()
+            model = _on_codes(model.eval(), dataset)
             classes = build(model, dataset.heldout.images.shape[1:]).classes
     finally:
         sources |= user_code.sources(before)
@@ -130,6 +131,16 @@ def load_qonnx(name: str, data: Path) -> Loaded:
     return Loaded(model, file.stem, dataset)
 
 
+def _on_codes(model: nn.Module, dataset: Dataset) -> nn.Module:
+    """A model without a quantiser of its images behind one, where the images are codes already."""
+    if has_input_quantiser(model, dataset.heldout.images.shape[1:]):
+        return model
+    try:
+        return quantised_images(model, dataset)
+    except ModelError:
+        return model  # refused with the model's own words
+
+
 def quantised_images(model: nn.Module, dataset: Dataset) -> nn.Module:
     """A network that takes real images, behind a quantiser that changes none of its images.
 
@@ -152,11 +163,20 @@ def quantised_images(model: nn.Module, dataset: Dataset) -> nn.Module:
             if min(ends) / scale >= low and max(ends) / scale <= high:
                 return nn.Sequential(Quantiser(scale, 8, low, high, signed=signed), model)
             break
+    if not signed and all(_of_bytes(part) for part in parts):
+        return nn.Sequential(Quantiser(1 / 255, 8, 0, 255, signed=False), model)
     raise ModelError(
         "network must have a Quant of at most 8 bits on its input, or images that are such codes:"
-        f" whole numbers of {'-128..127' if signed else '0..255'} times a power of two; round the"
-        " images to such a grid"
+        f" whole numbers of {'-128..127' if signed else '0..255'} times a power of two, or bytes"
+        " over 255; round the images to such a grid"
     )
+
+
+def _of_bytes(images: NDArray[np.float32]) -> bool:
+    """Whether images are bytes over 255, as torchvision's ToTensor gives them, to float32."""
+    codes = np.rint(images * 255)
+    fits = bool((codes >= 0).all() and (codes <= 255).all())
+    return fits and bool((codes / np.float32(255) == images).all())
 
 
 def _check_labels(dataset: Dataset, classes: int, data: Path) -> None:

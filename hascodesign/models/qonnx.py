@@ -88,7 +88,7 @@ class Network(nn.Module):
         """Every value for a batch, by its name in the graph."""
         values: dict[str, Any] = {self.given: x}
         for name, takes, gives in self.steps:
-            values[gives] = self.nodes[name](values[takes])
+            values[gives] = self.nodes[name](*(values[one] for one in takes))
         return values
 
     def require_equal_to_qonnx(self, images: NDArray[np.float32]) -> int:

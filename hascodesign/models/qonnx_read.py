@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import Convolution, Dense
+from hascodesign.models.layers import Convolution, Dense, Sum
 from hascodesign.models.qonnx_constants import Array, Constants, named
 from hascodesign.models.qonnx_layers import MAKERS
 
@@ -31,7 +31,7 @@ class Step:
 
     name: str
     module: nn.Module
-    takes: str
+    takes: tuple[str, ...]
     gives: str
 
 
@@ -119,24 +119,40 @@ class Reader:
     ) -> None:
         kind = node.op_type
         if len(dynamic) > 1:
-            raise ModelError(
-                "must take one value of the images, not several: branches do not meet here"
-            )
+            self._sum(place, node, dynamic)
+            return
         given, known = dynamic[0], [name for name in node.input if name and name != dynamic[0]]
         if self._takes_bias(node, given, known):
             last = self.steps.pop()  # once more, as the layer that has the bias
             module: nn.Module | None = last.module
-            given = last.takes
+            (given,) = last.takes
         elif kind in MAKERS:
             module = MAKERS[kind](self._constants, node, self._samples[given], known, attributes)
         else:
             module = None
         if module is None:
             raise ModelError(f"must be one of {', '.join(sorted(MAKERS))}, in a form with a layer")
+        self._add(Step(f"{place}_{kind}", module, (given,), node.output[0]))
+
+    def _add(self, step: Step) -> None:
         with torch.no_grad():
-            out = module.double().eval()(self._samples[given])
-        self.steps.append(Step(f"{place}_{kind}", module, given, node.output[0]))
-        self._samples[node.output[0]] = getattr(out, "value", out)
+            out = step.module.double().eval()(*(self._samples[name] for name in step.takes))
+        self.steps.append(step)
+        self._samples[step.gives] = getattr(out, "value", out)
+
+    def _sum(self, place: int, node: Any, names: list[str]) -> None:
+        """Of two values of the images."""
+        kind = node.op_type
+        if kind not in {"Add", "Sub"} or len(names) != 2:
+            raise ModelError(
+                "must take one value of the images, not several: of branches that meet, an Add or"
+                " Sub of two is built"
+            )
+        shapes = [tuple(self._samples[name].shape) for name in names]
+        if shapes[0] != shapes[1]:
+            raise ModelError(f"must take two values of one shape, not {shapes[0]} and {shapes[1]}")
+        module = Sum(minus=kind == "Sub")
+        self._add(Step(f"{place}_{kind}", module, (names[0], names[1]), node.output[0]))
 
     def _takes_bias(self, node: Any, taken: str, known: list[str]) -> bool:
         """Give an Add of a constant for each row to the layer before it, as its bias."""
