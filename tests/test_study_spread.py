@@ -14,7 +14,7 @@ from hascodesign.fleet import cluster, work
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
-from hascodesign.study import baselines, seeds
+from hascodesign.study import baselines, seeds, voltage
 
 SMALL = {
     "board": "pynq-z2", "faults.faulty_pes": 2, "schedule.evaluations": 4,
@@ -80,3 +80,16 @@ def test_baselines(tmp_path: Path, here, monkeypatch) -> None:
     monkeypatch.setattr(work, "call", None)
     assert baselines.run(request(tmp_path / "spread"), [3], where=WHERE) == spread
     assert here == [2]
+
+
+def test_voltage(tmp_path: Path, here, monkeypatch) -> None:
+    # what a search finds is the same anywhere by tests of its own
+    monkeypatch.setattr(voltage._Bench, "search", lambda _bench, _profile, before: before)
+    sweeps = [
+        voltage.run(request(tmp_path / name), chips=2, voltages=(0.56, 0.62), where=where).sweeps
+        for name, where in (("alone", None), ("spread", WHERE))
+    ]
+    assert here == [2]
+    assert sweeps[0] == sweeps[1]
+    ((high, low),) = (sweep.points for sweep in sweeps[1])
+    assert all(at.faults > above.faults for above, at in zip(high, low, strict=True))

@@ -145,6 +145,8 @@ def study_voltage(
     search_seconds: Annotated[
         float, typer.Option(help="Longest search per chip and voltage, seconds.")
     ] = 10.0,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
 ) -> None:
     """Accuracy against voltage and modelled power, for plain order and schedule."""
     from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
@@ -166,7 +168,7 @@ def study_voltage(
     )
     folder = os.environ.get("HASCODESIGN_DATA")
     measured = voltage.measured_folder(Path(folder) if folder else None)
-    result = voltage.run(request, measured, chips)
+    result = voltage.run(request, measured, chips, where=_where(scheduler, workers))
     voltage_report.write(result, request.out)
     console().print(voltage_report.table(result))
     for line in voltage_report.sentences(result):

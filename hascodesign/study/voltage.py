@@ -7,10 +7,10 @@ search begins with the schedule of the voltage above, which stays where it still
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hascodesign.common import files, stats
 from hascodesign.common.display import Display
@@ -21,9 +21,13 @@ from hascodesign.contract.results import Accuracy
 from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork, Schedule, Split
 from hascodesign.faults import bram, voltage
 from hascodesign.faults.power import PowerModel
+from hascodesign.fleet.work import Shared
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import StepStore
+
+if TYPE_CHECKING:
+    from hascodesign.fleet.cluster import Where
 
 #: Volts, from above the first modelled fault to the lowest at which the measured board answered.
 VOLTAGES = (0.64, 0.62, 0.60, 0.59, 0.58, 0.57, 0.56, 0.55, 0.54, 0.53)
@@ -114,6 +118,7 @@ def run(
     measured: Path | None = None,
     chips: int = CHIPS,
     voltages: Sequence[float] = VOLTAGES,
+    where: Where | None = None,
 ) -> VoltageResult:
     """Search and judge at every voltage; the model and its data are prepared once.
 
@@ -123,6 +128,7 @@ def run(
     measured : folder of the measured block RAM list, None where it is not at hand.
     chips : drawn chips, from the flow's seed on; and stretches of the measured list.
     voltages : volts, from 0.53 to nominal, of the drawn chips; the measured list has its own.
+    where : a cluster that does the chips, None for this process: the points are the same.
     """
     start = time.perf_counter()
     if not 1 <= chips <= 1000:
@@ -131,7 +137,7 @@ def run(
     with Display(out / "study.log") as display:
         flow = Flow(request, StepStore(out / "steps"), display)
         spec = replace(flow.array, wmem_depth=flow.network_words)
-        bench = _Bench(flow, spec)
+        bench = _Bench(flow, spec, where)
         sweeps = [_modelled(bench, spec, chips, sorted(voltages, reverse=True))]
         note = "the measured list is left out: HASCODESIGN_DATA does not hold undervolt-kc705b"
         if measured is not None:
@@ -160,10 +166,10 @@ class _Deployed:
 class _Bench:
     """Searches on calibration images and judges on held-out ones, profile after profile."""
 
-    def __init__(self, flow: Flow, spec: ArraySpec) -> None:
+    def __init__(self, flow: Flow, spec: ArraySpec, where: Where | None = None) -> None:
         from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
 
-        self.flow = flow
+        self.flow, self.where = flow, where
         self.kind = Evaluator
         self.n = len(flow.dataset.heldout.labels)
         self.plain = _Deployed(array.identity_schedule(flow.network, spec), flow.network)
@@ -220,24 +226,44 @@ class _Bench:
             points.append(point)
         return points
 
+    def chips(
+        self, draws: Sequence[Draw], voltages: Sequence[float]
+    ) -> Iterator[tuple[int, list[ChipPoint]]]:
+        """Place and points of each chip: one after another, or as a cluster has done them."""
+        if self.where is None:
+            yield from enumerate(self.chip(draw, voltages) for draw in draws)
+            return
+        from hascodesign.fleet import cluster  # noqa: PLC0415  (dask, of an extra)
+
+        calls = [(tuple(draw(volts) for volts in voltages), tuple(voltages)) for draw in draws]
+        yield from cluster.spread(self.where, Shared.of(self.flow), _on_worker, calls)
+
     def sweep(
         self, name: str, voltages: Sequence[float], draws: Sequence[tuple[str, Draw]]
     ) -> Sweep:
         """All chips of one kind."""
-        display, by_chip = self.flow.display, []
-        for done, (chip, draw) in enumerate(draws):
-            display.progress(name, done, len(draws))
-            by_chip.append(self.chip(draw, voltages))
-            last = by_chip[-1][-1]
+        display, by_chip = self.flow.display, {}
+        display.progress(name, 0, len(draws))
+        for place, chip_points in self.chips([draw for _, draw in draws], voltages):
+            by_chip[place], last = chip_points, chip_points[-1]
+            display.progress(name, len(by_chip), len(draws))
             display.line(
-                f"{name}, {chip}: {last.faults} faults at {voltages[-1]:.2f} V, plain"
+                f"{name}, {draws[place][0]}: {last.faults} faults at {voltages[-1]:.2f} V, plain"
                 f" {100 * last.plain / self.n:.2f} %, scheduled"
                 f" {100 * last.scheduled / self.n:.2f} %"
             )
-        display.progress(name, len(draws), len(draws))
         names = tuple(chip for chip, _ in draws)
-        points = tuple(zip(*by_chip, strict=True))
+        points = tuple(zip(*(by_chip[place] for place in range(len(draws))), strict=True))
         return Sweep(name, names, tuple(voltages), points, self.n, self.healthy)
+
+
+def _on_worker(
+    shared: Shared, profiles: Sequence[FaultProfile], voltages: Sequence[float]
+) -> list[ChipPoint]:
+    """One chip, whose profile at each voltage is given."""
+    at = dict(zip(voltages, profiles, strict=True))
+    spec = profiles[0].array
+    return _Bench(shared.flow(FaultProfile(spec)), spec).chip(at.__getitem__, voltages)
 
 
 def _modelled(bench: _Bench, spec: ArraySpec, chips: int, voltages: Sequence[float]) -> Sweep:
