@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import VerificationMismatch
 from hascodesign.contract.types import frozen
 from hascodesign.faults import formats
-from hascodesign.fleet import chips, delta, report, run, work
+from hascodesign.fleet import chips, cluster, delta, report, run, work
 from hascodesign.fleet.store import ChipRow, Store, VerifiedRow
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.flow import Flow
@@ -41,6 +43,15 @@ def fleet(shared) -> tuple[chips.Chip, ...]:
     return (*drawn, replace(drawn[0], name="twin"))
 
 
+@contextmanager
+def thread(_workers: int):
+    """A cluster of one worker, a thread of this process."""
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0", "protocol": "inproc"}
+    sizes = {"n_workers": 1, "threads_per_worker": 1}
+    with LocalCluster(**sizes, **options) as made, Client(made) as client:
+        yield client
+
+
 def lasting(folder: Path, kind: type) -> dict[str, object]:
     store = Store(folder)
     found = {
@@ -51,9 +62,12 @@ def lasting(folder: Path, kind: type) -> dict[str, object]:
     return found
 
 
-def test_one_and_two_workers_make_the_same_store(tmp_path: Path, shared, fleet) -> None:
-    stores = {}
+def test_one_and_two_workers_make_the_same_store(
+    tmp_path: Path, shared, fleet, monkeypatch
+) -> None:
+    stores, processes = {}, cluster.local
     for workers in (1, 2):
+        monkeypatch.setattr(cluster, "local", thread if workers == 1 else processes)
         out = tmp_path / str(workers)
         asked = run.FleetRequest(
             Request(shared.config, out, out), workers=workers, verify=0.01 if workers == 1 else 0.0
