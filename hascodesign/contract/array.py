@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -101,6 +101,37 @@ def stored_weights(weights: IntArray, order: IntArray, slots: IntArray) -> IntAr
     padded = np.zeros((weights.shape[0] + 1, weights.shape[1] + 1), dtype=np.int64)
     padded[:-1, :-1] = weights
     return padded[slots.T[:, :, None, None], order[None, None, :, :]]
+
+
+def with_preloads(network: IntegerNetwork) -> IntegerNetwork:
+    """The same network for an array with preloads, all 0."""
+    stages = tuple(
+        replace(stage, preload=frozen(row_preloads(stage)))
+        if isinstance(stage, MultiplyLayer)
+        else stage
+        for stage in network.stages
+    )
+    return replace(network, stages=stages)
+
+
+def row_preloads(layer: MultiplyLayer) -> IntArray:
+    """Word [R] that the accumulator starts from in each row; 0 where none is built."""
+    return np.zeros(layer.rows, dtype=np.int64) if layer.preload is None else layer.preload
+
+
+def stored_preloads(preload: IntArray, slots: IntArray) -> IntArray:
+    """Words of the preload memories in map order.
+
+    Parameters
+    ----------
+    preload : [R] words.
+    slots : [passes, P] row, or -1 for idle.
+
+    Returns
+    -------
+    [P, passes] words; 0 where the slot is idle.
+    """
+    return np.append(preload, 0)[slots.T]
 
 
 def step_activations(activations: IntArray, order: IntArray) -> IntArray:

@@ -177,6 +177,8 @@ class MultiplyLayer:
     output: Thresholds | Shift | None  # None = last layer, logits
     out_bits: int  # bits of the output codes; 0 for the last layer
     out_signed: bool
+    # [R] words that the accumulators start from; None = the array is built without preloads
+    preload: IntArray | None = None
 
     @property
     def rows(self) -> int:
@@ -229,6 +231,11 @@ class IntegerNetwork:
     def layers(self) -> tuple[MultiplyLayer, ...]:
         """The multiply layers, in order of their index."""
         return tuple(s for s in self.stages if isinstance(s, MultiplyLayer))
+
+    @property
+    def preloaded(self) -> bool:
+        """Whether the array that it is for is built with preloads."""
+        return any(layer.preload is not None for layer in self.layers)
 
     @property
     def parameters(self) -> int:

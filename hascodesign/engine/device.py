@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hascodesign.contract.array import row_preloads
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Conv, IntArray
 from hascodesign.engine.device_walk import walk, wrap
@@ -96,6 +97,8 @@ def accumulate(
     if len(plain):
         weights = on_array.folded(rows[plain], classes[plain])
         total[torch.from_numpy(plain).to(codes.device)] = _product(weights, codes)
+    starts = np.where(on_array.unwalked(classes), row_preloads(on_array.layer)[rows], 0)
+    total += torch.from_numpy(starts).to(codes.device)[:, None]
     drawn = torch.from_numpy(counters).to(codes.device)
     for one in on_array.walks(rows, classes, counters):
         sources = torch.from_numpy(on_array.sources[:, list(one.walked)]).to(codes.device)

@@ -30,12 +30,13 @@ def walk(fed: Tensor, one: Walk, counters: Tensor) -> Tensor:
     """
     rows, steps, _ = one.weights.shape
     weights = torch.from_numpy(one.weights).to(fed.device).int().permute(1, 0, 2)  # [T, B, w]
+    starts = torch.from_numpy(one.starts).to(fed.device)[:, None]
     chunk = max(BLOCK // max(rows * steps, 1), 1)
     parts = []
     for first in range(0, fed.shape[2], chunk):
         part = slice(first, first + chunk)
         draws = _Draws.of(one, counters[part])
-        parts.append(_walk(_acts(fed[..., part], one.cell), weights, one.cell, draws))
+        parts.append(_walk(_acts(fed[..., part], one.cell), weights, one.cell, draws, starts))
     return torch.cat(parts, dim=1)
 
 
@@ -52,7 +53,7 @@ def _acts(fed: Tensor, cell: Cells) -> Tensor:
     return ((((fed.int() & masks[KEEP]) ^ masks[FLIP]) & mask) ^ sign) - sign
 
 
-def _walk(acts: Tensor, weights: Tensor, cell: Cells, draws: _Draws) -> Tensor:
+def _walk(acts: Tensor, weights: Tensor, cell: Cells, draws: _Draws, starts: Tensor) -> Tensor:
     steps, rows, simd = weights.shape
     # 32 bits wrap as the sums may: low bits are right throughout, and the end is wrapped
     q = torch.zeros((steps, rows, acts.shape[2]), dtype=torch.int32, device=acts.device)
@@ -70,7 +71,7 @@ def _walk(acts: Tensor, weights: Tensor, cell: Cells, draws: _Draws) -> Tensor:
         q = (q & keep) ^ flip
         if chain is not None:
             q ^= chain
-    return _register(q, cell, draws.flips(4 * simd))
+    return _register(q, cell, draws.flips(4 * simd), starts)
 
 
 def _product(a: Tensor, w: Tensor, cell: Cells, draws: _Draws, s: int) -> Tensor:
@@ -90,16 +91,16 @@ def _product(a: Tensor, w: Tensor, cell: Cells, draws: _Draws, s: int) -> Tensor
     return ((m & formats[4]) ^ formats[5]) - formats[5]
 
 
-def _register(q: Tensor, cell: Cells, drawn: Tensor | None) -> Tensor:
+def _register(q: Tensor, cell: Cells, drawn: Tensor | None, starts: Tensor) -> Tensor:
     """Sums int64 [B, N] over the steps, through the accumulator register's faults."""
     keep, flip = (int(part) for part in cell.foot)
     if drawn is None and keep == -1 and flip == 0:
-        return q.sum(dim=0, dtype=torch.int64)
-    total = torch.zeros_like(q[0])
+        return q.sum(dim=0, dtype=torch.int64) + starts
+    total = starts.expand_as(q[0])
     for step in range(q.shape[0]):
         total = ((total + q[step]) & keep) ^ flip
         if drawn is not None:
-            total ^= drawn[step]
+            total = total ^ drawn[step]
     return total.long()
 
 

@@ -240,7 +240,9 @@ def _start_draws(states: Any, draws: Draws, row: int, first: int) -> None:
 
 
 @compiled()
-def _block(fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, row: int) -> Any:
+def _block(
+    fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, starts_at: Any, row: int
+) -> Any:
     """ACC before the last wrap, [rows of the block, LANES]."""
     # Copies: a reference count that the threads share costs more than the arithmetic.
     weights = weights[row : row + ROW_BLOCK].copy()
@@ -256,6 +258,9 @@ def _block(fed: Any, block: int, weights: Any, cell: Cells, draws: Draws, row: i
     states = np.zeros((rows, starts[-1], LANES), dtype=np.uint32)
     _start_draws(states, draws, row, block * LANES)
     free = _free_sums(cells, foot, starts)
+    begun = q if free else total
+    for b in range(rows):
+        begun[b, :] = starts_at[row + b]
     quiet = np.zeros(simd, dtype=np.bool_)
     for s in range(simd):
         quiet[s] = (
@@ -319,6 +324,7 @@ def walk(
     weights: NDArray[np.int16],
     cell: Cells,
     draws: Draws,
+    starts_at: NDArray[np.int32],
     out: NDArray[np.int32],
     places: NDArray[np.int64],
 ) -> None:
@@ -330,6 +336,7 @@ def walk(
     weights : [B, T, S] words after their permanent faults.
     cell : the PE.
     draws : what its transients hang on.
+    starts_at : [B] word that the accumulator starts from.
     out : [n, N] sums of what is not walked, modulo 2^CB.
     places : [B] row of ``out`` of each.
     """
@@ -338,7 +345,7 @@ def walk(
     row_blocks = (rows + ROW_BLOCK - 1) // ROW_BLOCK
     for number in numba.prange(lane_blocks * row_blocks):
         block, row = number // row_blocks, (number % row_blocks) * ROW_BLOCK
-        total = _block(fed, block, weights, cell, draws, row)
+        total = _block(fed, block, weights, cell, draws, starts_at, row)
         mask, sign = cell.formats[6], cell.formats[7]
         for b in range(total.shape[0]):
             place = places[row + b]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hascodesign.contract.array import k_order, wrap
+from hascodesign.contract.array import k_order, row_preloads, wrap
 from hascodesign.contract.types import (
     ArraySpec,
     BoolArray,
@@ -38,6 +38,7 @@ class Walk:
     weights: NDArray[np.int16]  # [B, T, len(walked)] words after their permanent faults
     cell: Cells
     draws: Draws
+    starts: NDArray[np.int32]  # [B] words that their accumulators start from
 
 
 class LayerOnArray:
@@ -139,11 +140,14 @@ class LayerOnArray:
         counters : [N] column counters of the transient draw.
         """
         out = self._plain(rows, classes, codes)
+        if self.layer.preload is not None:
+            self._preload(rows, classes, out)
         fed: dict[tuple[int, ...], NDArray[np.uint8]] = {}
         for one in self.walks(rows, classes, counters):
             if one.walked not in fed:
                 fed[one.walked] = self._feed(codes, one.walked)
-            walk(fed[one.walked], one.weights, one.cell, one.draws, out, one.places)
+            acted = fed[one.walked]
+            walk(acted, one.weights, one.cell, one.draws, one.starts, out, one.places)
         return out
 
     def walks(self, rows: IntArray, classes: IntArray, counters: IntArray) -> Iterator[Walk]:
@@ -162,6 +166,18 @@ class LayerOnArray:
         """Which rows on ``classes`` [n] have products that are not walked."""
         some = np.array([len(c.walked) < self.spec.simd for c in self.classes], dtype=np.bool_)
         return some[classes]
+
+    def unwalked(self, classes: IntArray) -> BoolArray:
+        """Which rows on ``classes`` [n] have no products that are walked."""
+        none = np.array([not c.walked for c in self.classes], dtype=np.bool_)
+        return none[classes]
+
+    def _preload(self, rows: IntArray, classes: IntArray, out: Accumulators) -> None:
+        """Start the sums of rows that are not walked, in place, modulo 2^CB."""
+        starts = row_preloads(self.layer)[rows]
+        places = np.flatnonzero(self.unwalked(classes) & (starts != 0))
+        if len(places):
+            store(out[places] + starts[places, None], out, places, 0, self.spec.acc_bits)
 
     def _plain(self, rows: IntArray, classes: IntArray, codes: NDArray[np.uint8]) -> Accumulators:
         """Sums [n, N] modulo 2^CB of the products that are not walked; 0 where all are."""
@@ -242,4 +258,5 @@ class LayerOnArray:
             base=self.base,
         )
         cell = cells_of(self.spec, slots[0], self.layer.in_signed)
-        return Walk(places, walked, weights, cell, draws)
+        starts = row_preloads(self.layer)[rows].astype(np.int32)
+        return Walk(places, walked, weights, cell, draws, starts)

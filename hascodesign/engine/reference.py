@@ -80,8 +80,7 @@ class _Run:
     def one_pass(self, number: int, rows: Sequence[int]) -> list[IntArray]:
         """Accumulators [N] of every PE after one pass, those of idle PEs included."""
         spec = self.profile.array
-        zero = np.zeros(self.activations.shape[1], dtype=np.int64)
-        accs = [zero] * spec.pe
+        accs = [np.full(self.activations.shape[1], self._preload(row)) for row in rows]
         for step in range(self.order.shape[0]):
             fed = [self._fed(step, s) for s in range(spec.simd)]
             for pe in range(spec.pe):
@@ -107,6 +106,11 @@ class _Run:
         for s, product in enumerate(products):
             q = self._through("psum", pe, s, q + product, number, step)
         return self._through("acc", pe, None, acc + q, number, step)
+
+    def _preload(self, row: int) -> int:
+        if row < 0 or self.layer.preload is None:
+            return 0
+        return int(self.layer.preload[row])
 
     def _fed(self, step: int, s: int) -> IntArray:
         k = int(self.order[step, s])

@@ -67,6 +67,7 @@ class _Work:
     """What one PE is given: its words and the activations of every column."""
 
     words: IntArray  # [passes, T, S]
+    starts: IntArray  # [passes] words that the accumulator starts from
     read: BoolArray  # [passes] whether a result of this pass is read out
     acts: IntArray  # [T, N, S]
     signed: bool
@@ -106,6 +107,7 @@ def excitation(
         return _replayed(profile, layer, row_map, activations, wmem_base, counters)
     order = array.k_order(layer.depth, profile.array.simd)
     words = array.stored_weights(layer.weights, order, row_map.slots)
+    starts = array.stored_preloads(array.row_preloads(layer), row_map.slots)
     acts = array.step_activations(activations, order).transpose(0, 2, 1)
     shape = (len(profile.faults), activations.shape[1])
     found = Excitation(np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_))
@@ -114,7 +116,7 @@ def excitation(
         if not read.any():
             continue
         for part in _blocks(words[pe].size // profile.array.simd, acts.shape[1]):
-            work = _Work(words[pe], read, acts[:, part], layer.in_signed)
+            work = _Work(words[pe], starts[pe], read, acts[:, part], layer.in_signed)
             _excite_pe(profile, pe, work, wmem_base, found, part)
     return found
 
@@ -239,8 +241,8 @@ def _accumulate(pe: _Pe, work: _Work) -> IntArray:
     """Accumulators of one PE, [passes, N]."""
     sums = _step_sums(pe, work)
     if not pe.psum.active.any():
-        return array.wrap(sums.sum(axis=0), pe.psum.bits)
-    acc = np.zeros(sums.shape[1:], dtype=np.int64)
+        return array.wrap(sums.sum(axis=0) + work.starts[:, None], pe.psum.bits)
+    acc = np.broadcast_to(work.starts[:, None], sums.shape[1:])
     for step in sums:
         acc = pe.psum.apply(acc + step)
     return acc
@@ -279,7 +281,7 @@ def _product_differs(faulty: _Pe, without: _Pe, work: _Work) -> BoolArray:
 
 def _psum_differs(faulty: _Pe, without: _Pe, work: _Work) -> BoolArray:
     sums = _step_sums(faulty, work)[:, work.read]
-    acc = np.zeros(sums.shape[1:], dtype=np.int64)
+    acc = np.broadcast_to(work.starts[work.read, None], sums.shape[1:])
     found = np.zeros(sums.shape[2], dtype=np.bool_)
     for step in sums:
         fed = acc + step

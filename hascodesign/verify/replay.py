@@ -58,11 +58,12 @@ class Replay:
         """Whether some value at each fault's site differs from the one without it, [faults, N]."""
         found = np.zeros((len(self.profile.faults), len(self.columns)), dtype=np.bool_)
         words = array.stored_weights(self.layer.weights, self.order, self.row_map.slots)
+        starts = array.stored_preloads(array.row_preloads(self.layer), self.row_map.slots)
         acts = array.step_activations(self.activations, self.order)[None]  # [1, T, S, N]
         lanes = [acts[:, :, s] for s in range(self.profile.array.simd)]
         for pe in range(self.profile.array.pe):
             if any(fault.pe == pe for fault in self.profile.faults):
-                taken = _Pe(self, pe, found).run(words[pe], lanes)
+                taken = _Pe(self, pe, found).run(words[pe], starts[pe], lanes)
                 if self.profile.array.dataflow == "ws":
                     lanes = taken  # the next PE takes them from this one
         return found
@@ -90,10 +91,11 @@ class _Pe:
     pe: int
     found: BoolArray  # [faults, N], written to
 
-    def run(self, words: IntArray, fed: Sequence[IntArray]) -> list[IntArray]:
+    def run(self, words: IntArray, starts: IntArray, fed: Sequence[IntArray]) -> list[IntArray]:
         """Activations [passes, T, N] at each multiplier; notes on the way which faults act.
 
-        ``words`` [passes, T, S] are the stored weights, ``fed`` the activations on their way in.
+        ``words`` [passes, T, S] are the stored weights, ``starts`` [passes] what the accumulator
+        starts from, ``fed`` the activations on their way in.
         """
         spec, slots = self.run_of.profile.array, self.run_of.row_map.slots
         own = slots[:, self.pe] >= 0
@@ -110,12 +112,14 @@ class _Pe:
             products.append(self._meet("product", s, weight * acts[s], own))
         feet = [f for f in self.run_of.profile.faults if f.pe == self.pe and f.kind != "dead"]
         if any(fault.site in ("psum", "acc") for fault in feet):
-            self._sum(products, own, systolic)
+            self._sum(products, starts, own, systolic)
         return acts
 
-    def _sum(self, products: Sequence[IntArray], own: BoolArray, systolic: bool) -> None:
+    def _sum(
+        self, products: Sequence[IntArray], starts: IntArray, own: BoolArray, systolic: bool
+    ) -> None:
         shape = np.broadcast_shapes(*(product.shape for product in products))
-        acc = np.zeros((shape[0], 1, shape[2]), dtype=np.int64)
+        acc = np.broadcast_to(starts[:, None, None], (shape[0], 1, shape[2]))
         for step in range(shape[1]):
             parts = [product[:, step : step + 1] for product in products]
             if not systolic:
