@@ -1,5 +1,5 @@
 // has_pe: one output-stationary processing element: SIMD multipliers, adder tree, accumulator.
-//   acc = F_psum((first ? 0 : acc) + sum over s of F_product(F_weight(w_s) * F_act(a_s)))
+//   acc = F_psum((first ? preload : acc) + sum over s of F_product(F_weight(w_s) * F_act(a_s)))
 // accumulate and first belong to the operands PIPELINE enabled cycles earlier; enable = 0 holds it.
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after the adder tree (the accumulator
 // loop then holds one addition), 3 also before the multipliers, 4 also in them, 5 also in the tree.
@@ -14,7 +14,8 @@ module has_pe #(
   parameter ACC_BITS = 24,    // bits, two's complement, wraps
   parameter PIPELINE = 4,     // register stages, 0 to 5
   parameter USE_DSP = "yes",  // "no" = multipliers in logic
-  parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
+  parameter FAULT_SITES = 0,  // 1 = the masks act; 0 = they are not read
+  parameter PRELOAD = 0       // 1 = the accumulator starts from preload; 0 = from 0
 ) (
   input  wire                                     clk,
   input  wire                                     enable,
@@ -23,7 +24,9 @@ module has_pe #(
   input  wire                                     act_signed,
   input  wire                                     accumulate,
   input  wire                                     first,
-  /* verilator lint_off UNUSEDSIGNAL */  // FAULT_SITES = 0 leaves the masks unread
+  /* verilator lint_off UNUSEDSIGNAL */  // PRELOAD = 0 leaves it unread
+  input  wire [ACC_BITS-1:0]                      preload,  // comes with first
+  // FAULT_SITES = 0 leaves the masks unread
   input  wire [SIMD*WEIGHT_BITS-1:0]              weight_and,
   input  wire [SIMD*WEIGHT_BITS-1:0]              weight_or,
   input  wire [SIMD*WEIGHT_BITS-1:0]              weight_xor,
@@ -104,7 +107,9 @@ module has_pe #(
     .clk(clk), .enable(enable), .in(sum), .out(sum_held)
   );
 
-  assign next = (first ? {ACC_BITS{1'b0}} : acc) + sum_held;
+  wire [ACC_BITS-1:0] begins = PRELOAD != 0 ? preload : {ACC_BITS{1'b0}};
+
+  assign next = (first ? begins : acc) + sum_held;
   always @(posedge clk) if (enable && accumulate) acc <= next_met;
 
   generate

@@ -2,6 +2,9 @@
 // read_address by one enabled cycle; accumulate and first by 1 + PIPELINE. capture copies all
 // accumulators to shadow registers, shift moves them on by one PE, head is PE 0's. Weights of
 // external layers are written one step of all PEs at a time.
+// PRELOAD_DEPTH > 0: the accumulators start from words of their own; start_address, the pass among
+// those of all layers, leads accumulate and first by one enabled cycle; preload_* writes a pass of
+// all PEs.
 // SYSTOLIC = 0: output-stationary PEs (has_pe), activations are broadcast. 1: weight-stationary
 // ones (has_pe_ws): activations move from PE p-1 to PE p in a cycle, and all that goes with them,
 // so PE p works p enabled cycles after PE 0, and weights are written along the same line; the
@@ -28,7 +31,9 @@ module has_pe_array #(
   parameter WMEM_BITS = 4,      // bits of a bank address
   parameter WRITABLE = 0,       // 1 = the fixed contents are written too
   parameter LANES = 1,          // parts of the shadow chain, each with a head; divides PE
-  parameter NAME_DIGITS = 2     // digits of the PE in weights_pe<PE>.mem, 2 to 4
+  parameter NAME_DIGITS = 2,    // digits of the PE in weights_pe<PE>.mem, 2 to 4
+  parameter PRELOAD_DEPTH = 0,  // words of each preload_pe<PE>.mem; 0 = accumulators start from 0
+  parameter PRELOAD_BITS = 1    // bits of their addresses
 ) (
   input  wire                           clk,
   input  wire                           enable,
@@ -46,7 +51,12 @@ module has_pe_array #(
   /* verilator lint_off UNUSEDSIGNAL */  // without external layers nothing is written
   input  wire                           write_enable,
   input  wire [WMEM_BITS-1:0]           write_address,
-  input  wire [PE*SIMD*WEIGHT_BITS-1:0] write_weights
+  input  wire [PE*SIMD*WEIGHT_BITS-1:0] write_weights,
+  // PRELOAD_DEPTH = 0 has no use for these
+  input  wire [PRELOAD_BITS-1:0]        start_address,
+  input  wire                           preload_write,
+  input  wire [PRELOAD_BITS-1:0]        preload_address,
+  input  wire [PE*ACC_BITS-1:0]         preload_words
   /* verilator lint_on UNUSEDSIGNAL */
 );
 
@@ -80,7 +90,7 @@ module has_pe_array #(
       /* verilator lint_off UNUSEDSIGNAL */  // SYSTOLIC = 0: psum is the accumulator
       wire [ACC_BITS-1:0] acc_and, acc_or, acc_xor;
       /* verilator lint_on UNUSEDSIGNAL */
-      wire [ACC_BITS-1:0] acc, aligned;
+      wire [ACC_BITS-1:0] acc, aligned, begins;
       wire [ACC_BITS-1:0] behind;
       reg  [ACC_BITS-1:0] shadow;
 
@@ -103,6 +113,31 @@ module has_pe_array #(
         end else begin : g_nowhere
           assign at = coordinates;
         end
+      end
+
+      if (PRELOAD_DEPTH != 0) begin : g_preload
+        wire [PRELOAD_BITS-1:0] pass;
+        if (p == 0 || SYSTOLIC == 0) begin : g_at
+          assign pass = start_address;
+        end else begin : g_moved_on
+          has_delay #(.WIDTH(PRELOAD_BITS)) pass_line (
+            .clk(clk), .enable(enable), .in(g_pe[p-1].g_preload.pass), .out(pass)
+          );
+        end
+        has_preload #(
+          .WIDTH(ACC_BITS), .DEPTH(PRELOAD_DEPTH), .ADDRESS_BITS(PRELOAD_BITS),
+          .WRITABLE(WRITABLE),
+          .INIT_FILE({
+            "preload_pe", {(NAME_DIGITS > 3 ? 1 : 0){THOUSANDS[7:0]}},
+            {(NAME_DIGITS > 2 ? 1 : 0){HUNDREDS[7:0]}}, TENS[7:0], ONES[7:0], ".mem"
+          })
+        ) memory (
+          .clk(clk), .enable(enable), .address(pass), .value(begins),
+          .write_enable(preload_write), .write_address(preload_address),
+          .write_value(preload_words[p*ACC_BITS +: ACC_BITS])
+        );
+      end else begin : g_from_0
+        assign begins = {ACC_BITS{1'b0}};
       end
 
       wire put;
@@ -175,10 +210,11 @@ module has_pe_array #(
       if (SYSTOLIC == 0) begin : g_os
         has_pe #(
           .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
-          .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS)
+          .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS),
+          .PRELOAD(PRELOAD_DEPTH != 0 ? 1 : 0)
         ) pe (
           .clk(clk), .enable(enable), .weight(weight), .act(act_in),
-          .act_signed(act_signed), .accumulate(adds), .first(starts),
+          .act_signed(act_signed), .accumulate(adds), .first(starts), .preload(begins),
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
           .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
@@ -189,10 +225,11 @@ module has_pe_array #(
       end else begin : g_ws
         has_pe_ws #(
           .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
-          .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS)
+          .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS),
+          .PRELOAD(PRELOAD_DEPTH != 0 ? 1 : 0)
         ) pe (
           .clk(clk), .enable(enable), .weight(weight), .act(act_in), .act_met(act_met),
-          .act_signed(act_signed), .accumulate(adds), .first(starts),
+          .act_signed(act_signed), .accumulate(adds), .first(starts), .preload(begins),
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
           .product_and(product_and), .product_or(product_or), .product_xor(product_xor),

@@ -1,6 +1,6 @@
 // has_pe_ws: one weight-stationary processing element: a column of SIMD multiply-add cells.
 //   a_s = F_act(a_s of the PE before), q = F_psum(q + F_product(F_weight(w_s) * a_s)), s = 0, 1, ..
-//   acc = F_acc((first ? 0 : acc) + q of the last cell)
+//   acc = F_acc((first ? preload : acc) + q of the last cell)
 // accumulate and first belong to the operands LATENCY enabled cycles earlier; enable = 0 holds it.
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after each cell's addition (each cell
 // then works a cycle later than the one above), 3 also before the multipliers, 4 also in them; 5 is
@@ -15,7 +15,8 @@ module has_pe_ws #(
   parameter ACC_BITS = 24,    // bits, two's complement, wraps
   parameter PIPELINE = 4,     // register stages, 0 to 5
   parameter USE_DSP = "yes",  // "no" = multipliers in logic
-  parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
+  parameter FAULT_SITES = 0,  // 1 = the masks act; 0 = they are not read
+  parameter PRELOAD = 0       // 1 = the accumulator starts from preload; 0 = from 0
 ) (
   input  wire                                     clk,
   input  wire                                     enable,
@@ -25,7 +26,9 @@ module has_pe_ws #(
   input  wire                                     act_signed,
   input  wire                                     accumulate,
   input  wire                                     first,
-  /* verilator lint_off UNUSEDSIGNAL */  // FAULT_SITES = 0 leaves the masks unread
+  /* verilator lint_off UNUSEDSIGNAL */  // PRELOAD = 0 leaves it unread
+  input  wire [ACC_BITS-1:0]                      preload,  // comes with first
+  // FAULT_SITES = 0 leaves the masks unread
   input  wire [SIMD*WEIGHT_BITS-1:0]              weight_and,
   input  wire [SIMD*WEIGHT_BITS-1:0]              weight_or,
   input  wire [SIMD*WEIGHT_BITS-1:0]              weight_xor,
@@ -103,7 +106,9 @@ module has_pe_ws #(
     end
   endgenerate
 
-  assign next = (first ? {ACC_BITS{1'b0}} : acc) + g_cell[SIMD-1].q;
+  wire [ACC_BITS-1:0] begins = PRELOAD != 0 ? preload : {ACC_BITS{1'b0}};
+
+  assign next = (first ? begins : acc) + g_cell[SIMD-1].q;
   always @(posedge clk) if (enable && accumulate) acc <= next_met;
 
   generate

@@ -132,15 +132,19 @@ def write_memories(
     names = {"row_map": 1, "bias": 2, "descending": 3}
     widths = {rom.name: rom.width for rom in built}
     assert all(rom.width <= widths[rom.name] for rom in roms)
-    banks = [rom for rom in roms if rom.content == "weights"]
     tables: dict[str, IntArray] = {}
-    beats = [
-        sum(word << (banks[0].width * pe) for pe, word in enumerate(words))
-        for words in zip(*(bank.words for bank in banks), strict=True)
-    ]
-    tables[f"0_{banks[0].width * spec.pe}"] = _bytes(beats)
+    last = 4 + sum(rom.content == "thresholds" for rom in roms)
+    for content, number in (("weights", 0), ("preload", last)):
+        banks = [rom for rom in roms if rom.content == content]
+        mask = (1 << banks[0].width) - 1 if banks else 0
+        beats = [
+            sum((word & mask) << (banks[0].width * pe) for pe, word in enumerate(words))
+            for words in zip(*(bank.words for bank in banks), strict=True)
+        ]
+        if banks:
+            tables[f"{number}_{banks[0].width * spec.pe}"] = _bytes(beats)
     for rom in roms:
-        if rom.content == "weights":
+        if rom.content in ("weights", "preload"):
             continue
         number = names.get(rom.name)
         if number is None:

@@ -26,6 +26,7 @@ from hascodesign.engine import gemm
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.replay import without
 from tests import rtl_cases
+from tests.preload_cases import preloaded
 
 COLUMNS = 3
 LAYERS = 3  # unsigned of two passes or more, signed from the weight stream, last
@@ -49,7 +50,11 @@ class Build:
 
     @cached_property
     def job(self) -> tuple[IntegerNetwork, Schedule]:
-        return network(self.spec, np.random.default_rng([self.seed, self.number, 1]))
+        net, schedule = network(self.spec, np.random.default_rng([self.seed, self.number, 1]))
+        if self.number // 2 % 2:
+            rng = np.random.default_rng([self.seed, self.number, 3])
+            net = preloaded(rng, net, self.spec.acc_bits)
+        return net, schedule
 
     @property
     def words(self) -> int:

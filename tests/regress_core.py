@@ -26,6 +26,7 @@ from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile, Intege
 from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.verify.core import CoreVerification, verify_core
 from tests import core_cases, rtl_cases
+from tests.preload_cases import preloaded
 
 GRID = tuple(itertools.product((4, 8, 16, 32), (1, 2, 4, 8), (2, 4, 8)))
 
@@ -49,12 +50,15 @@ def network(rng: np.random.Generator, spec: ArraySpec, case: int) -> IntegerNetw
 
 
 def run(case: int, seed: int, work: Path) -> CoreVerification:
-    """One case of the grid; faults, dataflow, streamed weights, pauses and pipeline drawn."""
+    """One case of the grid; faults, dataflow, streams, pauses, pipeline and preloads drawn."""
     pe, simd, bits = GRID[case]
     rng = np.random.default_rng([seed, case])
     dataflow: Dataflow = "ws" if (case + seed) % 4 == 3 else "os"
     spec = ArraySpec(pe, simd, bits, bits, 24, dataflow)
     net = network(rng, spec, case)
+    preloads = np.random.default_rng([seed, case, 1])
+    if preloads.integers(2):
+        net = preloaded(preloads, net, spec.acc_bits)
     schedule = core_cases.random_schedule(rng, net, spec)
     words = array.wmem_words(net, spec, schedule)
     profile = rtl_cases.any_profile(rng, spec, 8, words)

@@ -33,6 +33,7 @@ from hascodesign.render.core import (
 )
 from hascodesign.render.rtl import RtlOptions, render_rtl
 from tests import core_cases, rtl_cases
+from tests.preload_cases import preloaded
 
 SPEC = ArraySpec(4, 4, 4, 4, 20)
 
@@ -166,6 +167,8 @@ def lint_cases() -> list[tuple[str, ArraySpec, bool, bool]]:
         ("streamed", ArraySpec(8, 1, 2, 2, 16), True, True),
         ("fixed", ArraySpec(2, 8, 8, 8, 32), False, False),
         ("a lane for each PE", ArraySpec(4, 2, 4, 4, 20), True, False),
+        ("preloads", SPEC, True, False),
+        ("preloads, weight-stationary", ArraySpec(4, 2, 4, 4, 20, "ws"), False, True),
     ]
 
 
@@ -177,6 +180,8 @@ def test_lint_is_silent(tmp_path: Path, case: tuple, faults: int) -> None:
     kernel = 1 if name == "a lane for each PE" else 3
     net = core_cases.random_network(rng, spec, (5, 5, 2), [(3, kernel, 1, 0)])
     assert (result_lanes(net, spec, CoreOptions()) == spec.pe) == (kernel == 1)
+    if "preloads" in name:
+        net = preloaded(rng, net, spec.acc_bits)
     if streamed:
         first = replace(net.stages[0], output=Shift(3, 0, 3), out_bits=2, out_signed=False)
         net = replace(net, stages=(first, *net.stages[1:]))

@@ -14,7 +14,7 @@ class Memory:
     """One memory of the array."""
 
     name: str
-    content: str  # weights, row_map, bias, descending, thresholds
+    content: str  # weights, row_map, bias, descending, thresholds, preload
     width: int  # bits of a word
     depth: int  # words
 
@@ -44,6 +44,18 @@ def control_memories(network: IntegerNetwork, schedule: Schedule) -> tuple[Memor
     )
 
 
+def preload_bank(network: IntegerNetwork, schedule: Schedule) -> tuple[Memory, ...]:
+    """The memory of one PE's preloads, a word for each pass of each layer; none where not built.
+
+    Whoever writes memories at run time writes those of all PEs at once, PE 0 lowest; their number
+    is the one after the last stage of the thresholds.
+    """
+    if not network.preloaded:
+        return ()
+    passes = sum(row_map.passes for row_map in schedule.layers)
+    return (Memory("preload_pe", "preload", schedule.array.acc_bits, passes),)
+
+
 def written_memories(
     network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], *, core: bool
 ) -> tuple[Memory, ...]:
@@ -57,12 +69,23 @@ def written_memories(
     fixed, streamed = bank_depths(network, schedule, on_chip)
     bank = Memory("weights_pe", "weights", weight_bits(schedule.array), fixed + streamed)
     banks = (bank,) if core or streamed else ()
-    return banks + (control_memories(network, schedule) if core else ())
+    if not core:
+        return banks
+    return (*banks, *control_memories(network, schedule), *preload_bank(network, schedule))
 
 
 def weights_name(pe: int, pes: int) -> str:
     """File stem of one PE's weights; two digits, more where the array has more than 100 PEs."""
-    return f"weights_pe{pe:0{max(2, len(str(pes - 1)))}d}"
+    return _of_pe("weights", pe, pes)
+
+
+def preload_name(pe: int, pes: int) -> str:
+    """File stem of one PE's preloads."""
+    return _of_pe("preload", pe, pes)
+
+
+def _of_pe(content: str, pe: int, pes: int) -> str:
+    return f"{content}_pe{pe:0{max(2, len(str(pes - 1)))}d}"
 
 
 def weight_bits(array: ArraySpec) -> int:

@@ -67,7 +67,8 @@ REGISTERS = (
         "SELECT",
         0x020,
         "rw",
-        "memory: 0 weights, 1 row map, 2 bias, 3 descending, 4 + i thresholds_i",
+        "memory: 0 weights, 1 row map, 2 bias, 3 descending, 4 + i thresholds_i; the next, where"
+        " preloads are built: those of all PEs",
     ),
     Register(
         "ADDRESS",

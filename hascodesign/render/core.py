@@ -11,7 +11,7 @@ import numpy as np
 from hascodesign.common.shipped import share
 from hascodesign.contract import registers
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.memories import control_memories
+from hascodesign.contract.memories import control_memories, preload_bank
 from hascodesign.contract.types import (
     ArraySpec,
     FaultProfile,
@@ -309,6 +309,7 @@ def _value_words(width: int) -> int:
 def _depths(
     network: IntegerNetwork, schedule: Schedule, weight_words: int, writable: bool
 ) -> list[int]:
-    """Words that can be written: highest threshold stage first, weights last."""
-    depths = [weight_words, *(memory.depth for memory in control_memories(network, schedule))]
+    """Words that can be written: preloads first, then thresholds from the last stage on."""
+    memories = (*control_memories(network, schedule), *preload_bank(network, schedule))
+    depths = [weight_words, *(memory.depth for memory in memories)]
     return [depth if writable else 0 for depth in reversed(depths)]

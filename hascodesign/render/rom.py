@@ -11,12 +11,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hascodesign.contract.array import k_order, stored_weights
+from hascodesign.contract.array import (
+    k_order,
+    row_preloads,
+    stored_preloads,
+    stored_weights,
+)
 from hascodesign.contract.build import Rom
 from hascodesign.contract.errors import ModelError, ScheduleError
 from hascodesign.contract.memories import (
     Memory,
     control_memories,
+    preload_bank,
+    preload_name,
     signed_bits,
     threshold_stages,
     weight_bits,
@@ -75,8 +82,9 @@ def build_roms(
 
     Returns
     -------
-    ``weights_pe<PP>`` (one per PE), ``row_map``, ``bias``, ``descending`` and, where a layer
-    has thresholds, ``thresholds_<i>`` for each stage i of the binary search.
+    ``weights_pe<PP>`` (one per PE), ``row_map``, ``bias``, ``descending``, where a layer has
+    thresholds ``thresholds_<i>`` for each stage i of the binary search, and where preloads are
+    built ``preload_pe<PP>``.
 
     Raises
     ------
@@ -90,6 +98,7 @@ def build_roms(
     return (
         *_weights(network, schedule, on_chip, orders),
         *(_control(memory, network, schedule) for memory in control_memories(network, schedule)),
+        *_preloads(network, schedule),
     )
 
 
@@ -119,6 +128,25 @@ def _weights(
             layer=None if all(on_chip) else " ".join(names),
         )
         for pe in range(spec.pe)
+    ]
+
+
+def _preloads(network: IntegerNetwork, schedule: Schedule) -> list[Rom]:
+    pes = schedule.array.pe
+    banks = [
+        stored_preloads(row_preloads(layer), row_map.slots)
+        for layer, row_map in zip(network.layers, schedule.layers, strict=True)
+    ]
+    return [
+        Rom(
+            name=preload_name(pe, pes),
+            content=memory.content,
+            width=memory.width,
+            words=tuple(np.concatenate([bank[pe] for bank in banks]).tolist()),
+            order="layer, pass",
+        )
+        for memory in preload_bank(network, schedule)
+        for pe in range(pes)
     ]
 
 
@@ -217,6 +245,11 @@ def _check_layer(layer: MultiplyLayer, spec: ArraySpec) -> None:
         raise ModelError(
             f"weights of layer {layer.name} must fit {spec.weight_bits} bits, "
             f"not {signed_bits(layer.weights)}"
+        )
+    if layer.preload is not None and signed_bits(layer.preload) > spec.acc_bits:
+        raise ModelError(
+            f"preloads of layer {layer.name} must fit {spec.acc_bits} bits, "
+            f"not {signed_bits(layer.preload)}"
         )
     if signed_bits(layer.bias) > _WIDEST_BIAS:
         raise ModelError(f"biases of layer {layer.name} must fit {_WIDEST_BIAS} bits")

@@ -18,7 +18,7 @@ from hascodesign.contract.build import Rom
 from hascodesign.contract.errors import ConfigError
 
 MANIFEST = "roms/manifest.json"
-SIGNED_CONTENT = frozenset({"bias", "thresholds"})
+SIGNED_CONTENT = frozenset({"bias", "thresholds", "preload"})
 _KEYS = frozenset(
     {"file", "content", "layer", "depth", "width", "signed", "order", "idle", "sha256"}
 )

@@ -74,6 +74,8 @@ def render_rtl(
     files = render_folder(share("rtl_templates"), context)
     for name in rtl_faults.unused_files(profile):
         del files[name]
+    if not network.preloaded:
+        del files["has_preload.v"]
     return {f"rtl/{name}": text.encode("ascii") for name, text in files.items()}
 
 
@@ -149,7 +151,11 @@ def array_context(
     table = _layer_table(network, schedule, on_chip, rom_depth)
     stages = threshold_stages(network)
     all_rows = sum(layer.rows for layer in layers)
-    map_depth = sum(row_map.passes for row_map in maps) * spec.pe
+    passes = sum(row_map.passes for row_map in maps)
+    map_depth = passes * spec.pe
+    pass_bits = count_bits(max(row_map.passes for row_map in maps))
+    preload_bits = max(count_bits(passes), pass_bits)
+    preloaded = network.preloaded
     one_layer, all_layers = row_bits(network), max(count_bits(all_rows), row_bits(network))
     return {
         "row_bits": one_layer,
@@ -167,7 +173,12 @@ def array_context(
         "column_bits": COLUMN_BITS,
         "layer_bits": count_bits(len(layers)),
         "step_bits": count_bits(max(spec.steps(layer.depth) for layer in layers)),
-        "pass_bits": count_bits(max(row_map.passes for row_map in maps)),
+        "pass_bits": pass_bits,
+        "preload": preloaded,
+        "preload_bits": preload_bits,
+        "preload_depth": passes,
+        "wide_pass": widened("pass_in", pass_bits, preload_bits),
+        "memories": stages + 4 + preloaded,
         "pe_bits": count_bits(spec.pe),
         "wmem_bits": count_bits(rom_depth + ext_depth),
         "slot_bits": max(count_bits(map_depth), count_bits(spec.pe)),
@@ -179,8 +190,14 @@ def array_context(
             count_bits(map_depth),
             count_bits(spec.pe),
             all_layers + max(stages - 1, 0),
+            preload_bits if preloaded else 0,
         ),
-        "memory_width": max(spec.pe * weight_bits(spec), value_bits(network, spec) + 1, one_layer),
+        "memory_width": max(
+            spec.pe * weight_bits(spec),
+            value_bits(network, spec) + 1,
+            one_layer,
+            spec.pe * spec.acc_bits if preloaded else 0,
+        ),
         "wide_passed": widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
         "ext_depth": ext_depth,
@@ -212,6 +229,7 @@ def _layer_table(
                 "word_base": words,
                 "map_base": slot,
                 "row_base": row,
+                "pass_base": slot // spec.pe,
                 "act_signed": int(layer.in_signed),
                 "external": int(not inside),
             }

@@ -16,6 +16,7 @@ from hascodesign.contract.build import Build
 from hascodesign.contract.errors import VerificationMismatch
 from hascodesign.contract.memories import (
     bias_bits,
+    preload_name,
     row_bits,
     threshold_stages,
     value_bits,
@@ -44,6 +45,8 @@ def check_memories(build: Build, on_chip: Sequence[bool]) -> None:
     biases = np.concatenate([layer.bias for layer in build.network.layers])
     _require("bias", _signed(_words(held, "bias", bias_bits(build.network), len(biases))), biases)
     _check_thresholds(held, build)
+    if build.network.preloaded:
+        _check_preloads(held, build)
 
 
 def _words(held: Mapping[str, bytes], name: str, bits: int, count: int) -> list[tuple[int, int]]:
@@ -86,6 +89,20 @@ def _check_weights(held: Mapping[str, bytes], build: Build, on_chip: Sequence[bo
         words = _words(held, name, weight_bits(spec), len(weights) // spec.simd)
         fields = [((w >> (s * bits)) & mask, bits) for w, _ in words for s in range(spec.simd)]
         _require(name, _signed(fields), np.array(weights))
+
+
+def _check_preloads(held: Mapping[str, bytes], build: Build) -> None:
+    spec = build.schedule.array
+    wanted: list[list[int]] = [[] for _ in range(spec.pe)]  # what each PE's sums start from
+    for layer, row_map in zip(build.network.layers, build.schedule.layers, strict=True):
+        words = [0] * layer.rows if layer.preload is None else layer.preload.tolist()
+        for slots in row_map.slots.tolist():
+            for pe, row in enumerate(slots):
+                wanted[pe].append(words[row] if row >= 0 else 0)
+    for pe, words in enumerate(wanted):
+        name = preload_name(pe, spec.pe)
+        got = _signed(_words(held, name, spec.acc_bits, len(words)))
+        _require(name, got, np.array(words))
 
 
 def _check_row_map(held: Mapping[str, bytes], build: Build) -> None:

@@ -46,6 +46,7 @@ class Vectors:
         narrow = np.int32  # weights and activations have at most 8 bits; products may be summed
         return {
             "weights": self.layer.weights.astype(narrow),
+            **self._preload,
             "activations": self.activations.astype(narrow),
             "act_signed": np.array(self.layer.in_signed),
             "k_order": self.order.astype(np.int64),
@@ -56,6 +57,12 @@ class Vectors:
             "acc": acc.astype(np.int64),
             "codes": codes.astype(np.int64),
         }
+
+    @property
+    def _preload(self) -> dict[str, NDArray[np.generic]]:
+        """``preload`` [R], where the array is built with it."""
+        preload = self.layer.preload
+        return {} if preload is None else {"preload": preload.astype(np.int64)}
 
     def bench_file(self) -> bytes:
         """Input of the test bench: the expected values stand for acc and codes, plus the bias."""
@@ -92,6 +99,7 @@ def check_vectors(content: bytes, profile: FaultProfile) -> int:
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         data = {key: file[key] for key in KEYS}
+        preload = file["preload"].astype(np.int64) if "preload" in file else None
     rows = len(data["weights"])
     layer = MultiplyLayer(
         name="vectors",
@@ -105,6 +113,7 @@ def check_vectors(content: bytes, profile: FaultProfile) -> int:
         output=None,
         out_bits=0,
         out_signed=True,
+        preload=preload,
     )
     acc = reference.accumulate(
         profile,
