@@ -139,7 +139,8 @@ int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t 
   static has_weights_t fetched[HAS_MAX_STEPS][HAS_PE];
   HAS_HLS(ARRAY_PARTITION variable=fetched dim=2 complete)
   uint32_t slots[HAS_PE];
-  acc_t sums[HAS_PE];
+  acc_t starts[HAS_PE], sums[HAS_PE];
+  HAS_HLS(ARRAY_PARTITION variable=starts complete)
   HAS_HLS(ARRAY_PARTITION variable=sums complete)
   int status = HAS_DONE;
 
@@ -148,7 +149,13 @@ int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t 
     for (uint32_t pe = 0; pe < HAS_PE; pe++) {
       HAS_HLS(PIPELINE)
       const uint32_t at = pass * HAS_PE + pe;
-      slots[pe] = source == HAS_BOTH_PORTS ? uint32_t(map[at]) : mapped(here.map_base + at);
+      if (source == HAS_BOTH_PORTS) {  // a row and, where preloads are built, its preload
+        slots[pe] = uint32_t(map[at * (1 + HAS_PRELOAD)]);
+        starts[pe] = HAS_PRELOAD ? acc_t(map[at * (1 + HAS_PRELOAD) + HAS_PRELOAD]) : acc_t(0);
+      } else {
+        slots[pe] = mapped(here.map_base + at);
+        starts[pe] = acc_t(has_preload(pe, here.map_base / HAS_PE + pass));
+      }
       if (slots[pe] >= here.rows && slots[pe] != idle) status = HAS_BAD_MAP;
     }
     if (source != HAS_FROM_MEMORIES) {
@@ -167,7 +174,7 @@ int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t 
       HAS_HLS(LOOP_TRIPCOUNT min=1 max=1024)
       for (int pe = 0; pe < HAS_PE; pe++) {
         HAS_HLS(UNROLL)
-        sums[pe] = 0;
+        sums[pe] = starts[pe];
       }
       for (uint32_t t = 0; t < here.steps; t++) {
         HAS_HLS(LOOP_TRIPCOUNT min=1 max=HAS_MAX_STEPS)

@@ -29,6 +29,7 @@ enum has_status_t {
 // activations   [N][steps][HAS_SIMD] codes in the order of the steps, 0 at padding
 // weights       [passes][steps][HAS_PE][HAS_CHUNKS] in map order, words as in the weight memories
 // map           [passes][HAS_PE] row, or -1 for idle: the slots of schedule.json
+//               with HAS_PRELOAD each is followed by what its accumulator starts from
 // acc           [N][rows] accumulators, rows in their natural order
 // results       [N][rows] codes or, in the last layer, accumulator + bias
 int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t source,

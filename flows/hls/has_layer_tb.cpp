@@ -5,7 +5,7 @@
 //   counters COLUMNS numbers          column counter of each column
 //   activations COUNT numbers         [columns][steps][SIMD]
 //   weights COUNT numbers             hex, [passes][steps][PE][chunks]; none: 0
-//   row_map COUNT numbers             [passes][PE]; none: 0
+//   row_map COUNT numbers             [passes][PE], as has_layer.h has map; none: 0
 //   acc COUNT numbers                 expected, [columns][rows]
 //   results COUNT numbers             expected, [columns][rows]
 //
@@ -59,7 +59,8 @@ bool read_vectors(const char *path, Vectors &v) {
          v.results.size() == outputs &&
          v.activations.size() == size_t(v.columns) * layer.steps * HAS_SIMD &&
          v.weights.size() == (v.source == HAS_FROM_MEMORIES ? 0 : words) &&
-         v.slots.size() == (v.source == HAS_BOTH_PORTS ? passes * HAS_PE : 0);
+         v.slots.size() ==
+             (v.source == HAS_BOTH_PORTS ? passes * HAS_PE * (1 + HAS_PRELOAD) : 0);
 }
 
 size_t mismatches = 0;

@@ -20,6 +20,7 @@ from hascodesign.contract.array import (
     k_order,
     site_masks,
     step_activations,
+    stored_preloads,
     stored_weights,
     wmem_bases,
 )
@@ -130,6 +131,7 @@ def _config(
         "spec": spec,
         "memories": [rom.name for rom in roms],
         "banks": banks,
+        "preloads": [rom.name for rom in roms if rom.content == "preload"],
         "value_bits": value_bits(network, spec),
         "systolic": int(spec.dataflow == "ws"),
         "stages": threshold_stages(network),
@@ -264,11 +266,19 @@ def hls_vectors(
             "counters": data.get("columns", np.arange(count)).tolist(),
             "activations": (beats & ((1 << spec.act_bits) - 1)).ravel().tolist(),
             "weights": words,
-            "row_map": row_map.slots.ravel().tolist() if map_port else [],
+            "row_map": _map_words(layer, row_map) if map_port else [],
             "acc": data["acc"].T.ravel().tolist(),
             "results": data["codes"].T.ravel().tolist(),
         },
     )
+
+
+def _map_words(layer: MultiplyLayer, row_map: RowMap) -> list[int]:
+    """Rows in the order of the port, each with its preload where preloads are built."""
+    if layer.preload is None:
+        return [int(row) for row in row_map.slots.ravel()]
+    starts = stored_preloads(layer.preload, row_map.slots).T
+    return [int(word) for word in np.stack([row_map.slots, starts], axis=-1).ravel()]
 
 
 def _weight_chunks(
