@@ -35,6 +35,7 @@ VALUES = {
     "acc_bits": 24, "dataflow": "os", "multipliers": "dsp", "simulator": "icarus",
     "device": "cpu", "search_seconds": 9, "objectives": "accuracy,passes", "allowed_points": 1,
     "extra_passes": 1, "spare_passes": 0.1, "moves": "sign", "core_images": 0, "post_route": None,
+    "preload": None,
 }  # fmt: skip
 
 
@@ -127,6 +128,7 @@ REFUSED = {
     "spare": (["--schedule", "s.json", "--spare-passes", 1], "nothing is searched"),
     "extra": (["--schedule", "s.json", "--extra-passes", 1], "nothing is searched"),
     "moves": (["--schedule", "s.json", "--moves", "sign"], "nothing is searched"),
+    "preload": (["--moves", "sign,preload"], "add --preload"),
     "points": (["--allowed-points", 1], "--objectives"),
     "points of accuracy": (["--allowed-points", 1, "--objectives", "accuracy"], "--objectives"),
     "seed": (["--to", "faults", "--faults", "f.json", "--seed", 4], "nothing is drawn"),

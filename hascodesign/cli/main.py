@@ -91,6 +91,13 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             Literal["icarus", "verilator"], typer.Option(help="Simulator.")
         ] = "icarus",
         device: Device = "cpu",
+        preload: Annotated[
+            bool | None,
+            typer.Option(
+                "--preload/--no-preload",
+                help="Accumulators that start from words of their own: for faults in them.",
+            ),
+        ] = None,
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,
@@ -144,6 +151,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             "array.acc_bits": acc_bits,
             "array.dataflow": dataflow,
             "render.multipliers": multipliers,
+            "render.preload": preload,
             "schedule.seconds": search_seconds,
             "schedule.objectives": None if objectives is None else objectives.split(","),
             "schedule.moves": named(moves),

@@ -24,9 +24,12 @@ class Baseline:
 OBJECTIVES = ("accuracy", "passes", "power")
 Objective = Literal["accuracy", "passes", "power"]
 
-Move = Literal["sign", "words", "constant", "thresholds", "reconstruction"]
+Move = Literal["sign", "words", "constant", "thresholds", "reconstruction", "preload"]
 #: What may be done to a row so that it suits its slot.
-MOVES: tuple[Move, ...] = ("sign", "words", "constant", "thresholds", "reconstruction")
+MOVES: tuple[Move, ...] = (
+    *("sign", "words", "constant", "thresholds", "reconstruction"),
+    "preload",  # where the array is built with preloads
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,11 +212,11 @@ class LayerOnArray:
                 used = np.flatnonzero(self.sources[:, s] >= 0)
                 new: Any = 0
                 if s not in slot.walked:
-                    new = self._seen(rows[places], slot, (s,))[:, used, 0]
+                    new = self.seen(rows[places], slot, (s,))[:, used, 0]
                 weights[np.ix_(places, self.sources[used, s])] = new
         return Weights(weights)
 
-    def _seen(self, rows: IntArray, slot: SlotClass, simd: tuple[int, ...]) -> NDArray[np.int16]:
+    def seen(self, rows: IntArray, slot: SlotClass, simd: tuple[int, ...]) -> NDArray[np.int16]:
         """Words [n, T, len(simd)] after the permanent faults of bank and weight wires."""
         bits, chosen = self.spec.weight_bits, list(simd)
         words = np.stack([self.stored(s)[rows] for s in chosen], axis=2)
@@ -248,7 +248,7 @@ class LayerOnArray:
         weights = np.empty((len(rows), len(self.order), len(walked)), dtype=np.int16)
         for one in np.unique(classes):
             mine = classes == one
-            weights[mine] = self._seen(rows[mine], self.classes[one], walked)
+            weights[mine] = self.seen(rows[mine], self.classes[one], walked)
         draws = draws_of(
             slots,
             counters,

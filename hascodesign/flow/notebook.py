@@ -72,13 +72,14 @@ def load(
     return loading.load_user(model, None if checkpoint is None else Path(checkpoint), folder)
 
 
-def integerise(loaded: Loaded, acc_bits: int = 24) -> IntegerNetwork:
+def integerise(loaded: Loaded, acc_bits: int = 24, *, preload: bool = False) -> IntegerNetwork:
     """The integer graph of a model, held against it code for code on all held-out images.
 
     Parameters
     ----------
     loaded : what ``load`` gave.
     acc_bits : bits of the array's accumulator.
+    preload : whether the array is built with preloads.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def integerise(loaded: Loaded, acc_bits: int = 24) -> IntegerNetwork:
     network = integer.integerise(loaded.model, loaded.name, loaded.in_shape, acc_bits)
     heldout = loaded.dataset.heldout
     integer.require_equal(integer.compare(loaded.model, network, heldout, acc_bits))
-    return network
+    return array.with_preloads(network) if preload else network
 
 
 def read_faults(path: str | Path) -> FaultProfile:
@@ -172,6 +173,11 @@ def build(
     network, found, profile : what was searched, and what the search gave.
     board : gives clock and block RAM.
     render : of ``[render]`` in a flow file: ``pipeline``, ``multipliers``, ``clock_mhz``.
+
+    Raises
+    ------
+    ConfigError
+        ``preload`` is not what the network was integerised for.
     """
     from hascodesign.render import build as rendering  # noqa: PLC0415  (jinja2)
     from hascodesign.render import rtl  # noqa: PLC0415
@@ -180,9 +186,14 @@ def build(
     with_core = rendering.core_refusal(deployed, schedule, profile) is None
     on_chip = rendering.kept_on_chip(deployed, schedule, record, with_core=with_core)
     try:
-        chosen = RenderConfig(**render)
+        chosen = RenderConfig(**({"preload": deployed.preloaded} | render))
     except ValidationError as error:
         raise ConfigError(f"render {first_error(error)}") from None
+    if chosen.preload != deployed.preloaded:
+        raise ConfigError(
+            f"preload must be {deployed.preloaded}, as the network was integerised, not"
+            f" {chosen.preload}; integerise(..., preload=True) builds it"
+        )
     plan = rendering.build_files(
         deployed,
         schedule,

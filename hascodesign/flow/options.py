@@ -61,6 +61,12 @@ RULES = (
         " beside the schedule with --faults",
     ),
     Rule(
+        ("moves",),
+        lambda r: "preload" in r.config.schedule.moves and not r.config.render.preload,
+        "its move preload needs an array that is built with preloads; add --preload, or leave the"
+        " move out",
+    ),
+    Rule(
         ("allowed_points",),
         lambda r: len(r.config.schedule.objectives) == 1,
         "only a front has points to choose from; ask for one with --objectives accuracy,passes",

@@ -46,7 +46,7 @@ _TABLE = (
         ),
         (
             *("schedule", "seed", "device", "search_seconds", "objectives", "allowed_points"),
-            *("extra_passes", "spare_passes", "moves"),
+            *("extra_passes", "spare_passes", "moves", "preload"),
         ),
         command="schedule",
         help="The flow up to the schedule.",
@@ -64,7 +64,7 @@ _TABLE = (
         "render",
         "_render",
         ("deployed", "schedule", "profile", "board", "on_chip", "config.render", "core_refusal"),
-        ("multipliers", "core_images"),
+        ("multipliers", "core_images", "preload"),
         command="render",
         help="The flow up to the rendered files, not verified yet.",
     ),

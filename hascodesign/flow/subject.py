@@ -246,8 +246,9 @@ class Subject:
 
     @property
     def network(self) -> IntegerNetwork:
-        """The integer graph."""
-        return self.integers[0]
+        """The integer graph; its preloads are 0 where the array is built with them."""
+        network = self.integers[0]
+        return arrays.with_preloads(network) if self.config.render.preload else network
 
     @property
     def brevitas_correct(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hascodesign.common import schemas
+from hascodesign.contract.array import row_preloads
 from hascodesign.contract.errors import ScheduleError
 from hascodesign.contract.types import (
     ArraySpec,
@@ -30,6 +31,7 @@ from hascodesign.engine.planes import as_thresholds
 from hascodesign.schedule.formats import fail, parse, record_of
 
 KEYS = ("row", "sign", "words", "bias", "descending", "thresholds")
+STARTED = (*KEYS, "preload")  # of an array that is built with preloads
 _LIMIT = 1 << 60  # biases lie below it, thresholds below four times it
 
 
@@ -43,6 +45,7 @@ class WrittenRow:
     bias: int
     descending: bool  # False in the last layer
     thresholds: tuple[int, ...]  # in the order in which they are passed; none in the last layer
+    preload: int | None = None  # None where none is built
 
     def text(self) -> str:
         """The entry as JSON on one line."""
@@ -54,7 +57,10 @@ class WrittenRow:
             self.descending,
             list(self.thresholds),
         )
-        return json.dumps(dict(zip(KEYS, values, strict=True)), separators=(",", ":"))
+        record = dict(zip(KEYS, values, strict=True))
+        if self.preload is not None:
+            record["preload"] = self.preload
+        return json.dumps(record, separators=(",", ":"))
 
 
 def rows_of(trained: IntegerNetwork, written: IntegerNetwork) -> list[tuple[WrittenRow, ...]]:
@@ -72,6 +78,7 @@ def rows_of(trained: IntegerNetwork, written: IntegerNetwork) -> list[tuple[Writ
 def _rows(trained: MultiplyLayer, written: MultiplyLayer) -> Sequence[WrittenRow]:
     before, after = _staircase(trained), _staircase(written)
     differs = (trained.weights != written.weights).any(axis=1) | (trained.bias != written.bias)
+    differs |= row_preloads(trained) != row_preloads(written)
     differs |= (before[0] != after[0]).any(axis=1) | (before[1] != after[1])
     found = []
     for row in np.flatnonzero(differs).tolist():
@@ -87,6 +94,7 @@ def _rows(trained: MultiplyLayer, written: MultiplyLayer) -> Sequence[WrittenRow
                 int(written.bias[row]),
                 descending=bool(after[1][row]),
                 thresholds=tuple(after[0][row].tolist()),
+                preload=None if written.preload is None else int(written.preload[row]),
             )
         )
     return found
@@ -121,6 +129,10 @@ def _apply(layer: MultiplyLayer, rows: Sequence[WrittenRow]) -> MultiplyLayer:
         bias[one.row], descending[one.row] = one.bias, one.descending
         values[one.row] = one.thresholds
     written = replace(layer, weights=frozen(weights), bias=frozen(bias))
+    if layer.preload is not None:
+        starts = layer.preload.copy()
+        starts[[one.row for one in rows]] = [one.preload or 0 for one in rows]
+        written = replace(written, preload=frozen(starts))
     output = as_thresholds(layer)
     if output is None:
         return written
@@ -166,7 +178,8 @@ def _read(value: Any, where: str, layer: MultiplyLayer, array: ArraySpec) -> lis
 
 
 def _entry(value: Any, where: str, layer: MultiplyLayer, array: ArraySpec) -> WrittenRow:
-    record = record_of(value, where, KEYS)
+    started = isinstance(value, dict) and "preload" in value
+    record = record_of(value, where, STARTED if started else KEYS)
     row = _whole(record["row"], f"{where}.row", 0, layer.rows - 1)
     sign = record["sign"]
     if type(sign) is not int or sign not in (-1, 1):
@@ -181,7 +194,16 @@ def _entry(value: Any, where: str, layer: MultiplyLayer, array: ArraySpec) -> Wr
     if type(record["descending"]) is not bool:
         fail(f"{where}.descending", "must be true or false", record["descending"])
     steps = _thresholds(record, where, layer)
-    return WrittenRow(row, sign, words, bias, record["descending"], steps)
+    preload = _preload(record.get("preload", 0), f"{where}.preload", layer, array)
+    return WrittenRow(row, sign, words, bias, record["descending"], steps, preload)
+
+
+def _preload(value: Any, where: str, layer: MultiplyLayer, array: ArraySpec) -> int | None:
+    half = 1 << (array.acc_bits - 1)
+    word = _whole(value, where, -half, half - 1)
+    if layer.preload is None and word:
+        fail(where, "must be 0 on an array without preloads (--preload builds them)", word)
+    return None if layer.preload is None else word
 
 
 def _words(value: Any, where: str, layer: MultiplyLayer, half: int) -> tuple[tuple[int, int], ...]:

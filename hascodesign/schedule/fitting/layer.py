@@ -20,7 +20,7 @@ from hascodesign.engine.loss import MOST, cross_entropy
 from hascodesign.engine.planes import as_thresholds
 from hascodesign.engine.slots import STAGES, pe_faults
 from hascodesign.schedule.baselines import severity
-from hascodesign.schedule.fitting import reconstruct, staircase, words
+from hascodesign.schedule.fitting import preload, reconstruct, staircase, words
 from hascodesign.schedule.fitting.rows import Rows, joined, trained
 from hascodesign.schedule.problem import Problem
 
@@ -131,7 +131,7 @@ class LayerWriter:
     def _by_rule(self, sample: Sample) -> FloatArray:
         """About what the sums are off by, [R, classes]: by the size of words and faults alone."""
         spec, weights = self.on_array.spec, self.layer.weights
-        size = np.abs(self._numbers(sample)).mean(axis=1)
+        size = np.abs(self.numbers(sample)).mean(axis=1)
         saliency = np.abs(weights).sum(axis=1) / max(np.abs(weights).sum(axis=1).mean(), 1.0)
         off = np.zeros((self.layer.rows, len(self.on_array.classes)))
         for number, slot in enumerate(self.on_array.classes):
@@ -175,6 +175,8 @@ class LayerWriter:
             other_way = self.fit(turned.at(places), sample)
             wins = other_way.error < fitted.error[places]
             fitted = fitted.put(places[wins], other_way.at(np.flatnonzero(wins)))
+        if self.layer.preload is not None and "preload" in self.moves:
+            fitted = preload.started(self, fitted, sample)
         return fitted
 
     def _columns(self, classes: IntArray) -> int:
@@ -205,13 +207,16 @@ class LayerWriter:
 
     def sums(self, rows: Rows, sample: Sample) -> IntArray:
         """ACC + bias [n, N] of rows on their slots, times their direction."""
-        on_array = self.array_of(rows.weights)
+        on_array = self.array_of(rows)
         acc = on_array.accumulate(np.arange(len(rows)), rows.slot, sample.codes, sample.counters)
-        return (acc.astype(np.int64) + rows.bias[:, None]) * rows.direction[:, None]
+        constant = rows.bias - rows.preload
+        return (acc.astype(np.int64) + constant[:, None]) * rows.direction[:, None]
 
-    def array_of(self, weights: NDArray[Any], taken: IntArray | None = None) -> LayerOnArray:
-        """The layer with other rows on the array; ``taken`` as LayerOnArray takes it."""
-        return self.on_array.with_layer(replace(self.layer, weights=weights), taken)
+    def array_of(self, rows: Rows) -> LayerOnArray:
+        """The layer with other rows on the array."""
+        weights: NDArray[Any] = rows.weights
+        starts = None if self.layer.preload is None else rows.preload
+        return self.on_array.with_layer(replace(self.layer, weights=weights, preload=starts))
 
     def fit(self, rows: Rows, sample: Sample) -> Rows:
         """The rows with constants and thresholds fitted."""
@@ -285,10 +290,10 @@ class LayerWriter:
                 free[np.ix_(mine, ks)] = False
         wrong = (self.sums(rows, sample) - self._healthy(rows, sample)) * rows.direction[:, None]
         half = 1 << (self.on_array.spec.weight_bits - 1)
-        limits, codes = (-half, half - 1), self._numbers(sample)
+        limits, codes = (-half, half - 1), self.numbers(sample)
         return replace(rows, weights=reconstruct.improve(rows.weights, wrong, codes, free, limits))
 
-    def _numbers(self, sample: Sample) -> IntArray:
+    def numbers(self, sample: Sample) -> IntArray:
         """The activation codes as numbers."""
         return (sample.codes.view(np.int8) if self._signed else sample.codes).astype(np.int64)
 

@@ -133,7 +133,7 @@ class NetworkWriter:
                 rows = _kept(writer, rows, fitted, self._sample(block, planes, self.held))
             layer = written_layer(block.layer, rows)
             own = replace(block, layer=layer, limits=limits_of(layer))
-            on_array = writer.array_of(layer.weights, block.taken)
+            on_array = writer.on_array.with_layer(layer, block.taken)
             planes = compute(own, on_array, np.arange(layer.rows), rows.slot, planes)
             written.append(replace(layer, weights=frozen(rows.weights)))
             maps.append(row_map)

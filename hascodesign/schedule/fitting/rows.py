@@ -30,6 +30,7 @@ class Rows:
     bias: IntArray  # [n]
     values: IntArray  # [n, L] thresholds times the direction: ascending
     direction: IntArray  # [n] 1 ascending, -1 descending
+    preload: IntArray  # [n] words to start from; bias and thresholds are of sums without them
     error: FloatArray  # [n] mean squared error of the codes on the columns fitted to
 
     def __len__(self) -> int:
@@ -77,18 +78,20 @@ def trained(layer: MultiplyLayer, row: IntArray, slot: IntArray) -> Rows:
         direction = np.where(output.descending[row], -1, 1)
         values = output.values[row] * direction[:, None]
     weights = layer.weights[row].astype(np.int16)
-    return Rows(row, slot, weights, layer.bias[row], values, direction, np.zeros(n))
+    from_0 = np.zeros(n, dtype=np.int64)
+    return Rows(row, slot, weights, layer.bias[row], values, direction, from_0, np.zeros(n))
 
 
 def written_layer(layer: MultiplyLayer, rows: Rows) -> MultiplyLayer:
     """The layer with rows as written; its words may take all bits that the array has."""
     narrow: Any = rows.weights  # no need of 64 bits, of which there would be many
-    written = replace(layer, weights=narrow, bias=frozen(rows.bias))
+    preload = None if layer.preload is None else frozen(rows.preload)
+    written = replace(layer, weights=narrow, bias=frozen(rows.bias), preload=preload)
     output = as_thresholds(layer)
     if output is None:
-        return written
+        return replace(written, bias=frozen(rows.bias - rows.preload))
     steps = Thresholds(
-        frozen(rows.values * rows.direction[:, None]),
+        frozen(rows.values * rows.direction[:, None] + rows.preload[:, None]),
         frozen(rows.direction < 0, np.bool_),
         output.lowest,
     )
