@@ -134,8 +134,8 @@ def sizes(
 def test_lanes_and_banks_are_as_many_as_hide_the_drain() -> None:
     # 9 steps hide the 5 cycles of 4 results; the wider map has 6 * 6 * 8 elements in 4 banks
     assert sizes(4, 4, 4, (8, 3, 1, 1)) == (1, 4, (36, 72))
-    # too few channels for the promise
-    assert sizes(16, 4, 3, (8, 3, 1, 1)) == (1, 4, (27, 72))
+    # fewer channels than SIMD, 17 cycles of one lane for 7 steps: lanes are doubled while that pays
+    assert sizes(16, 4, 3, (8, 3, 1, 1)) == (4, 4, (27, 72))
     # 32 results in 9 steps: 8 lanes, a share of the time left for those that wait; 8 banks
     assert sizes(32, 1, 1, (32, 3, 1, 1)) == (8, 8, (5, 144))
     # 1 x 1 on 8 channels: two steps, so a lane for every PE, and every result has a bank

@@ -15,6 +15,7 @@ from hascodesign.contract import arithmetic, array
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import ArraySpec, Dataflow, Fault, FaultProfile, IntArray, Schedule
 from hascodesign.engine.network import Evaluator
+from hascodesign.render.core_cycles import drain_cycles, feed_cycles, lanes_and_runs
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.verify import simulate
@@ -215,6 +216,26 @@ def test_cycles_beyond_the_ideal_are_few(tmp_path: Path, case: tuple) -> None:
     assert run.stages[0].ideal_cycles == 2 * steps * 100
     assert 0 <= run.stages[0].overhead <= 0.1
     assert run.stages[0].busy >= 1 / 1.1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_narrow_convolution_is_bound_by_the_reading_of_its_codes(
+    tmp_path: Path, channels: int
+) -> None:
+    """Fewer channels than SIMD: no drain of P results, but the rows of the kernel of each step."""
+    rng = np.random.default_rng(4)
+    spec = ArraySpec(16, 8, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (10, 10, channels), [(16, 3, 1, 1)], pool=False)
+    schedule = Schedule(spec, tuple(rtl_cases.random_map(rng, x, 16) for x in net.layers))
+    lanes, runs = lanes_and_runs(net, spec)
+    plan = core_cases.build(net, schedule, FaultProfile(spec))
+    codes = core_cases.images(rng, net, 1)
+    run = verify_core(net, schedule, FaultProfile(spec), plan, codes, work=tmp_path, faults=False)
+    assert run.mismatches == 0, run.first
+    feed = feed_cycles(spec, net.layers[0], runs)
+    assert feed == {1: 3, 3: 4}[channels]
+    assert drain_cycles(spec, lanes) <= feed
+    assert 0 <= run.stages[0].cycles - 100 * feed <= 50
 
 
 def bench(modules: str, plan: BuildPlan, jobs: dict[str, dict[str, IntArray]], work: Path) -> None:

@@ -21,6 +21,13 @@ from hascodesign.contract.types import (
     Schedule,
 )
 from hascodesign.render import rtl
+from hascodesign.render.core_cycles import (
+    drain_cycles,
+    feed_cycles,
+    lanes_and_runs,
+    pooling_cycles,
+    wide_convolutions,
+)
 from hascodesign.render.core_stages import (
     Shape,
     elements,
@@ -35,7 +42,6 @@ from hascodesign.render.core_stages import (
 from hascodesign.render.rtl import RtlOptions, count_bits
 
 MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
-MOST_LANES = 32  # that are taken without being asked for
 MOST_BANKS = 64  # of an activation buffer, that too
 MAX_STAGES = 64  # cycle counters in the register map
 MAX_VALUE_WORDS = 512  # registers that hold a word to be written
@@ -92,43 +98,17 @@ def render_core(
 
 
 def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions) -> int:
-    """Results a cycle, so that the drain hides behind every convolution with channels >= SIMD.
+    """Results a cycle: those asked for, or as many as pay (``core_cycles.lanes_and_runs``).
 
-    A column's P results leave while the next column's T steps run. Every lane costs a copy of
-    row map, biases and thresholds: the fewest are taken, and no more than `MOST_LANES`.
+    A column's P results leave while the next column's codes are read. Every lane costs a copy of
+    row map, biases and thresholds.
     """
     most = spec.pe & -spec.pe  # they divide P
-    if options.lanes:
-        if options.lanes & (options.lanes - 1) or options.lanes > most:
-            raise ConfigError(f"lanes must be a power of two up to {most}, not {options.lanes}")
-        return options.lanes
-    least = min(
-        (spec.steps(layer.depth) for layer in wide_convolutions(network, spec)), default=2 * spec.pe
-    )
-    lanes = 1
-    while drain_cycles(spec, lanes) > least and lanes < min(most, MOST_LANES):
-        lanes *= 2
-    return lanes
-
-
-def drain_cycles(spec: ArraySpec, lanes: int) -> int:
-    """Cycles in which a column's P results leave.
-
-    Lanes that want one bank wait for each other, hence a share of the time in hand. With a lane
-    for each PE a column is taken while the next is captured.
-    """
-    if lanes == 1:
-        return spec.pe + 1
-    return 1 if lanes == spec.pe else 5 * spec.pe // (4 * lanes) + 1
-
-
-def wide_convolutions(network: IntegerNetwork, spec: ArraySpec) -> list[MultiplyLayer]:
-    """Convolutions with as many channels as multipliers of a PE, or more."""
-    return [
-        layer
-        for layer in network.layers
-        if layer.conv is not None and layer.conv.in_shape[2] >= spec.simd
-    ]
+    if not options.lanes:
+        return lanes_and_runs(network, spec)[0]
+    if options.lanes & (options.lanes - 1) or options.lanes > most:
+        raise ConfigError(f"lanes must be a power of two up to {most}, not {options.lanes}")
+    return options.lanes
 
 
 def buffer_banks(network: IntegerNetwork, schedule: Schedule, lanes: int) -> int:
@@ -171,27 +151,22 @@ def image_cycles(
     """About how many cycles an image takes, without back-pressure."""
     spec = schedule.array
     drain = drain_cycles(spec, result_lanes(network, spec, options))
+    runs = runs_read(network, spec)
     cycles = image_beats(network, spec.simd)
     for stage in network.stages:
         if isinstance(stage, MaxPool):
-            height, width, channels = stage.out_shape
-            reads = stage.kernel[0] * stage.kernel[1] * -(-channels // spec.simd)
-            cycles += height * width * reads
+            cycles += pooling_cycles(stage, spec)
             continue
         steps, passes = spec.steps(stage.depth), schedule.layers[stage.index].passes
         load = 0 if on_chip[stage.index] else steps
-        cycles += passes * (load + stage.positions * max(steps, drain))
+        hidden = drain if stage.conv is not None else 1
+        cycles += passes * (load + stage.positions * max(feed_cycles(spec, stage, runs), hidden))
     return cycles
 
 
 def runs_read(network: IntegerNetwork, spec: ArraySpec) -> int:
-    """Runs of neighbours read in a cycle: 2 where a step of a wide map may take 2 kernel rows."""
-    rows = (
-        layer.conv.kernel[1] * layer.conv.in_shape[2]
-        for layer in wide_convolutions(network, spec)
-        if layer.conv is not None
-    )
-    return 2 if any(row % spec.simd for row in rows) else 1
+    """Runs of neighbours read in a cycle: 2 where a step may take 2 kernel rows and that pays."""
+    return lanes_and_runs(network, spec)[1]
 
 
 def image_beats(network: IntegerNetwork, simd: int) -> int:
