@@ -119,6 +119,7 @@ class CodeMonitor:
         self._bits = [len(field) // lanes for field in self._fields]
         self._put_valid, self._pooling = dut.codes_valid, dut.pooling
         self._put = [dut.stage, dut.pool_element_out, dut.codes_lanes, dut.codes]
+        self._merge = MergeMonitor(dut) if int(dut.MERGE.value) else None
         self.results: list[tuple[int, ...]] = []  # layer, column, row, acc, v, code
         self.puts: list[tuple[int, ...]] = []  # stage, element, lanes, codes
 
@@ -134,6 +135,38 @@ class CodeMonitor:
                     self.results.append((*shared, *values))
         if int(self._pooling.value) and int(self._put_valid.value):
             self.puts.append(tuple(int(field.value) for field in self._put))
+        if self._merge is not None:
+            self.puts += self._merge.edge()
+
+
+class MergeMonitor:
+    """Watches the maxima that a convolution keeps: what stands in its map when it has ended."""
+
+    def __init__(self, dut: Any) -> None:
+        self._begin, self._skipped, self._stage = dut.begin_stage, dut.skipped, dut.stage
+        merge = dut.merge
+        self._enable = merge.write_enable
+        self._address, self._data = merge.write_address, merge.write_data
+        self._banks = len(self._enable)
+        self._held: dict[int, int] = {}  # element -> code
+
+    def edge(self) -> list[tuple[int, ...]]:
+        """(stage, element, 1, code) of every element, when the stage of the pooling comes."""
+        found: list[tuple[int, ...]] = []
+        if int(self._begin.value):
+            if int(self._skipped.value):
+                stage = int(self._stage.value)
+                found = [(stage, element, 1, code) for element, code in sorted(self._held.items())]
+            self._held.clear()
+        enable = int(self._enable.value)
+        if enable:
+            words, codes = str(self._address.value), str(self._data.value)
+            for bank in range(self._banks):
+                if enable >> bank & 1:
+                    word = int(lane_of(words, bank, len(words) // self._banks), 2)
+                    code = int(lane_of(codes, bank, len(codes) // self._banks), 2)
+                    self._held[word * self._banks + bank] = code
+        return found
 
 
 def lane_of(word: str, lane: int, bits: int) -> str:

@@ -58,10 +58,14 @@ def random_network(
     convs: list[tuple[int, int, int, int]],
     *,
     pool: bool = True,
+    beside: bool = False,
     classes: int = 5,
     hidden: int = 0,
 ) -> IntegerNetwork:
-    """Convolutions (rows, kernel, stride, padding), a pooling after the first, dense layers."""
+    """Convolutions (rows, kernel, stride, padding), a pooling after the first, dense layers.
+
+    beside : the pooling's windows stand side by side, else they overlap.
+    """
     stages: list[MultiplyLayer | MaxPool] = []
     signed = bool(rng.integers(2))
     here, index, in_signed = shape, 0, signed
@@ -76,7 +80,7 @@ def random_network(
         stages.append(item)
         here, in_signed, index = (*geometry.out_size, rows), out_signed, index + 1
         if pool and index == 1:
-            layer = MaxPool((2, 2), (2, 1), here)
+            layer = MaxPool((2, 2), (2, 2 if beside else 1), here)
             stages.append(layer)
             here = layer.out_shape
     for rows in [hidden] * bool(hidden) + [classes]:

@@ -45,7 +45,8 @@ def network(rng: np.random.Generator, spec: ArraySpec, case: int) -> IntegerNetw
     channels = int(rng.integers(1, 2 * spec.simd + 2))
     return core_cases.random_network(
         rng, spec, (side, side, channels), geometry, pool=side > 1 and geometry[0][1] != 5,
-        classes=int(rng.integers(2, 8)), hidden=int(rng.integers(0, 2)) * (spec.pe + 9),
+        beside=case % 2 == 1, classes=int(rng.integers(2, 8)),
+        hidden=int(rng.integers(0, 2)) * (spec.pe + 9),
     )  # fmt: skip
 
 

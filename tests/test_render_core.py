@@ -166,6 +166,7 @@ def lint_cases() -> list[tuple[str, ArraySpec, bool, bool]]:
         ("plain", SPEC, True, False),
         ("streamed", ArraySpec(8, 1, 2, 2, 16), True, True),
         ("fixed", ArraySpec(2, 8, 8, 8, 32), False, False),
+        ("maxima kept", ArraySpec(4, 4, 4, 4, 20), True, False),
         ("a lane for each PE", ArraySpec(4, 2, 4, 4, 20), True, False),
         ("preloads", SPEC, True, False),
         ("preloads, weight-stationary", ArraySpec(4, 2, 4, 4, 20, "ws"), False, True),
@@ -178,7 +179,9 @@ def test_lint_is_silent(tmp_path: Path, case: tuple, faults: int) -> None:
     name, spec, writable, streamed = case
     rng = np.random.default_rng(5)
     kernel = 1 if name == "a lane for each PE" else 3
-    net = core_cases.random_network(rng, spec, (5, 5, 2), [(3, kernel, 1, 0)])
+    net = core_cases.random_network(
+        rng, spec, (5, 5, 2), [(3, kernel, 1, 0)], beside=name == "maxima kept"
+    )
     assert (result_lanes(net, spec, CoreOptions()) == spec.pe) == (kernel == 1)
     if "preloads" in name:
         net = preloaded(rng, net, spec.acc_bits)

@@ -218,6 +218,39 @@ def test_cycles_beyond_the_ideal_are_few(tmp_path: Path, case: tuple) -> None:
     assert run.stages[0].busy >= 1 / 1.1
 
 
+MERGED = [  # P, S, shape, convolution: maps that windows fill and that they do not
+    (4, 4, (6, 8, 4), (8, 3, 1, 1)),
+    (4, 2, (7, 5, 1), (6, 2, 1, 1)),
+    (8, 4, (9, 9, 4), (15, 1, 1, 0)),  # a column ends every cycle
+    (8, 8, (9, 7, 3), (19, 3, 2, 1)),
+]
+
+
+@pytest.mark.parametrize("pauses", [None, 5])
+@pytest.mark.parametrize("case", MERGED, ids=lambda case: f"{case[0]}x{case[1]}")
+def test_a_convolution_keeps_the_maxima_of_windows_side_by_side(
+    tmp_path: Path, case: tuple, pauses: int | None
+) -> None:
+    """The pooling takes a cycle; rows anywhere, signed and unsigned codes, a layer behind it."""
+    pe, simd, shape, conv = case
+    rng = np.random.default_rng(pe + simd)
+    spec = ArraySpec(pe, simd, 4, 4, 20)
+    net = core_cases.random_network(
+        rng, spec, shape, [conv, (5, 2, 1, 0)], beside=True, hidden=pe + 3
+    )
+    schedule = core_cases.random_schedule(rng, net, spec)
+    profile = rtl_cases.random_profile(rng, spec, 6)
+    inside = tuple(layer.index != 1 for layer in net.layers)
+    plan = core_cases.build(net, schedule, profile, inside)
+    codes = core_cases.images(rng, net, 2)
+    run = verify_core(
+        net, schedule, profile, plan, codes, work=tmp_path, faults=True, on_chip=inside,
+        pauses=pauses,
+    )  # fmt: skip
+    assert run.mismatches == 0, run.first
+    assert run.stages[1].cycles == 1
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_narrow_convolution_is_bound_by_the_reading_of_its_codes(
     tmp_path: Path, channels: int

@@ -18,6 +18,8 @@ from tests import rtl_cases
 CASES = {
     "conv_walk": {"RUNS": 2, "SIMD": 8, "LANE_BITS": 3, "ELEMENT_BITS": 12, "SIDE_BITS": 5},
     "gather": {"RUNS": 2, "BANKS": 16, "BANK_BITS": 4, "WORD_BITS": 6, "CODE_BITS": 3},
+    "pool_place": {"COLUMN_BITS": 7, "ELEMENT_BITS": 8, "SIDE_BITS": 4},
+    "pool_merge": {"BANKS": 4, "CODE_BITS": 3, "WORD_BITS": 2},
     "results": {"LANES": 4, "BANKS": 4, "BANK_BITS": 2},
     "drain": {"PE": 1, "OTHERS": 3, "PE_BITS": 1},
     "scatter": {"SIMD": 4, "LANE_BITS": 2, "BANKS": 8, "BANK_BITS": 3},

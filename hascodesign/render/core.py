@@ -35,6 +35,8 @@ from hascodesign.render.core_stages import (
     largest_element,
     largest_side,
     map_shapes,
+    merged,
+    read_maps,
     sides,
     stage_name,
     table,
@@ -141,8 +143,7 @@ def buffer_sizes(
     """Banks of the activation buffers, and words of a bank of each."""
     lanes = result_lanes(network, schedule.array, options)
     banks = buffer_banks(network, schedule, lanes)
-    shapes = map_shapes(network)
-    return banks, _buffer_words(shapes, (schedule.array.simd, banks), options)
+    return banks, _buffer_words(network, (schedule.array.simd, banks), options)
 
 
 def image_cycles(
@@ -153,9 +154,10 @@ def image_cycles(
     drain = drain_cycles(spec, result_lanes(network, spec, options))
     runs = runs_read(network, spec)
     cycles = image_beats(network, spec.simd)
-    for stage in network.stages:
+    without = merged(network)
+    for place, stage in enumerate(network.stages):
         if isinstance(stage, MaxPool):
-            cycles += pooling_cycles(stage, spec)
+            cycles += 1 if place in without else pooling_cycles(stage, spec)
             continue
         steps, passes = spec.steps(stage.depth), schedule.layers[stage.index].passes
         load = 0 if on_chip[stage.index] else steps
@@ -204,19 +206,24 @@ def _check_network(network: IntegerNetwork, shapes: Sequence[Shape]) -> None:
 
 
 def _buffer_words(
-    shapes: Sequence[Shape], simd_banks: tuple[int, int], options: CoreOptions
+    network: IntegerNetwork, simd_banks: tuple[int, int], options: CoreOptions
 ) -> tuple[int, int]:
-    """Words of a bank of each buffer: stage i reads buffer i mod 2."""
+    """Words of a bank of each buffer. What a merged pooling reads is never kept."""
     simd, banks = simd_banks
-    for shape in shapes:
+    words, without = [1, 1], merged(network)
+    for place, (shape, held) in enumerate(
+        zip(map_shapes(network), read_maps(network), strict=True)
+    ):
+        if place in without:
+            continue
         count = -(-elements(shape) // simd)
         if count > options.buffer_words or elements(shape) > MAX_ELEMENTS:
             raise ConfigError(
                 f"a map of {shape} must fit the activation buffer of {options.buffer_words} words, "
                 f"not take {count}"
             )
-    words = [-(-elements(shape) // banks) for shape in shapes]
-    return max(words[::2]), max(words[1::2], default=1)
+        words[held] = max(words[held], -(-elements(shape) // banks))
+    return words[0], words[1]
 
 
 # --------------------------------------------------------------------------------------- context
@@ -243,8 +250,13 @@ def _core_context(
         array["row_bits"] + 1,
         count_bits(beats) + lane_shift + 1,
     )
-    bits = array | {"side_bits": side_bits, "element_bits": element_bits}
+    bits = array | {
+        "side_bits": side_bits,
+        "element_bits": element_bits,
+        "merging": bool(merged(network)),
+    }
     return {
+        "merging": int(bits["merging"]),
         "version": registers.VERSION,
         "registers": registers.REGISTERS,
         "shape": bytes((spec.act_bits, spec.weight_bits, spec.simd & 255, spec.pe & 255)).hex(),

@@ -27,6 +27,29 @@ def map_shapes(network: IntegerNetwork) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
+def merged(network: IntegerNetwork) -> frozenset[int]:
+    """Stages that are poolings kept by the convolution before them: windows side by side."""
+    pairs = zip(network.stages, network.stages[1:], strict=False)
+    return frozenset(
+        place
+        for place, (before, stage) in enumerate(pairs, start=1)
+        if isinstance(stage, MaxPool)
+        and stage.kernel == stage.stride
+        and isinstance(before, MultiplyLayer)
+        and before.conv is not None
+    )
+
+
+def read_maps(network: IntegerNetwork) -> tuple[int, ...]:
+    """Buffer that each stage reads; all but the poolings that are merged write the other."""
+    found, here = [], 0
+    without = merged(network)
+    for place in range(len(network.stages)):
+        found.append(here)
+        here ^= place not in without
+    return tuple(found)
+
+
 def sides(stage: MultiplyLayer | MaxPool, shape: Shape) -> tuple[int, ...]:
     """Lengths of a stage's map with its padding, of its kernel and of its strides."""
     if isinstance(stage, MaxPool):
@@ -40,7 +63,16 @@ def sides(stage: MultiplyLayer | MaxPool, shape: Shape) -> tuple[int, ...]:
 def fields(bits: dict[str, Any]) -> list[tuple[str, int]]:
     """Name and width of each constant of a stage."""
     side, element = bits["side_bits"], bits["element_bits"]
+    merging = [
+        ("skipped", 1),
+        ("window_width_less_1", side),
+        ("window_height_less_1", side),
+        ("windows_wide", side),
+        ("windows_high", side),
+        ("window_row", element),
+    ]
     return [
+        ("read_map", 1),
         ("pooling", 1),
         ("final_layer", 1),
         ("code_signed", 1),
@@ -62,6 +94,7 @@ def fields(bits: dict[str, Any]) -> list[tuple[str, int]]:
         ("base_first", element),
         ("base_step", element),
         ("out_channels", element),
+        *(merging if bits["merging"] else []),
     ]
 
 
@@ -74,12 +107,15 @@ def table(
     """One row of constants per stage, negative numbers as two's complement."""
     rows: list[dict[str, Any]] = []
     signed = network.input.signed
-    for stage, shape in zip(network.stages, shapes, strict=True):
+    without, maps = merged(network), read_maps(network)
+    for place, (stage, shape) in enumerate(zip(network.stages, shapes, strict=True)):
         if isinstance(stage, MaxPool):
-            row = _pool_row(stage) | {"code_signed": int(signed)}
+            row = _pool_row(stage) | {"skipped": int(place in without)}
         else:
             row = _layer_row(stage, schedule, shape)
+            row |= _window_row(stage, network.stages[place + 1] if place + 1 in without else None)
             signed = stage.out_signed
+        row |= {"code_signed": int(signed), "read_map": maps[place]}
         masked = {name: row.get(name, 0) & ((1 << bits) - 1) for name, bits in fields}
         height, width, channels = shape
         rows.append(
@@ -104,6 +140,21 @@ def _pool_row(pool: MaxPool) -> dict[str, int]:
         "x_step": pool.stride[1] * channels,
         "base_step": pool.stride[0] * width * channels,
         "out_channels": channels,
+    }
+
+
+def _window_row(layer: MultiplyLayer, pool: MultiplyLayer | MaxPool | None) -> dict[str, int]:
+    """Windows of which a layer keeps the maxima; without a pooling each is a column."""
+    height, width = (1, 1) if layer.conv is None else layer.conv.out_size
+    window = (1, 1)
+    if isinstance(pool, MaxPool):
+        window, (height, width, _) = pool.kernel, pool.out_shape
+    return {
+        "window_height_less_1": window[0] - 1,
+        "window_width_less_1": window[1] - 1,
+        "windows_high": height,
+        "windows_wide": width,
+        "window_row": width * layer.rows,
     }
 
 

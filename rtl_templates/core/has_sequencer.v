@@ -4,7 +4,7 @@
 // restart: clear pulses, at once or, where an answer is leaving, after its last beat; with it all
 // that is under way is forgotten. No beat is taken in that cycle.
 // start pulses for each stage; the stage's constants stand still from then to its end.
-// Buffer i mod 2 is read by stage i, the other one is written; the image goes to buffer 0.
+// The image goes to buffer 0, which stage 0 reads.
 `default_nettype none
 
 module has_sequencer #(
