@@ -40,8 +40,9 @@ def predicted() -> int:
 
 
 def test_the_prediction_is_passes_steps_and_columns() -> None:
-    # image; conv: 2 passes, T = 9; pooling: 3 x 5 windows, 2 words each; dense: 2 passes, T = 30
-    assert predicted() == 36 + 2 * 9 * 36 + 15 * 4 * 2 + 2 * 30
+    # image; conv: 2 passes, T = 9; pooling: 3 x 5 windows, 2 words each; dense: 2 passes, T = 30;
+    # beginning and end of two layers
+    assert predicted() == 36 + 2 * 9 * 36 + 15 * 4 * 2 + 2 * 30 + 2 * 50
 
 
 @pytest.mark.parametrize(("images", "expected"), [(2.0, 2), (1.9, 1), (0.5, 0)])

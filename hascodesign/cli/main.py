@@ -196,15 +196,57 @@ def _torch_device(name: str) -> str | None:
 
 
 @app.command()
-def boards() -> None:
-    """List the boards and what their parts hold."""
+def boards(
+    fit: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The largest array of each board for this network."),
+    ] = None,
+    data: Annotated[OptionalPath, typer.Option(help="Images of --fit, as of flow.")] = None,
+) -> None:
+    """List the boards and what their parts hold, or the largest array that fits."""
     from rich.table import Table  # noqa: PLC0415
 
+    if fit is not None:
+        _fit(fit, data)
+        return
+    if data is not None:
+        raise ConfigError("--data has no effect without --fit MODEL; leave it out")
     table = Table("board", "part", "LUT", "FF", "BRAM36", "URAM", "DSP", "clock MHz")
     for b in BOARDS.values():
         cells = (b.lut, b.ff, b.bram36, b.uram, b.dsp, f"{b.clock_mhz:g}")
         table.add_row(b.name, b.part, *map(str, cells))
     console().print(table)
+
+
+def _fit(model: str, data: Path | None) -> None:
+    import tempfile  # noqa: PLC0415
+
+    from rich.table import Table  # noqa: PLC0415
+
+    from hascodesign.common.display import Display  # noqa: PLC0415
+    from hascodesign.flow.flow import Flow  # noqa: PLC0415
+    from hascodesign.flow.largest import largest  # noqa: PLC0415
+    from hascodesign.flow.request import Request  # noqa: PLC0415
+    from hascodesign.flow.store import StepStore  # noqa: PLC0415
+
+    table = Table("board", "PE x SIMD", "DSP", "BRAM36", "streamed", "cycles", "images/s")
+    config = load_config(board_config(next(iter(BOARDS))), {"model": model})
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        request = Request(config=config, out=out, cache=cache(), data=data or data_for(model))
+        flow = Flow(request, StepStore(out), Display())
+        network, spec = flow.network, flow.array
+    for board in BOARDS.values():
+        one = largest(network, spec, board)
+        table.add_row(
+            one.board, f"{one.pe} x {one.simd}", f"{one.dsp}", f"{one.bram18 / 2:g}",
+            ", ".join(one.streamed) or "-", f"{one.cycles:,}", f"{one.images_per_second:,.0f}",
+        )  # fmt: skip
+    console().print(table)
+    console().print(
+        "Predicted: within 80 % of DSPs and block RAM; streamed weights over one memory port.\n"
+        "LUTs and the clock are not: the flow's synthesis says."
+    )
 
 
 @app.command()

@@ -22,6 +22,7 @@ from hascodesign.contract.types import (
 )
 from hascodesign.render import rtl
 from hascodesign.render.core_cycles import (
+    STAGE_ENDS,
     drain_cycles,
     feed_cycles,
     lanes_and_runs,
@@ -147,9 +148,16 @@ def buffer_sizes(
 
 
 def image_cycles(
-    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], options: CoreOptions
+    network: IntegerNetwork,
+    schedule: Schedule,
+    on_chip: Sequence[bool],
+    options: CoreOptions,
+    port_cycles: int = 1,
 ) -> int:
-    """About how many cycles an image takes, without back-pressure."""
+    """About how many cycles an image takes, without back-pressure.
+
+    A beat of streamed weights comes every ``port_cycles``.
+    """
     spec = schedule.array
     drain = drain_cycles(spec, result_lanes(network, spec, options))
     runs = runs_read(network, spec)
@@ -160,9 +168,9 @@ def image_cycles(
             cycles += 1 if place in without else pooling_cycles(stage, spec)
             continue
         steps, passes = spec.steps(stage.depth), schedule.layers[stage.index].passes
-        load = 0 if on_chip[stage.index] else steps
-        hidden = drain if stage.conv is not None else 1
-        cycles += passes * (load + stage.positions * max(feed_cycles(spec, stage, runs), hidden))
+        load = 0 if on_chip[stage.index] else steps * port_cycles
+        column = max(feed_cycles(spec, stage, runs), drain if stage.conv is not None else 1)
+        cycles += STAGE_ENDS + passes * (load + stage.positions * column)
     return cycles
 
 

@@ -8,6 +8,7 @@ from hascodesign.contract.types import ArraySpec, IntegerNetwork, MaxPool, Multi
 
 #: Share of an image's cycles from which on more lanes, or a second run, are worth their LUTs.
 WORTH = 0.02
+STAGE_ENDS = 50  # cycles of a layer's beginning and end, at most about
 MOST_NARROW_LANES = 8  # that are taken for convolutions with fewer channels than SIMD
 MOST_LANES = 32  # that are taken without being asked for
 

@@ -1,0 +1,103 @@
+"""The largest array that a board holds for a network, and the images that it takes a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from hascodesign.board.boards import GUIDELINE
+from hascodesign.board.capacity import control_ramb18, ramb18
+from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.memories import bank_depths, weight_bits
+from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork
+from hascodesign.render.build import core_ramb18, core_refusal, kept_on_chip
+from hascodesign.render.core import CoreOptions, image_cycles
+
+SIMDS = (1, 2, 4, 8, 16, 32, 64)
+LEAST_PE, MOST_PE = 4, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """An array with its accelerator, as predicted; LUTs and clock are the synthesis's to say."""
+
+    board: str
+    pe: int
+    simd: int
+    dsp: int
+    bram18: int
+    streamed: tuple[str, ...]  # layers whose weights come from memory, for every image
+    cycles: int  # of an image, predicted
+    images_per_second: float  # at the board's clock
+
+
+def largest(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
+    """The array of most multipliers within the guideline shares of DSPs and block RAM.
+
+    Of arrays with as many multipliers the one of most images a second. P and S are powers of two.
+    Streamed weights cost ``port_cycles`` a beat: one memory port feeds them.
+
+    Parameters
+    ----------
+    network : the integer network.
+    spec : gives the widths and the dataflow.
+    board : what it has to fit.
+
+    Raises
+    ------
+    ConfigError
+        No array of 4 PEs or more fits; the reason of the smallest is given.
+    """
+    reason = ""
+    sizes = sorted({pe * simd for pe, simd in _shapes(board)}, reverse=True)
+    for size in sizes:
+        found = []
+        for pe, simd in _shapes(board):
+            if pe * simd == size:
+                try:
+                    found.append(_predicted(network, replace(spec, pe=pe, simd=simd), board))
+                except ConfigError as error:
+                    reason = str(error)
+        if found:
+            return max(found, key=lambda one: one.images_per_second)
+    raise ConfigError(f"{board.name} must hold an array of {LEAST_PE} PEs or more: {reason}")
+
+
+def port_cycles(spec: ArraySpec, board: Board) -> int:
+    """Cycles in which one memory port brings a step's weights of all PEs."""
+    return -(-spec.pe * weight_bits(spec) // board.axi_hp_bits)
+
+
+def _shapes(board: Board) -> Iterator[tuple[int, int]]:
+    most = int(board.dsp * GUIDELINE["DSP"] / 100)
+    pe = LEAST_PE
+    while pe <= MOST_PE:
+        yield from ((pe, simd) for simd in SIMDS if pe * simd <= most)
+        pe *= 2
+
+
+def _predicted(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
+    schedule = identity_schedule(network, spec)
+    kept = kept_on_chip(network, schedule, board, with_core=True)
+    banks = spec.pe * ramb18(weight_bits(spec), sum(bank_depths(network, schedule, kept)))
+    blocks = banks + control_ramb18(network, schedule) + core_ramb18(network, schedule)
+    room = int(2 * board.bram36 * GUIDELINE["BRAM36"] / 100)
+    if blocks > room:
+        raise ConfigError(f"block RAM must be at most {room} blocks of 18 kbit, not {blocks}")
+    refusal = core_refusal(network, schedule, FaultProfile(spec))
+    if refusal is not None:
+        raise ConfigError(refusal)
+    cycles = image_cycles(network, schedule, kept, CoreOptions(), port_cycles(spec, board))
+    return Largest(
+        board=board.name,
+        pe=spec.pe,
+        simd=spec.simd,
+        dsp=spec.pe * spec.simd,
+        bram18=blocks,
+        streamed=tuple(
+            layer.name for layer, inside in zip(network.layers, kept, strict=True) if not inside
+        ),
+        cycles=cycles,
+        images_per_second=board.clock_mhz * 1e6 / cycles,
+    )
