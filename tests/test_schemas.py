@@ -146,7 +146,8 @@ def test_the_schema_of_profiles_has_the_reader_s_names_and_ranges() -> None:
     assert top["seed"]["maximum"] == MAX_SEED and top["source"]["maxLength"] == MAX_TEXT
     assert top["faults"]["maxItems"] == MAX_ENTRIES
     entry = SCHEDULE["definitions"]["written"]["properties"]
-    assert tuple(entry) == written.KEYS
+    assert tuple(entry) == written.STARTED
+    assert tuple(SCHEDULE["definitions"]["written"]["required"]) == written.KEYS
 
 
 @pytest.mark.parametrize("method", ["by-area", "uniform", "clustered", "dead", "lim", "inf"])
