@@ -25,7 +25,7 @@ from hascodesign.diagnose.vectors import vectors
 from hascodesign.faults.generate import AREA_WEIGHTS, by_area
 from hascodesign.faults.places import PERMANENT, Places, in_order
 from hascodesign.faults.profile import check
-from tests.test_diagnose import sums_that_differ
+from hascodesign.study.diagnose import sums_that_differ
 
 ARRAY = ArraySpec(16, 8, 4, 8, 24)
 EVENLY = {"weight": 8 * 4, "act": 8 * 8, "product": 8 * 13, "psum": 24}  # every bit of a PE

@@ -14,25 +14,20 @@ import pytest
 
 from hascodesign.cli import main as cli
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.types import (
-    ArraySpec,
-    Fault,
-    FaultProfile,
-    MultiplyLayer,
-    RowMap,
-    frozen,
-)
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.diagnose import files
 from hascodesign.diagnose.evidence import Shared
 from hascodesign.diagnose.infer import infer
 from hascodesign.diagnose.model import PeModel
 from hascodesign.diagnose.simulate import simulate
 from hascodesign.diagnose.vectors import OPEN_WORDS, groups, vectors
-from hascodesign.engine import gemm, reference
+from hascodesign.engine import reference
 from hascodesign.faults import formats
 from hascodesign.faults.places import PERMANENT, Places, in_order
 from hascodesign.faults.profile import check
-from tests.engine_helpers import random_codes, random_faults, random_spec
+from hascodesign.study import diagnose as study
+from hascodesign.study.diagnose import sums_that_differ
+from tests.engine_helpers import random_faults, random_spec
 from tests.fuzz_mutations import ANY, TEXT, header, zip_field
 from tests.fuzz_readers import damaged
 
@@ -53,34 +48,6 @@ def drawn(array: ArraySpec, rng: np.random.Generator, sites=SITES) -> FaultProfi
             kind = PERMANENT[int(rng.integers(len(PERMANENT)))]
             faults.append(places.fault(pe, sites[int(rng.integers(len(sites)))], kind))
     return check(FaultProfile(array, in_order(faults)))
-
-
-def sums_that_differ(one: FaultProfile, other: FaultProfile, seed: int) -> tuple[int, int]:
-    """Accumulators of fresh random layers, all words of the banks used: how many differ, of all."""
-    array, rng = one.array, np.random.default_rng(seed)
-    differ = total = 0
-    for signed, steps in product((False, True), (1, 9, 32)):
-        passes = max(1, array.wmem_depth // steps)
-        rows, depth = passes * array.pe, steps * array.simd
-        layer = MultiplyLayer(
-            name="fresh",
-            index=0,
-            weights=frozen(random_codes(rng, (rows, depth), array.weight_bits, True)),
-            bias=frozen(np.zeros(rows)),
-            weight_bits=array.weight_bits,
-            in_bits=array.act_bits,
-            in_signed=signed,
-            conv=None,
-            output=None,
-            out_bits=0,
-            out_signed=True,
-        )
-        row_map = RowMap("fresh", rows, frozen(np.arange(rows).reshape(passes, -1)))
-        codes = random_codes(rng, (depth, 24), array.act_bits, signed)
-        acc = [gemm.accumulate(p, layer, row_map, codes, wmem_base=0) for p in (one, other)]
-        differ += int((acc[0] != acc[1]).sum())
-        total += acc[0].size
-    return differ, total
 
 
 # ------------------------------------------------------------------------------------- vectors
@@ -454,3 +421,70 @@ def test_a_profile_of_another_array(call):
     assert code == 2 and "must be of the array that is tested" in err
     with pytest.raises(ConfigError, match=r"runs must be 1\.\.16"):
         simulate(vectors(SMALL), FaultProfile(SMALL), runs=0)
+
+
+# ----------------------------------------------------------------------------------------- study
+
+
+def study_call(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["hascodesign", "study", "diagnose", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    said = capsys.readouterr()
+    return int(caught.value.code or 0), said.out, said.err
+
+
+def test_chips_of_a_study_are_those_of_their_seeds():
+    chips = [study.chip(seed) for seed in range(48)]
+    assert chips[5] == study.chip(5) and len({profile.faults for _, profile in chips}) == 48
+    for seed, (draw, profile) in enumerate(chips):
+        faults = [f for f in profile.faults if f.site != "wmem"]
+        each = [sum(f.pe == pe for f in faults) for pe in {f.pe for f in faults}]
+        assert draw == ("by area", "by bit")[seed % 2]
+        assert len(each) in study.FAULTY and 1 <= min(each) <= max(each) <= study.MOST_FAULTS
+        assert len(profile.faults) - len(faults) <= study.MOST_WORDS
+    assert sum(any(f.site == "wmem" for f in p.faults) for _, p in chips) == 12
+
+
+def test_a_study_of_a_chip(monkeypatch, capsys):
+    small = replace(study.ARRAY, wmem_depth=64)
+    monkeypatch.setattr(study, "ARRAY", small)
+    (row,) = study.run(1, 6)
+    assert (row.faulty, row.unexplained, row.differ) == (4, 0, 0)
+    assert row.compared == 16 * 24 * 2 * (64 + 7 + 2)
+    code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 0 and f"0 of {row.compared:,}" in out
+
+
+def test_a_study_tells_lies_from_pes_that_are_named(monkeypatch, capsys):
+    """A diagnosis that misses a fault exits 1; one that names the PE does not."""
+    monkeypatch.setattr(study, "ARRAY", replace(study.ARRAY, wmem_depth=64))
+    true = study.infer
+
+    def blind(test_set, answers):
+        found = true(test_set, answers)
+        return replace(found, profile=replace(found.profile, faults=found.profile.faults[:-1]))
+
+    monkeypatch.setattr(study, "infer", blind)
+    code, _, err = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 1 and err.count("\n") == 1 and "one does not: 6" in err
+
+    def humble(test_set, answers):
+        found = blind(test_set, answers)
+        last = true(test_set, answers).profile.faults[-1].pe
+        residual = np.zeros_like(found.residual)
+        residual[last] = 1
+        return replace(found, residual=residual)
+
+    monkeypatch.setattr(study, "infer", humble)
+    code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 0 and "seed 6: 1 PEs are not explained" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--n", 0), "--n must be 1..100000"), (("--first", -1), "a seed must be 0..4294967295")],
+)
+def test_studies_that_cannot_be_taken(monkeypatch, capsys, arguments, words):
+    code, _, err = study_call(monkeypatch, capsys, *arguments)
+    assert code == 2 and words in err

@@ -27,7 +27,7 @@ from hascodesign.cli.options import (
 )
 from hascodesign.common import files
 from hascodesign.common.display import Display
-from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.flow.config import board_config, load_config
 
 if TYPE_CHECKING:
@@ -174,6 +174,27 @@ def study_voltage(
     for line in voltage_report.sentences(result):
         print(line)
     print(request.out / "voltage.png")
+
+
+@study_app.command("diagnose")
+def study_diagnose(
+    n: Annotated[int, typer.Option("--n", help="So many drawn chips, from the first seed.")] = 24,
+    first: Annotated[int, typer.Option(help="First seed, 0 to 4294967295.")] = 1,
+) -> None:
+    """Diagnose drawn chips, the fault model as the chip; exit 1 where an explained PE is wrong."""
+    from hascodesign.study import diagnose  # noqa: PLC0415  (numpy, numba: start-up time)
+
+    with Display() as display:
+        rows = list(diagnose.run(n, first, display.progress))
+    console().print(diagnose.table(rows))
+    for row in rows:
+        if row.unexplained:
+            print(f"seed {row.seed}: {row.unexplained} PEs are not explained, and named so")
+    if lies := [row.seed for row in rows if row.differ]:
+        raise HascodesignError(
+            "every explained PE must behave as diagnosed, but on the chips of these seeds one does "
+            f"not: {', '.join(map(str, lies))}"
+        )
 
 
 @study_app.command("has")

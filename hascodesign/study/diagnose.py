@@ -1,0 +1,178 @@
+"""`study diagnose`: drawn chips, the engine as the chip, and what their answers tell of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from rich.table import Table
+
+from hascodesign.common.display import ProgressCall, silent
+from hascodesign.common.stats import wilson
+from hascodesign.contract.array import generator
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import (
+    ArraySpec,
+    Fault,
+    FaultProfile,
+    MultiplyLayer,
+    RowMap,
+    Site,
+    frozen,
+)
+from hascodesign.diagnose.infer import infer
+from hascodesign.diagnose.simulate import simulate
+from hascodesign.diagnose.vectors import vectors
+from hascodesign.engine import gemm
+from hascodesign.faults.generate import AREA_WEIGHTS
+from hascodesign.faults.places import PERMANENT, Places, in_order, pick, sample
+from hascodesign.faults.profile import MAX_SEED, check, range_problem
+
+ARRAY = ArraySpec(16, 8, 4, 8, 24, wmem_depth=512)
+EVENLY: Mapping[Site, float] = {"weight": 8 * 4, "act": 8 * 8, "product": 8 * 13, "psum": 24}
+DRAWS = {"by area": AREA_WEIGHTS, "by bit": EVENLY}
+FAULTY = (4, 8, 16)
+MOST_FAULTS = 5  # of the logic of one PE
+MOST_WORDS = 500  # faulty words of one chip; every fourth chip has some
+MOST_CHIPS = 100_000
+STEPS = (1, 9, 32)
+COLUMNS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class ChipRow:
+    """One drawn chip, and how its diagnosis compares."""
+
+    seed: int
+    draw: str  # of DRAWS
+    faulty: int  # PEs with faulty logic
+    words: int  # faulty words
+    unexplained: int  # PEs that the diagnosis names as such
+    differ: int  # accumulators of explained PEs on fresh layers that differ from the true ones
+    compared: int
+    seconds: float  # processor time of the inference
+
+
+def chip(seed: int) -> tuple[str, FaultProfile]:
+    """The chip of one seed, and how it is drawn: alternately by area and by bit."""
+    rng = generator(seed, "study diagnose")
+    draw, faulty = tuple(DRAWS)[seed % 2], FAULTY[seed // 2 % len(FAULTY)]
+    words = int(rng.integers(1, MOST_WORDS + 1)) if seed // 6 % 4 == 0 else 0
+    places = Places(ARRAY, rng)
+    faults: list[Fault] = []
+    for pe in sample(rng, ARRAY.pe, faulty):
+        for _ in range(int(rng.integers(1, MOST_FAULTS + 1))):
+            kind = PERMANENT[int(rng.integers(len(PERMANENT)))]
+            faults.append(places.fault(pe, pick(rng, DRAWS[draw]), kind))
+    for _ in range(words):
+        kind = PERMANENT[int(rng.integers(len(PERMANENT)))]
+        faults.append(places.fault(int(rng.integers(ARRAY.pe)), "wmem", kind))
+    return draw, check(FaultProfile(ARRAY, in_order(faults)))
+
+
+def run(n: int, first: int = 1, progress: ProgressCall = silent) -> Iterator[ChipRow]:
+    """Draw, play, infer and compare the chips of seeds ``first`` to ``first + n - 1``.
+
+    Raises
+    ------
+    ConfigError
+        Seeds that are not 0 to 4294967295, or too many.
+    """
+    if not 1 <= n <= MOST_CHIPS:
+        raise ConfigError(f"--n must be 1..{MOST_CHIPS}, not {n}")
+    for seed in (first, first + n - 1):
+        if (problem := range_problem("a seed", seed, 0, MAX_SEED)) is not None:
+            raise ConfigError(problem)
+    test_set = vectors(ARRAY)
+    for number, seed in enumerate(range(first, first + n)):
+        progress("chips", number, n)
+        draw, true = chip(seed)
+        answers = simulate(test_set, true)
+        start = time.process_time()
+        try:
+            found = infer(test_set, answers)
+        except ConfigError:  # not one PE is explained
+            told, idle = true, set(range(ARRAY.pe))
+        else:
+            told, idle = found.profile, set(found.unexplained)
+        seconds = time.process_time() - start
+        differ, compared = sums_that_differ(true, told, seed, idle)
+        words = sum(fault.site == "wmem" for fault in true.faults)
+        faulty = len({fault.pe for fault in true.faults if fault.site != "wmem"})
+        yield ChipRow(seed, draw, faulty, words, len(idle), differ, compared, seconds)
+
+
+def sums_that_differ(
+    one: FaultProfile, other: FaultProfile, seed: int, idle: set[int] | None = None
+) -> tuple[int, int]:
+    """Accumulators of fresh random layers that two profiles make different, and of how many.
+
+    Parameters
+    ----------
+    one, other : profiles of one array.
+    seed : draws the layers: signed and unsigned, T of STEPS, every word of the banks used.
+    idle : PEs that are left out.
+    """
+    array, rng = one.array, generator(seed, "fresh layers")
+    counted = np.isin(np.arange(array.pe), list(idle or ()), invert=True)
+    differ = total = 0
+    for signed, steps in product((False, True), STEPS):
+        passes = max(1, array.wmem_depth // steps)
+        rows, depth = passes * array.pe, steps * array.simd
+        low = -(1 << array.act_bits - 1) if signed else 0
+        codes = rng.integers(low, low + (1 << array.act_bits), (depth, COLUMNS))
+        half = 1 << array.weight_bits - 1
+        layer = MultiplyLayer(
+            name="fresh",
+            index=0,
+            weights=frozen(rng.integers(-half, half, (rows, depth))),
+            bias=frozen(np.zeros(rows)),
+            weight_bits=array.weight_bits,
+            in_bits=array.act_bits,
+            in_signed=signed,
+            conv=None,
+            output=None,
+            out_bits=0,
+            out_signed=True,
+        )
+        row_map = RowMap("fresh", rows, frozen(np.arange(rows).reshape(passes, -1)))
+        acc = [gemm.accumulate(p, layer, row_map, codes, wmem_base=0) for p in (one, other)]
+        unlike = (acc[0] != acc[1]).reshape(passes, array.pe, -1)[:, counted]
+        differ, total = differ + int(unlike.sum()), total + unlike.size
+    return differ, total
+
+
+def table(rows: Sequence[ChipRow]) -> Table:
+    """The chips by how they are drawn."""
+    shown = Table(title="diagnosed chips")
+    heads = ("drawn", "faulty PEs", "faulty words", "chips", "equal, %", "PEs named", "lies")
+    for head in (*heads, "sums that differ", "CPU s, median"):
+        shown.add_column(head, justify="right")
+    for draw, faulty, memory in product(DRAWS, FAULTY, (False, True)):
+        held = [r for r in rows if (r.draw, r.faulty, r.words > 0) == (draw, faulty, memory)]
+        if held:
+            words = f"up to {MOST_WORDS}" if memory else "0"
+            shown.add_row(draw, str(faulty), words, *_cells(held))
+    shown.add_row("all", "", "", *_cells(rows))
+    return shown
+
+
+def equal(row: ChipRow) -> bool:
+    """Whether the whole chip is explained, and rightly."""
+    return not row.unexplained and not row.differ
+
+
+def _cells(rows: Sequence[ChipRow]) -> list[str]:
+    good, named = sum(map(equal, rows)), sum(r.unexplained for r in rows)
+    low, high = wilson(good, len(rows))
+    return [
+        str(len(rows)),
+        f"{100 * good / len(rows):.1f} ({low:.1f}..{high:.1f})",
+        f"{named} of {ARRAY.pe * len(rows)}",
+        str(sum(r.differ > 0 for r in rows)),
+        f"{sum(r.differ for r in rows)} of {sum(r.compared for r in rows):,}",
+        f"{np.median([r.seconds for r in rows]):.2f}",
+    ]
