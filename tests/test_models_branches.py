@@ -341,3 +341,11 @@ def test_an_eltwise_add_quantises_each_of_its_maps() -> None:
     paths = [block.activation.path for block in graph.blocks if block.chain]
     assert paths == ["act", "extra.a.input_quant", "extra.a.input_quant", "extra.r"]
     assert compare(model, integerise(model, "net", IMAGE), images(60)).total == 0
+
+
+def test_words_that_overlapping_windows_add_up_are_as_wide_as_they_are() -> None:
+    model = settled(pixels(), conv(2, 4), relu(), nn.AvgPool2d(2, stride=1), nn.Flatten(), last(24))
+    network = integerise(model, "overlap", IMAGE)
+    dense = network.layers[-1]
+    largest = int(np.abs(dense.weights).max())
+    assert largest > 1 << (4 - 1) and dense.weight_bits > largest.bit_length()

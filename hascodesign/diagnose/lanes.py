@@ -68,7 +68,11 @@ class Catalogue:
             self.levels.append(self.extended(self.levels[-1], ordered=True))
 
     def extended(self, level: Level, *, ordered: bool) -> Level:
-        """Every candidate with one fault more, on another bit; ``ordered``: each set once."""
+        """Every candidate with one fault more, on another bit, each set of faults once.
+
+        ``ordered``: the level holds every set of its size, so that each new one is made from the
+        one without its last fault.
+        """
         parts, masks = [], []
         for number, single in enumerate(self.singles):
             place = 2 * SITES.index(single.site)
@@ -85,6 +89,10 @@ class Catalogue:
             parts.append(np.column_stack([level.members[chosen], np.full(len(chosen), number)]))
             masks.append(new)
         members, held = np.concatenate(parts), np.concatenate(masks)
+        if not ordered:
+            _, first = np.unique(np.sort(members, axis=1), axis=0, return_index=True)
+            first.sort()
+            members, held = members[first], held[first]
         return Level(members, held, self.seen(held))
 
     def seen(self, masks: IntArray) -> IntArray:

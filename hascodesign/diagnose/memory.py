@@ -137,5 +137,8 @@ class MemorySearch:
             self.model.products(words, np.repeat(taken[:, None], lanes, axis=1)[None], signed)
             for taken, signed in ((codes, False), ((codes ^ half) - half, True))
         ]
-        rows = np.concatenate(made, axis=1).transpose(2, 0, 1)  # [S, words, 2 * codes]
-        return (rows[:, :, None] == rows[:, None]).all(axis=-1).argmax(axis=-1)
+        found = []
+        for rows in np.concatenate(made, axis=1).transpose(2, 0, 1):  # [words, 2 * codes]
+            _, first, alike = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+            found.append(first[alike.reshape(-1)])
+        return np.array(found)

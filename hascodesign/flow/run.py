@@ -49,9 +49,10 @@ def run_flow(request: Request) -> Flow:
     """
     _require_programs(request)
     new = not request.out.exists()
-    out = files.usable_folder(request.out)
+    out, held = files.usable_folder(request.out), False
     try:
         with locked(out), Display(out / "flow.log") as display:
+            held = True
             for folder in (out, out / "steps"):
                 files.sweep(folder)
             display.record(request.command)
@@ -62,7 +63,7 @@ def run_flow(request: Request) -> Flow:
                     display.record(f"failed: {error}")
                 raise
     except ConfigError:
-        if new:
+        if new and held:  # else it is another run's, that began at the same time
             shutil.rmtree(out, ignore_errors=True)
         raise
 

@@ -148,7 +148,9 @@ def _weights(graph: Graph, stage: Stage, block: Block, source: Activation) -> Pa
     whole = np.zeros((*words.shape[:3], stage.before.channels), dtype=np.int64)
     whole[..., held.span] = words
     unit = quantisers.unit_of(given, source, divisor)
-    return Part(block, whole, first, bias, unit, given.bits)
+    # windows of an average that overlap add up in the words
+    bits = max(given.bits, quantisers.bits_of(int(whole.min()), int(whole.max())))
+    return Part(block, whole, first, bias, unit, bits)
 
 
 def _padding(node: Node) -> tuple[int, int]:
