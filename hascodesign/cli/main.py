@@ -23,6 +23,7 @@ from hascodesign.cli.options import (
     Moves,
     OptionalInt,
     OptionalPath,
+    Preload,
     SparePasses,
     cache,
     console,
@@ -91,13 +92,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             Literal["icarus", "verilator"], typer.Option(help="Simulator.")
         ] = "icarus",
         device: Device = "cpu",
-        preload: Annotated[
-            bool | None,
-            typer.Option(
-                "--preload/--no-preload",
-                help="Accumulators that start from words of their own: for faults in them.",
-            ),
-        ] = None,
+        preload: Preload = None,
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,

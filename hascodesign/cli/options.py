@@ -34,6 +34,13 @@ Moves = Annotated[
     str | None,
     typer.Option(help=f"How rows are written for their slots: {','.join(MOVES)}, or none."),
 ]
+Preload = Annotated[
+    bool | None,
+    typer.Option(
+        "--preload/--no-preload",
+        help="Accumulators that start from words of their own: for faults in them.",
+    ),
+]
 Scheduler = Annotated[
     str | None,
     typer.Option(help="A Dask scheduler, tcp://... or tls://...; else one is started here."),

@@ -16,6 +16,7 @@ from hascodesign.cli.options import (
     Moves,
     OptionalInt,
     OptionalPath,
+    Preload,
     Scheduler,
     SparePasses,
     Workers,
@@ -53,6 +54,7 @@ def study_seeds(
         typer.Option(help="Bits that are struck; upper: of products and partial sums only."),
     ] = "all",
     moves: Moves = None,
+    preload: Preload = None,
     spare_passes: SparePasses = None,
     ten_times: Annotated[
         int, typer.Option(min=0, help="So many of the first seeds are also searched ten times.")
@@ -81,6 +83,7 @@ def study_seeds(
         "faults.faults_per_pe": faults_per_pe,
         "faults.bits": bits,
         "schedule.moves": named(moves),
+        "render.preload": preload,
         "schedule.spare_passes": spare_passes,
         "schedule.seconds": search_seconds,
     }
