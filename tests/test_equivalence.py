@@ -235,7 +235,7 @@ def test_the_pe_is_its_arithmetic(tmp_path: Path, pipeline: int, faults: int) ->
     [
         (0, "act_signed & act_held[ACT_BITS-1]", "1'b0"),
         (2, "if (enable && accumulate)", "if (accumulate)"),
-        (3, "(first ? {ACC_BITS{1'b0}} : acc)", "acc"),
+        (3, "(first ? begins : acc)", "acc"),
         (3, ".mask_and(weight_and)", ".mask_and({SIMD*WEIGHT_BITS{1'b1}})"),
     ],
 )
