@@ -46,6 +46,12 @@ def test_what_changes_no_bit_makes_no_other_chip() -> None:
     assert Chip("a", alike(moved)).digest != Chip("a", alike(known)).digest
     deep = replace(known, array=replace(ARRAY, wmem_depth=64))
     assert Chip("a", alike(deep)).digest != Chip("a", alike(known)).digest
+    # the order of lasting faults is none; transient ones draw by their entry
+    other, blink = replace(FAULT, pe=2), Fault(0, "transient", "psum", None, 3, p=0.5)
+    pair = [alike(replace(known, faults=two)) for two in ((FAULT, other), (other, FAULT))]
+    assert pair[0] == pair[1]
+    places = [alike(replace(known, faults=two)) for two in ((FAULT, blink), (blink, FAULT))]
+    assert places[0] != places[1] and places[1].faults == (blink, FAULT)
     # the seed of transient faults is drawn from
     drawn = replace(known, faults=(Fault(0, "transient", "psum", None, 3, p=0.5),))
     assert alike(drawn).seed == 7
@@ -80,6 +86,8 @@ def test_a_table_gives_each_chip_its_lines(tmp_path: Path) -> None:
         (("two,", "\x07,"), "must be 1 to 200 printable characters"),
         ((TABLE, ""), "a line naming the columns must stand"),
         ((TABLE, "chip,pe\n"), "must hold a chip, and holds none"),
+        (("7,sa0\n", "7,sa0"), "must end with a line break; the file is cut short"),
+        (("two,", "# two,"), "line 3: a line below the columns must be a chip's, not '# two'"),
         (("chip,pe,simd", "chip,pe,colour"), "chip one: line 1: a column must be"),
     ],
 )
@@ -91,6 +99,22 @@ def test_a_wrong_table_is_told_by_its_line(
     with pytest.raises(ConfigError) as caught:
         chips.read(path, ARRAY, 20)
     assert words in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_table_is_read_as_spreadsheets_save_it(tmp_path: Path) -> None:
+    path = tmp_path / "chips.csv"
+    path.write_text(TABLE)
+    known = chips.read(path, ARRAY, 20)
+    head = "# version: 1\n" + "".join(
+        f"# array.{name}: {value}\n" for name, value in formats.array_object(ARRAY).items()
+    )
+    padded = head.replace("\n", ",,,,,,,\n") + TABLE.replace("\n", ",,\n")
+    for text in (TABLE.replace(",", ";"), padded, padded.replace(",", ";"), f"\n{TABLE}\n;;\n"):
+        path.write_bytes(text.replace("\n", "\r\n").encode())
+        assert chips.read(path, ARRAY, 20) == known
+    path.write_text("\n" + head + "\n" + TABLE.replace("7,sa0", "7,dead"))
+    with pytest.raises(ConfigError, match=f"chip one: line {head.count(chr(10)) + 7}: site"):
+        chips.read(path, ARRAY, 20)
 
 
 def test_a_wrong_folder_is_told(tmp_path: Path) -> None:
@@ -122,3 +146,4 @@ def test_a_sample_depends_on_keys_and_seed_alone() -> None:
     assert len(found) == 3 and found == chips.sample([*keys[::-1], "001"], 0.01, 1)
     assert found != chips.sample(keys, 0.01, 2)
     assert [len(chips.sample(keys, share, 1)) for share in (0.0, 0.0001, 1.0)] == [0, 1, 300]
+    assert len(chips.sample(keys[:100], 0.07, 1)) == 7  # 0.07 * 100 is more than 7 in floats

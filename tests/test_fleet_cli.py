@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hascodesign.board import tools
 from hascodesign.cli import main as cli
 from hascodesign.fleet import run
 from hascodesign.fleet.store import Store
+from hascodesign.flow.config import board_config
 from tests import fleet_stand_in as stand_in
 
 
@@ -67,11 +69,31 @@ def test_bad_chips_leave_no_store(call, tmp_path: Path, monkeypatch) -> None:
         def say_accuracy(self) -> None:
             pass
 
+        check_images = say_accuracy
+
     monkeypatch.setattr(run, "Flow", Loaded)
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips" / "a.json").write_text("{")
     code, line = call("fleet", "chips", "--out", "store")
     assert code == 2 and "a.json: the text must be whole JSON" in line
+    assert not (tmp_path / "store").exists()
+
+
+def test_spare_passes_of_a_flow_file_are_refused_before_anything_runs(call, tmp_path: Path) -> None:
+    for name in ("spare_passes", "extra_passes"):
+        text = board_config("pynq-z2").read_text()
+        (tmp_path / "flow.toml").write_text(f"{text}\n[schedule]\n{name} = 1\n")
+        code, line = call("fleet", "--draw", 3, "--config", "flow.toml", "--out", "store")
+        assert code == 2 and f"one number of passes: {name} must be 0, not 1" in line
+        assert not (tmp_path / "store").exists()
+
+
+def test_more_whole_images_than_are_held_out_are_refused(call, tmp_path: Path) -> None:
+    text = board_config("pynq-z2").read_text()
+    change = re.sub(r"(?m)^\[verify\]", "[verify]\ncore_images = 9999", text)
+    (tmp_path / "flow.toml").write_text(change)
+    code, line = call("fleet", "--draw", 3, "--config", "flow.toml", "--out", "store")
+    assert code == 2 and "--core-images must be at most 539" in line
     assert not (tmp_path / "store").exists()
 
 

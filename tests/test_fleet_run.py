@@ -242,6 +242,52 @@ def test_a_chip_that_fails_takes_no_other_with_it(tmp_path: Path, here, monkeypa
     assert fleet_client.call(store, 5).made == 1
 
 
+def test_a_chip_that_cannot_be_is_named_and_the_others_are_done(
+    tmp_path: Path, here, monkeypatch
+) -> None:
+    store, chip = tmp_path / "store", stand_in.chip
+
+    def fails(name: str, program: str, key: str, profile: bytes):
+        if b'"pe": 2' in profile:
+            raise ConfigError("no such array")
+        return chip(name, program, key, profile)
+
+    monkeypatch.setattr(stand_in, "chip", fails)
+    released: list[str] = []
+    release = Store.release
+
+    def spy(self: Store, kind: type, key: str) -> None:
+        released.append(key)
+        release(self, kind, key)
+
+    monkeypatch.setattr(Store, "release", spy)
+    with pytest.raises(ConfigError, match="1 of 4 chips failed, first chip2: no such array; the"):
+        fleet_client.call(store, 5)
+    assert done(store) == 3 and len(set(released)) == 4  # the claim of the one that failed, too
+
+
+def test_a_delta_that_is_not_its_rows_is_named_and_made_anew(tmp_path: Path, here, capsys) -> None:
+    store = tmp_path / "store"
+    fleet_client.call(store, 4)
+    whole = lasting(store)
+    first, second, _ = sorted((store / "deltas").rglob("*.npz"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    again = fleet_client.call(store, 4)
+    assert (again.found, again.made) == (1, 2) and lasting(store) == whole
+    said = (store / "fleet.log").read_text().replace("\n", " ")
+    assert f"{first.name}: the delta of" in said and f"{second.name}: the delta of" in said
+    assert fleet_client.call(store, 4).found == 3
+
+
+def test_what_is_stored_counts_the_parts_of_the_fleet_alone(tmp_path: Path, here) -> None:
+    store = tmp_path / "store"
+    few = fleet_client.call(store, 3)
+    alone = report.gather(store, few.id).stored
+    fleet_client.call(store, 12)
+    assert report.gather(store, few.id).stored == alone
+
+
 def test_a_scheduler_that_goes_away(tmp_path: Path, here, monkeypatch) -> None:
     def gone(_future: object) -> None:
         raise CancelledError

@@ -71,6 +71,16 @@ def test_parts_are_folded_into_one_that_depends_on_its_rows_alone(tmp_path: Path
     assert names[0] == names[1]
 
 
+def test_a_new_store_is_discarded_but_not_under_another_client(tmp_path: Path) -> None:
+    stores = [Store(tmp_path / "store") for _ in range(2)]
+    stores[0].discard()
+    assert (tmp_path / "store" / "store.json").exists()
+    stores[0].close()
+    stores[1].discard()
+    assert not (tmp_path / "store").exists()
+    stores[1].close()
+
+
 def test_nothing_is_folded_beside_another_client(store: Store) -> None:
     other = Store(store.folder)
     for number in range(3):

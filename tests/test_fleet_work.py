@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.array import identity_schedule, with_preloads
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import VerificationMismatch
-from hascodesign.contract.types import frozen
+from hascodesign.contract.types import RowMap, Schedule, Shift, frozen
 from hascodesign.faults import formats
 from hascodesign.fleet import chips, cluster, delta, report, run, work
 from hascodesign.fleet.store import ChipRow, Store, VerifiedRow
@@ -24,7 +24,7 @@ from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing
 from hascodesign.render import rom
-from tests.core_cases import random_schedule
+from hascodesign.schedule import written
 from tests.schedule_stand_in import array, dense_network
 
 
@@ -131,12 +131,12 @@ def test_a_delta_makes_the_memories_of_one_build_those_of_another(seed: int) -> 
         second = replace(second, stages=wider)
     on_chip = (True,) * len(first.layers)
     base = rom.build_roms(first, identity_schedule(first, spec), on_chip)
-    roms = rom.build_roms(second, random_schedule(rng, second, spec), on_chip)
+    roms = rom.build_roms(second, shuffled(rng, identity_schedule(second, spec)), on_chip)
     content = delta.encode("k", base, roms, b"{}")
     assert content == delta.encode("k", base, roms, b"{}")
     kept = delta.decode(content)
     assert (kept.key, kept.schedule, kept.roms) == ("k", b"{}", delta.digest(roms))
-    wanted = {one.name: one.words for one in delta.memories(roms)}
+    wanted = {one.name: one.words for one in delta.memories(roms, delta.widths(base))}
     assert delta.apply(base, kept) == wanted
     assert sum(map(len, kept.words.values())) > 0
     # of the same build nothing is written
@@ -149,3 +149,78 @@ def test_a_delta_makes_the_memories_of_one_build_those_of_another(seed: int) -> 
     # SELECT counts as the registers do, and weights take all PEs in one word
     assert [one.select for one in delta.memories(roms)] == list(range(len(wanted)))
     assert delta.memories(roms)[0].width == spec.pe * spec.simd * spec.weight_bits
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_network_of_shifts_and_rows_written_for_one_layer(preload: bool) -> None:
+    """The bitstream has thresholds for every layer, so that every memory of a plan is there."""
+    spec, net = array(pe=3, simd=2, acc_bits=20), dense_network([7, 5, 3], 6, 1)
+    shifts = [
+        layer if layer.output is None else replace(layer, output=Shift(2, 0, 7), out_bits=3)
+        for layer in net.layers
+    ]
+    net = replace(net, stages=tuple(shifts))
+    net = with_preloads(net) if preload else net
+    plain, on_chip = identity_schedule(net, spec), (True,) * 3
+    trained = delta.with_thresholds(net)
+    assert not any(isinstance(layer.output, Shift) for layer in trained.layers)
+    entry = written.WrittenRow(
+        1, -1, (), 300, True, tuple(range(7, 0, -1)), preload=5 if preload else None
+    )
+    rows = [[entry], [], []]
+    base, roms = (
+        rom.build_roms(one, plain, on_chip) for one in (trained, written.apply(trained, rows))
+    )
+    kept = delta.decode(delta.encode("k", base, roms, b"{}"))
+    wanted = {one.name: one.words for one in delta.memories(roms)}
+    assert delta.apply(base, kept) == wanted
+    assert [len(words) for words in wanted.values()] == [len(m.words) for m in delta.memories(base)]
+    # as it was: thresholds that the bitstream lacks
+    lacking = rom.build_roms(net, plain, on_chip)
+    assert "thresholds_0" in delta.misfit(lacking, rom.build_roms(trained, plain, on_chip))
+    with pytest.raises(ValueError, match="its memories must be"):
+        delta.encode("k", lacking, roms, b"{}")
+    if preload:
+        (one,) = [one for one in delta.memories(roms) if one.name == "preload"]
+        assert one.select == len(wanted) - 1 and one.width == 3 * spec.acc_bits
+        assert one.words[0] == 5 << spec.acc_bits  # row 1 is on PE 1 in the first pass
+        assert one.name in kept.words and kept.words[one.name] == {0: one.words[0]}
+
+
+def test_what_a_bitstream_cannot_take_is_said() -> None:
+    spec, net = array(pe=3, simd=2, acc_bits=20), dense_network([7, 5, 3], 6, 1)
+    plain, on_chip = identity_schedule(net, spec), (True,) * 3
+    base = rom.build_roms(net, plain, on_chip)
+    wide = tuple(replace(layer, bias=frozen(layer.bias + (1 << 21))) for layer in net.layers)
+    roms = rom.build_roms(replace(net, stages=wide), plain, on_chip)
+    assert "words of thresholds_0 must have 22 bits" in delta.misfit(base, roms)
+    more = replace(plain, layers=(spare(plain.layers[0]), *plain.layers[1:]))
+    assert "weights must have" in delta.misfit(base, rom.build_roms(net, more, on_chip))
+
+
+def test_a_narrower_bias_is_written_over_a_wider_one() -> None:
+    """Words that agree in the bits of the narrower memory alone are not the same."""
+    spec, net = array(pe=3, simd=2, acc_bits=20), dense_network([7, 5, 3], 6, 1)
+    plain, on_chip = identity_schedule(net, spec), (True,) * 3
+    wide, narrow = (
+        tuple(replace(layer, bias=frozen(np.full(layer.rows, b))) for layer in net.layers)
+        for b in (256 + 3, 3)
+    )
+    base, roms = (
+        rom.build_roms(replace(net, stages=one), plain, on_chip) for one in (wide, narrow)
+    )
+    kept = delta.decode(delta.encode("k", base, roms, b"{}"))
+    assert set(kept.words["bias"].values()) == {3} and len(kept.words["bias"]) == 15
+
+
+def spare(row_map: RowMap) -> RowMap:
+    idle = np.full((1, row_map.slots.shape[1]), -1)
+    return replace(row_map, slots=frozen(np.concatenate([row_map.slots, idle])))
+
+
+def shuffled(rng: np.random.Generator, schedule: Schedule) -> Schedule:
+    moved = (
+        replace(one, slots=frozen(rng.permutation(one.slots.ravel()).reshape(one.slots.shape)))
+        for one in schedule.layers
+    )
+    return replace(schedule, layers=tuple(moved))

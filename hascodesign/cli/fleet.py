@@ -19,7 +19,6 @@ from hascodesign.cli.options import (
     OptionalInt,
     OptionalPath,
     Scheduler,
-    SparePasses,
     Workers,
     cache,
     check_cluster,
@@ -74,7 +73,6 @@ def fleet_run(
     ] = None,
     config: Annotated[OptionalPath, typer.Option(help="A flow file, not the board's.")] = None,
     seed: Annotated[OptionalInt, typer.Option(help="Seed of every random choice.")] = None,
-    spare_passes: SparePasses = None,
     scheduler: Scheduler = None,
     workers: Workers = None,
     verify: Annotated[
@@ -105,7 +103,6 @@ def fleet_run(
         "board": record.name,
         "model": model,
         "seed": seed,
-        "schedule.spare_passes": spare_passes,
     }
     settings = load_config(config or board_config(record.name), changes)
     request = Request(

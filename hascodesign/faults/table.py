@@ -40,6 +40,15 @@ def document(source: str) -> tuple[dict[str, Any], list[int]]:
     the locale's ``,`` or ``;`` and may leave empty lines: all of that is read. What stays wrong is
     refused by the number of its line, from 1.
     """
+    numbered, heads, mark = lines_of(source)
+    width = numbered[heads][1].count(mark) + 1 if heads < len(numbered) else 1
+    result = _head([(n, unpadded(line, mark, width)) for n, line in numbered[:heads]])
+    result["faults"] = _entries(numbered[heads:], mark)
+    return result, [n for n, _ in numbered[heads + 1 :]]
+
+
+def lines_of(source: str) -> tuple[list[tuple[int, str]], int, str]:
+    """Lines that say something with their numbers, how many are of the head, what parts cells."""
     lines = [line.removesuffix("\r") for line in source.split("\n")]
     if lines.pop():
         raise FaultProfileError("the last line must end with a line break; the file is cut short")
@@ -50,13 +59,10 @@ def document(source: str) -> tuple[dict[str, Any], list[int]]:
     )
     header = numbered[heads][1] if heads < len(numbered) else ""
     mark = ";" if header.count(";") > header.count(",") else ","
-    width = header.count(mark) + 1
-    result = _head([(n, _unpadded(line, mark, width)) for n, line in numbered[:heads]])
-    result["faults"] = _entries(numbered[heads:], mark)
-    return result, [n for n, _ in numbered[heads + 1 :]]
+    return numbered, heads, mark
 
 
-def _unpadded(line: str, mark: str, width: int) -> str:
+def unpadded(line: str, mark: str, width: int) -> str:
     """A line of the head as it was before a spreadsheet filled it up or quoted it."""
     line = line.strip()
     try:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from hascodesign.common import documents, inputs, records
 from hascodesign.common.inputs import Unreadable, printable
 from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ConfigError, FaultProfileError
-from hascodesign.contract.types import ArraySpec, FaultProfile
-from hascodesign.faults import formats, generate
-from hascodesign.faults.profile import check
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
+from hascodesign.faults import formats, generate, table
+from hascodesign.faults.profile import FIELDS, check
 from hascodesign.faults.sources import CELLS_SUFFIX
 from hascodesign.flow.config import FaultsConfig
 from hascodesign.flow.request import size
@@ -43,9 +46,20 @@ class Chip:
 
 
 def alike(profile: FaultProfile) -> FaultProfile:
-    """The profile without what changes no bit: its source, conditions, a seed of no draw."""
-    drawn = any(fault.kind == "transient" for fault in profile.faults)
-    return replace(profile, source="", conditions={}, seed=profile.seed if drawn else 0)
+    """The profile without what changes no bit: its source, conditions, order, a seed of no draw.
+
+    Transient faults draw by the number of their entry, and keep it.
+    """
+    lasting = iter(sorted((one for one in profile.faults if one.kind != "transient"), key=_order))
+    faults = tuple(one if one.kind == "transient" else next(lasting) for one in profile.faults)
+    drawn = any(fault.kind == "transient" for fault in faults)
+    seed = profile.seed if drawn else 0
+    return replace(profile, faults=faults, source="", conditions={}, seed=seed)
+
+
+def _order(fault: Fault) -> tuple[tuple[bool, Any], ...]:
+    values = (getattr(fault, name) for name in FIELDS)
+    return tuple((value is not None, 0 if value is None else value) for value in values)
 
 
 def read(place: Path, array: ArraySpec, words: int) -> tuple[Chip, ...]:
@@ -110,18 +124,26 @@ def _table(path: Path, array: ArraySpec, words: int) -> Iterator[tuple[Path, Chi
         text = documents.text_of(inputs.read(path, inputs.PROFILE))
     except Unreadable as error:
         raise FaultProfileError(f"{printable(path)}: the text {error}") from None
-    lines = text.splitlines()
-    start = next((n for n, line in enumerate(lines) if line and not line.startswith("#")), None)
-    if start is None:
+    try:
+        numbered, count, mark = table.lines_of(text)
+    except FaultProfileError as error:
+        raise FaultProfileError(f"{printable(path)}: {error}") from None
+    if count == len(numbered):
         raise ConfigError(f"{printable(path)}: a line naming the columns must stand in the table")
-    head = lines[:start] or _head(array)
-    columns, *cells = _cells(path, lines[start:], start)
-    if not columns or columns[0] != CHIP:
-        raise ConfigError(f"{printable(path)}: line {start + 1}: the first column must be {CHIP}")
+    width = numbered[count][1].count(mark) + 1
+    head = [table.unpadded(line, mark, width) for _, line in numbered[:count]] or _head(array)
+    numbers = [number for number, _ in numbered[:count]] or [1] * len(head)
+    (start, columns), *cells = _cells(path, numbered[count:], mark)
+    if columns[0] != CHIP:
+        raise ConfigError(f"{printable(path)}: line {start}: the first column must be {CHIP}")
     of_chip: dict[str, list[tuple[int, list[str]]]] = {}
-    for number, row in enumerate(cells, start + 2):
-        if row:
-            of_chip.setdefault(_name(row[0], path), []).append((number, row[1:]))
+    for number, row in cells:
+        if row[0].startswith("#"):
+            raise ConfigError(
+                f"{printable(path)}: line {number}: a line below the columns must be a chip's, not"
+                f" {printable(row[0][:40])!r}"
+            )
+        of_chip.setdefault(_name(row[0], path), []).append((number, row[1:]))
     for name, entries in of_chip.items():
         faults = [(number, row) for number, row in entries if any(row)]
         document = "\n".join(
@@ -130,16 +152,21 @@ def _table(path: Path, array: ArraySpec, words: int) -> Iterator[tuple[Path, Chi
         try:
             profile = formats.parse(f"{document}\n".encode(), "csv", words)
         except FaultProfileError as error:
-            place = _in_table(str(error), len(head), [start + 1, *(number for number, _ in faults)])
+            place = _in_table(str(error), [*numbers, start, *(number for number, _ in faults)])
             raise FaultProfileError(f"{printable(path)}: chip {name}: {place}") from None
         yield path, Chip(name, alike(profile))
 
 
-def _cells(path: Path, lines: Sequence[str], before: int) -> list[list[str]]:
-    rows = []
-    for number, line in enumerate(lines, before + 1):
+def _cells(path: Path, lines: Sequence[tuple[int, str]], mark: str) -> list[tuple[int, list[str]]]:
+    """Number and cells of each line, without those that a spreadsheet added behind the columns."""
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in lines:
         try:
-            rows.append([cell.strip() for cell in next(csv.reader([line], strict=True), [])])
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=mark, strict=True))]
+            least = len(rows[0][1]) if rows else 1
+            while len(cells) > least and not cells[-1]:
+                cells.pop()
+            rows.append((number, cells))
         except csv.Error as error:
             raise FaultProfileError(
                 f"{printable(path)}: line {number}: the line must be CSV: {error}"
@@ -156,16 +183,16 @@ def _head(array: ArraySpec) -> list[str]:
     return ["# version: 1", *(f"# array.{name}: {value}" for name, value in values.items())]
 
 
-def _in_table(error: str, head: int, numbers: Sequence[int]) -> str:
+def _in_table(error: str, numbers: Sequence[int]) -> str:
     """A message on one chip's lines with the number of the line in the whole table.
 
-    ``numbers`` are those of the columns and of the chip's lines.
+    ``numbers`` are those of the head, of the columns and of the chip's lines.
     """
     start, _, rest = error.partition(" ")
     number, mark, words = rest.partition(": ")
     if start != "line" or not mark or not number.isdecimal():
         return error
-    place = int(number) - head - 1
+    place = int(number) - 1
     return f"line {numbers[place]}: {words}" if 0 <= place < len(numbers) else error
 
 
@@ -202,7 +229,7 @@ def draw(
 def sample(keys: Sequence[str], share: float, seed: int) -> frozenset[str]:
     """Keys of ceil(share * n) chips, drawn from the seed; the same whatever their order."""
     ordered = sorted(set(keys))
-    count = -int(-share * len(ordered) // 1)
+    count = math.ceil(Fraction(str(share)) * len(ordered))  # as written: 0.07 of 100 is 7
     places = generator(seed, "fleet verified").permutation(len(ordered))[:count]
     return frozenset(ordered[place] for place in places)
 

@@ -1,6 +1,7 @@
 """The delta of a chip: the words to write at run time so that its accelerator is that of its plan.
 
-Every chip of a fleet runs one bitstream, that of the plain build: rows as trained, in plain order.
+Every chip of a fleet runs one bitstream, that of the plain build: rows as trained, in plain order,
+thresholds in place of shifts where rows may be written, words of biases as wide as deltas need.
 What another schedule changes are words of its memories, which are written through the registers
 of has_core (docs/core.md). A delta holds those words, and the schedule.json that they come from.
 It is an .npz without pickle, the same bytes for the same schedule:
@@ -19,18 +20,20 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.contract.build import BuildPlan, Rom
-from hascodesign.contract.types import IntegerNetwork, Schedule
+from hascodesign.contract.types import IntegerNetwork, MultiplyLayer
+from hascodesign.engine.planes import as_thresholds
 from hascodesign.render import rom
 
 VERSION = 1
-WEIGHTS = "weights"  # one word: a step of all PEs
+WEIGHTS = "weights"
+BANKED = (WEIGHTS, "preload")  # one word is that of all PEs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +46,56 @@ class Written:
     words: tuple[int, ...]  # unsigned
 
 
-def memories(roms: Sequence[Rom]) -> tuple[Written, ...]:
-    """The memories of a build in the order of SELECT; no weights where no layer is on chip."""
-    banks = [one for one in roms if one.content == "weights"]
-    rest = [one for one in roms if one.content != "weights"]
-    found = []
-    if banks:
-        width = banks[0].width
-        steps = zip(*(one.words for one in banks), strict=True)
-        words = tuple(
-            sum(word << (place * width) for place, word in enumerate(step)) for step in steps
-        )
-        found.append(Written(WEIGHTS, 0, width * len(banks), words))
-    for select, one in enumerate(rest, 1):
-        mask = (1 << one.width) - 1
-        found.append(Written(one.name, select, one.width, tuple(word & mask for word in one.words)))
-    return tuple(found)
+def memories(roms: Sequence[Rom], least: Mapping[str, int] | None = None) -> tuple[Written, ...]:
+    """The memories of a build in the order of SELECT; no weights where no layer is on chip.
+
+    Parameters
+    ----------
+    roms : in the order of the build.
+    least : bits that a word of some memories has at least: signs are extended.
+    """
+    groups: dict[str, list[Rom]] = {}
+    for one in roms:
+        groups.setdefault(one.content if one.content in BANKED else one.name, []).append(one)
+    first = 0 if WEIGHTS in groups else 1
+    return tuple(
+        _written(name, select, banks, (least or {}).get(name, 0))
+        for select, (name, banks) in enumerate(groups.items(), first)
+    )
+
+
+def _written(name: str, select: int, banks: Sequence[Rom], least: int) -> Written:
+    """Banks of one memory as one, PE 0 lowest."""
+    width = banks[0].width if len(banks) > 1 else max(least, banks[0].width)
+    mask, idle = (1 << width) - 1, banks[0].idle  # all ones, in any width
+    words = tuple(
+        sum((mask if word == idle else word & mask) << (at * width) for at, word in enumerate(step))
+        for step in zip(*(one.words for one in banks), strict=True)
+    )
+    return Written(name, select, width * len(banks), words)
+
+
+def widths(roms: Sequence[Rom]) -> dict[str, int]:
+    """Bits of a word of each memory."""
+    return {one.name: one.width for one in memories(roms)}
+
+
+def misfit(base: Sequence[Rom], roms: Sequence[Rom]) -> str:
+    """Why a bitstream cannot take the memories of a plan; empty where it can.
+
+    Words of biases may be wider than the plain build's, as long as sums are not: ``BIAS_BITS`` is
+    a parameter of the array.
+    """
+    before, wanted = memories(base), memories(roms)
+    names = [[one.name for one in side] for side in (before, wanted)]
+    if names[0] != names[1]:
+        return f"its memories must be {', '.join(names[0])}, not {', '.join(names[1])}"
+    for held, one in zip(before, wanted, strict=True):
+        if len(held.words) != len(one.words):
+            return f"{one.name} must have {len(held.words)} words, not {len(one.words)}"
+        if one.width > held.width and one.name != "bias":
+            return f"words of {one.name} must have {held.width} bits, not {one.width}"
+    return ""
 
 
 def digest(roms: Sequence[Rom]) -> str:
@@ -75,9 +112,16 @@ def encode(key: str, base: Sequence[Rom], roms: Sequence[Rom], schedule: bytes) 
     base : memories of the bitstream that all chips run.
     roms : memories of the chip's plan.
     schedule : its schedule.json.
+
+    Raises
+    ------
+    ValueError
+        The bitstream cannot take them: see `misfit`.
     """
-    wanted = memories(roms)
-    before = _as_wide({one.name: one for one in base}, wanted, base)
+    if reason := misfit(base, roms):
+        raise ValueError(reason)
+    wanted = memories(roms, widths(base))
+    before = {one.name: one.words for one in memories(base, widths(roms))}
     arrays: dict[str, NDArray[Any]] = {}
     head = {
         "version": VERSION,
@@ -96,35 +140,15 @@ def encode(key: str, base: Sequence[Rom], roms: Sequence[Rom], schedule: bytes) 
     arrays["delta.json"] = _bytes(json.dumps(head, separators=(",", ":")).encode())
     arrays["schedule.json"] = _bytes(schedule)
     for one in wanted:
-        known = before.get(one.name, ())
         size = -(-one.width // 8)
-        changed = [
-            place
-            for place, word in enumerate(one.words)
-            if place >= len(known) or known[place] != word
-        ]
+        pairs = zip(before[one.name], one.words, strict=True)
+        changed = [place for place, (old, new) in enumerate(pairs) if old != new]
         packed = b"".join(one.words[place].to_bytes(size, "little") for place in changed)
         arrays[f"{one.name}.address"] = np.array(changed, dtype=np.uint32)
         arrays[f"{one.name}.words"] = _bytes(packed).reshape(len(changed), size)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
-
-
-def _as_wide(
-    named: Mapping[str, Rom], wanted: Sequence[Written], base: Sequence[Rom]
-) -> dict[str, tuple[int, ...]]:
-    """Words of the bitstream's memories in the widths of the chip's: signs are extended."""
-    found = {}
-    for one in wanted:
-        if one.name == WEIGHTS:
-            found[one.name] = memories(base)[0].words
-        elif one.name in named:
-            mask = (1 << one.width) - 1
-            known = named[one.name]
-            idle = known.idle  # all ones, in any width
-            found[one.name] = tuple(mask if word == idle else word & mask for word in known.words)
-    return found
 
 
 def _bytes(content: bytes) -> NDArray[np.uint8]:
@@ -170,21 +194,29 @@ def decode(content: bytes) -> Delta:
 
 
 def apply(base: Sequence[Rom], delta: Delta) -> dict[str, tuple[int, ...]]:
-    """Words of every memory after the delta was written over those of the bitstream."""
-    wanted = [
-        Written(name, select, width, (0,) * depth)
-        for name, (select, width, depth) in delta.memories.items()
-    ]
-    before = _as_wide({one.name: one for one in base}, wanted, base)
-    found = {}
-    for one in wanted:
-        known, changed = before.get(one.name, ()), delta.words[one.name]
-        found[one.name] = tuple(
-            changed[place] if place in changed else known[place] for place in range(len(one.words))
+    """Words of every memory after the delta was written over those of the bitstream.
+
+    Raises
+    ------
+    ValueError
+        The delta is for other memories than the bitstream's.
+    """
+    before = memories(base, {name: width for name, (_, width, _) in delta.memories.items()})
+    held = {one.name: (one.select, one.width, len(one.words)) for one in before}
+    if held != dict(delta.memories):
+        raise ValueError(f"the memories must be {held}, not {dict(delta.memories)}")
+    return {
+        one.name: tuple(
+            delta.words[one.name].get(place, word) for place, word in enumerate(one.words)
         )
-    return found
+        for one in before
+    }
 
 
-def base_roms(network: IntegerNetwork, plain: Schedule, on_chip: Sequence[bool]) -> tuple[Rom, ...]:
-    """Memories of the bitstream that all chips run: rows as trained, in plain order."""
-    return rom.build_roms(network, plain, on_chip)
+def with_thresholds(network: IntegerNetwork) -> IntegerNetwork:
+    """The network with thresholds for shifts: rows that are written need them in the bitstream."""
+    stages = tuple(
+        replace(stage, output=as_thresholds(stage)) if isinstance(stage, MultiplyLayer) else stage
+        for stage in network.stages
+    )
+    return replace(network, stages=stages)

@@ -17,7 +17,7 @@ from hascodesign.common import files, stats
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import LEAST_POINTS
 from hascodesign.fleet.chips import sample
-from hascodesign.fleet.store import MARK, Asked, ChipRow, Store, VerifiedRow
+from hascodesign.fleet.store import MARK, Asked, ChipRow, Store, VerifiedRow, read
 
 WITHIN = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)  # points of the yield table
 WORST = 10  # chips that are listed
@@ -87,9 +87,12 @@ def gather(folder: Path, fleet: str | None = None) -> Reported:
 
 
 def _bytes(store: Store, rows: dict[str, ChipRow]) -> int:
-    """Bytes of all parts of chips, and of the deltas of these."""
-    parts = sum(path.stat().st_size for path in (store.folder / "chips").glob("*.parquet"))
-    return parts + sum(row.delta_bytes for row in rows.values())
+    """Bytes of the parts of these chips, their share of parts with others, and their deltas."""
+    parts = 0.0
+    for path in (store.folder / "chips").glob("*.parquet"):
+        keys = [one.key for one in read(path, ChipRow)]
+        parts += path.stat().st_size * sum(key in rows for key in keys) / len(keys)
+    return round(parts) + sum(row.delta_bytes for row in rows.values())
 
 
 # --------------------------------------------------------------------------------------- figures

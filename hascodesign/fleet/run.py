@@ -27,7 +27,7 @@ from hascodesign.contract.errors import (
 )
 from hascodesign.faults import formats
 from hascodesign.fleet import chips as chip_lists
-from hascodesign.fleet import cluster, work
+from hascodesign.fleet import cluster, delta, work
 from hascodesign.fleet.chips import Chip, key_of, sample
 from hascodesign.fleet.store import Asked, ChipRow, Store, VerifiedRow
 from hascodesign.flow.flow import Flow
@@ -80,21 +80,21 @@ def run(asked: FleetRequest) -> Fleet:
     start = time.perf_counter()
     folder = asked.request.out
     new = not folder.exists()
-    try:
-        with (
-            Display(files.usable_folder(folder) / "fleet.log") as display,
-            closing(Store(folder)) as store,
-        ):
-            display.record(asked.request.command)
+    with (
+        Display(files.usable_folder(folder) / "fleet.log") as display,
+        closing(Store(folder)) as store,
+    ):
+        display.record(asked.request.command)
+        try:
             shared, chips = _prepare(asked, display)
             work_on = _Work(asked, shared, chips, store, display)
-            work_on.run()
-            store.fold()
-            return work_on.summary(time.perf_counter() - start)
-    except ConfigError:
-        if new and not any((folder / "fleets").glob("*")):
-            files.remove(folder)
-        raise
+        except ConfigError:
+            if new:
+                store.discard()
+            raise
+        work_on.run()
+        store.fold()
+        return work_on.summary(time.perf_counter() - start)
 
 
 def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[Chip, ...]]:
@@ -104,8 +104,15 @@ def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[
         raise ConfigError(
             "a fleet's chips get one schedule each: objectives must be accuracy alone"
         )
+    for name in ("spare_passes", "extra_passes"):
+        if value := getattr(config.schedule, name):
+            raise ConfigError(
+                f"a fleet's chips run one bitstream, which has one number of passes: {name} must be"
+                f" 0, not {value:g}"
+            )
     flow = Flow(replace(asked.request, faults=None), KeepsNothing(), display)
     network, equivalence = flow.integers
+    flow.check_images()
     flow.say_accuracy()
     words, array = flow.network_words, flow.array
     if asked.chips is None:
@@ -113,6 +120,8 @@ def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[
         chips = chip_lists.draw(asked.draw, asked.faulty, own, config.faults, config.seed)
     else:
         chips = chip_lists.read(asked.chips, array, words)
+    if config.schedule.moves:
+        network = delta.with_thresholds(network)
     return work.Shared(network, equivalence, flow.dataset, config), chips
 
 
@@ -151,9 +160,13 @@ class _Work:
         self.id = store.put_fleet(listed, self._about(base))
         self.sampled = sample(self.keys, asked.verify, shared.config.seed)
         self.simulator = asked.request.simulator if self._simulates else None
-        self.rows = {k: r for k, r in store.rows(ChipRow).items() if k in self.profiles}
+        self.damaged: set[str] = set()  # chips whose deltas were found so, and said
+        held = store.rows(ChipRow)
+        self.rows = {k: r for k, r in held.items() if k in self.profiles and self._has_delta(r)}
         self.found = len(self.rows)
-        self.verified = set(store.rows(VerifiedRow)) & set(self.profiles)
+        roms = {key: row.roms_sha256 for key, row in self.rows.items()}
+        proofs = store.rows(VerifiedRow)
+        self.verified = {key for key, one in proofs.items() if roms.get(key) == one.roms_sha256}
         self.made = self.simulated = 0
         self.failed: dict[str, BaseException] = {}
         self.todo: deque[tuple[Kind, str]] = deque(
@@ -240,18 +253,37 @@ class _Work:
     def _made_elsewhere(self, kind: Kind, key: str) -> bool:
         row = self.store.row(kind, key)
         if isinstance(row, ChipRow):
+            if not self._has_delta(row):
+                return False
             self.rows[key] = row
             self._see(row)
         elif row is not None:
             self.verified.add(key)
         return row is not None
 
+    def _has_delta(self, row: ChipRow) -> bool:
+        """Whether the store has the delta that a row is of; says so where it has not."""
+        if self.store.delta(row) is not None:
+            return True
+        if row.key not in self.damaged:
+            self.damaged.add(row.key)
+            self.display.line(
+                f"{self.store.delta_path(row.key)}: the delta of {self.names[row.key]} must be that"
+                " of its row, and is missing or damaged; the chip is done anew"
+            )
+        return False
+
     def _task(self, client: Client, name: str, kind: Kind, key: str) -> Any:
         common: tuple[Any, ...] = (name, source_digest(), key, self.profiles[key])
         options = {"key": f"{kind.__name__}-{key}-{uuid.uuid4()}", "pure": False}
         if kind is ChipRow:
             return client.submit(work.chip, *common, **options)
-        content = inputs.read(self.store.delta_path(key), inputs.ANY)
+        content = self.store.delta(self.rows[key])
+        if content is None:  # since the run began
+            self._has_delta(self.rows.pop(key))
+            self.todo.append((ChipRow, key))
+            self.store.release(kind, key)
+            return None
         return client.submit(work.verify, *common, content, self.simulator, **options)
 
     def _take(self, future: Any, kind: Kind, key: str) -> None:
@@ -264,20 +296,22 @@ class _Work:
                 f" done, and went away; {len(self.rows)} of {len(self.profiles)} are in"
                 f" {self.store.folder}, the same command goes on there"
             ) from None
-        except ConfigError:
+        except work.OtherProgram:
             raise
-        # a bug, a program that failed, a worker that died with this chip time and again: the
-        # other chips are not to be lost with it
+        # an array that does not fit, a bug, a program that failed, a worker that died with this
+        # chip time and again: the other chips are not to be lost with it
         except Exception as error:
             self.failed[key] = error
             self.display.record("".join(traceback.format_exception(error)))
+            self.store.release(kind, key)
             return
         finally:
             future.release()
         if kind is ChipRow:
-            columns, delta = given
-            self.store.put_delta(key, delta)
-            sealed = {"delta_sha256": hashlib.sha256(delta).hexdigest(), "delta_bytes": len(delta)}
+            columns, content = given
+            self.store.put_delta(key, content)
+            digest = hashlib.sha256(content).hexdigest()
+            sealed = {"delta_sha256": digest, "delta_bytes": len(content)}
             row = ChipRow(**_tuples(columns | sealed))
             self.store.put(row)
             self.rows[key] = row
@@ -292,7 +326,10 @@ class _Work:
     def _see(self, row: ChipRow) -> None:
         """Have a chip's Verilog simulated, where it is of the sample or has lost too much."""
         lost = row.points(row.scheduled_correct) > self.asked.below
-        if self._simulates and row.key not in self.verified and (row.key in self.sampled or lost):
+        if not row.delta_bytes:
+            why = row.notes[-1]
+            self.display.line(f"{self.names[row.key]}: {why} Its Verilog is not simulated.")
+        elif self._simulates and row.key not in self.verified and (row.key in self.sampled or lost):
             self.todo.append((VerifiedRow, row.key))
 
     def _raise_failures(self) -> None:
@@ -304,8 +341,12 @@ class _Work:
             f" {inputs.one_line(error)}; the others are in {self.store.folder}, and"
             " fleet.log there has the whole story"
         )
-        wrong = any(isinstance(one, VerificationMismatch) for one in self.failed.values())
-        kind: type[HascodesignError] = VerificationMismatch if wrong else StepFailed
+        errors = self.failed.values()
+        kind: type[HascodesignError] = StepFailed
+        if any(isinstance(one, VerificationMismatch) for one in errors):
+            kind = VerificationMismatch
+        elif all(isinstance(one, ConfigError) for one in errors):
+            kind = ConfigError
         raise kind(text)
 
     def summary(self, seconds: float) -> Fleet:

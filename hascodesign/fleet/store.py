@@ -15,13 +15,15 @@ themselves. But for `TIMES` a row is the same whoever makes it.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import IO, Any, TypeVar, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,9 +65,9 @@ class ChipRow:
     plain_loss: float
     scheduled_loss: float
     notes: tuple[str, ...]  # of the search
-    roms_sha256: str  # of the ROM files, as `flow` writes them
+    roms_sha256: str  # of the ROM files
     delta_sha256: str
-    delta_bytes: int
+    delta_bytes: int  # 0 where the bitstream cannot take its memories, as a note says
     seconds: float
     cpu_seconds: float
     worker: str  # host
@@ -127,9 +129,20 @@ class Store:
                 )
             files.write_atomic(mark, json.dumps({"format": FORMAT}).encode() + b"\n")
         _check_mark(mark)
-        self._claims = (folder / "claims").open("ab")
-        self._lock = (folder / "lock").open("ab")
+        self._claims = (folder / "claims").open("a+b")  # NFS locks need both
+        self._lock = (folder / "lock").open("a+b")
         fcntl.flock(self._lock, fcntl.LOCK_SH)
+        if not _same(
+            self._lock, folder / "lock"
+        ):  # another client that began here has just discarded it
+            self.close()
+            raise ConfigError(f"{folder}: another run has just removed it; run again")
+
+    def discard(self) -> None:
+        """Remove a store in which no fleet was noted, unless another client is at it."""
+        with self._alone() as alone:
+            if alone and not any((self.folder / "fleets").glob("*")):
+                files.remove(self.folder)
 
     def close(self) -> None:
         """Let go of every claim."""
@@ -183,6 +196,12 @@ class Store:
     def put_delta(self, key: str, content: bytes) -> None:
         """Add a delta; before its row."""
         files.write_atomic(self.delta_path(key), content)
+
+    def delta(self, row: ChipRow) -> bytes | None:
+        """The delta of a chip; None where it is missing or is not what the row says."""
+        path = self.delta_path(row.key)
+        content = inputs.read(path, inputs.ANY) if path.exists() else b""
+        return content if hashlib.sha256(content).hexdigest() == row.delta_sha256 else None
 
     def delta_path(self, key: str) -> Path:
         """Where the delta of a chip lies."""
@@ -257,6 +276,11 @@ def _fold(paths: Sequence[Path], kind: type[Any]) -> None:
 def _place(kind: type[Any], key: str) -> int:
     """Byte of the file of claims that stands for a chip, to be scheduled or to be verified."""
     return 2 * int(key[:15], 16) + (kind is VerifiedRow)
+
+
+def _same(handle: IO[bytes], path: Path) -> bool:
+    """Whether a file that was opened still lies there."""
+    return path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat())
 
 
 def _check_mark(mark: Path) -> None:

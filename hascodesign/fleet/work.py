@@ -53,6 +53,14 @@ class Silent(Display):
 
 
 @dataclass(frozen=True, slots=True)
+class Bitstream:
+    """The one bitstream of a fleet."""
+
+    roms: tuple[Rom, ...]
+    on_chip: tuple[bool, ...]  # per layer: whether its weights are in the banks
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """What all chips of a fleet have in common."""
 
@@ -94,10 +102,14 @@ class Shared:
         flow.take({"load": self.dataset, "integerise": (self.network, self.equivalence)})
         return flow
 
-    def base(self, flow: Flow) -> tuple[Rom, ...]:
-        """Memories of the bitstream that all chips run."""
+    def bitstream(self) -> Bitstream:
+        """What all chips run: the plain build, whatever a chip's faults."""
+        from hascodesign.render import rom  # noqa: PLC0415  (jinja2)
+
+        flow = self.flow(FaultProfile(self.config.array.spec()))
         plain = arrays.identity_schedule(self.network, flow.profile.array)
-        return delta.base_roms(self.network, plain, flow.on_chip)
+        flow.take({"schedule": SearchResult(plain, "given", 0, 0.0, math.nan, (), ())})
+        return Bitstream(rom.build_roms(self.network, plain, flow.on_chip), flow.on_chip)
 
 
 def supply(name: str, content: bytes) -> None:
@@ -108,6 +120,15 @@ def supply(name: str, content: bytes) -> None:
 @lru_cache(maxsize=2)
 def _shared(name: str) -> Shared:
     return Shared.decode(_supplied[name])
+
+
+@lru_cache(maxsize=2)
+def _bitstream(name: str) -> Bitstream:
+    return _shared(name).bitstream()
+
+
+class OtherProgram(ConfigError):
+    """A worker that must not work for this client."""
 
 
 def identity(simulator: str | None) -> dict[str, Any]:
@@ -134,7 +155,7 @@ def _missing(simulator: str) -> str:
 def require_same(digest: str, where: str) -> None:
     """Refuse to work with another program than the client's: its bits may be others."""
     if digest != source_digest():
-        raise ConfigError(
+        raise OtherProgram(
             f"worker {where} must run the client's program, {digest[:12]}, not hascodesign"
             f" {__version__} with source {source_digest()[:12]}; install the same version there"
         )
@@ -190,22 +211,25 @@ def chip(name: str, program: str, key: str, profile: bytes) -> tuple[dict[str, A
 
     Returns
     -------
-    Columns of the chip's row, without those that say which fleet it is of; its delta.
+    Columns of the chip's row, without those that say which fleet it is of; its delta, empty where
+    the bitstream cannot take its memories.
     """
     from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
     from hascodesign.render import rom  # noqa: PLC0415  (jinja2)
 
     require_same(program, socket.gethostname())
     with _alone() as times:
-        shared = _shared(name)
+        shared, bitstream = _shared(name), _bitstream(name)
         flow = shared.flow(formats.parse(profile, "json"))
+        flow.on_chip = bitstream.on_chip
         search, heldout = flow.search, shared.dataset.heldout
         plain = arrays.identity_schedule(shared.network, flow.profile.array)
         lost = flow.evaluator(heldout, Evaluator).judge(plain)
         won = flow.evaluator(heldout, Evaluator, network=search.written).judge(search.schedule)
         roms = rom.build_roms(flow.deployed, flow.schedule, flow.on_chip)
         schedule = flow.records(search.schedule, search.written)["schedule.json"]
-        content = delta.encode(key, shared.base(flow), roms, schedule)
+        misfit = delta.misfit(bitstream.roms, roms)
+        content = b"" if misfit else delta.encode(key, bitstream.roms, roms, schedule)
         named = {one.name: one for one in search.baselines}
         row = {
             "key": key,
@@ -221,7 +245,7 @@ def chip(name: str, program: str, key: str, profile: bytes) -> tuple[dict[str, A
             "healthy_loss": float(search.healthy_loss or 0.0),
             "plain_loss": float(named["identity"].loss),
             "scheduled_loss": float(search.loss),
-            "notes": list(search.notes),
+            "notes": [*search.notes, *([f"There is no delta: {misfit}."] if misfit else [])],
             "roms_sha256": delta.digest(roms),
         }
     return row | times, content
@@ -260,19 +284,22 @@ def verify(
         rows = written.from_json(kept.schedule, shared.network, array)
         given = SearchResult(schedule, "given", 0, 0.0, math.nan, (), (), written=rows)
         flow.take({"schedule": given})
+        base = _bitstream(name)
+        flow.on_chip = base.on_chip
         roms = rom.build_roms(flow.deployed, schedule, flow.on_chip)
-        wanted = {one.name: one.words for one in delta.memories(roms)}
-        if delta.digest(roms) != kept.roms or delta.apply(shared.base(flow), kept) != wanted:
+        wanted = delta.memories(roms, delta.widths(base.roms))
+        whole = (kept.key, kept.roms) == (key, delta.digest(roms))
+        if not whole or delta.apply(base.roms, kept) != {m.name: m.words for m in wanted}:
             raise VerificationMismatch(f"the delta of {key} must give the memories of its plan")
-        checked, _, whole = flow.verified
+        checked, _, images = flow.verified
         row = {
             "key": key,
             "roms_sha256": kept.roms,
             "simulator": flow.simulator_identity,
             "integers": sum(one.outputs for one in checked.layers)
-            + sum(one.outputs for one in whole.runs),
+            + sum(one.outputs for one in images.runs),
             "differ": checked.mismatches,
-            "images": sum(one.images for one in whole.runs),
-            "notes": list(whole.notes),
+            "images": sum(one.images for one in images.runs),
+            "notes": list(images.notes),
         }
     return row | times
