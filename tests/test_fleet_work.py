@@ -187,6 +187,34 @@ def test_a_network_of_shifts_and_rows_written_for_one_layer(preload: bool) -> No
         assert one.name in kept.words and kept.words[one.name] == {0: one.words[0]}
 
 
+def test_the_chips_of_a_fleet_take_a_network_with_thresholds(shared, tmp_path, monkeypatch) -> None:
+    """Where rows may be written, and nowhere else."""
+    net = dense_network([3], 6, 1)
+    net = replace(net, stages=(replace(net.layers[0], output=Shift(2, 0, 7), out_bits=3),))
+    spec = replace(shared.config.array.spec(), wmem_depth=0)
+
+    class Loaded:
+        """A flow whose network is there already."""
+
+        integers, array, network_words, dataset = (net, None), spec, 6, shared.dataset
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def check_images(self) -> None:
+            pass
+
+        say_accuracy = check_images
+
+    monkeypatch.setattr(run, "Flow", Loaded)
+    for moves, stays in ((shared.config.schedule.moves, False), ((), True)):
+        schedule = shared.config.schedule.model_copy(update={"moves": moves})
+        config = shared.config.model_copy(update={"schedule": schedule})
+        asked = run.FleetRequest(Request(config, tmp_path, tmp_path), draw=1, faulty=(1, 1))
+        made, _ = run._prepare(asked, work.Silent())
+        assert isinstance(made.network.layers[0].output, Shift) == stays
+
+
 def test_what_a_bitstream_cannot_take_is_said() -> None:
     spec, net = array(pe=3, simd=2, acc_bits=20), dense_network([7, 5, 3], 6, 1)
     plain, on_chip = identity_schedule(net, spec), (True,) * 3

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from hascodesign.contract.build import BuildPlan, Rom
 from hascodesign.contract.types import IntegerNetwork, MultiplyLayer
-from hascodesign.engine.planes import as_thresholds
 from hascodesign.render import rom
 
 VERSION = 1
@@ -215,6 +214,8 @@ def apply(base: Sequence[Rom], delta: Delta) -> dict[str, tuple[int, ...]]:
 
 def with_thresholds(network: IntegerNetwork) -> IntegerNetwork:
     """The network with thresholds for shifts: rows that are written need them in the bitstream."""
+    from hascodesign.engine.planes import as_thresholds  # noqa: PLC0415  (numba compiles)
+
     stages = tuple(
         replace(stage, output=as_thresholds(stage)) if isinstance(stage, MultiplyLayer) else stage
         for stage in network.stages
