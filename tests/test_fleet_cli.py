@@ -62,6 +62,7 @@ def test_bad_chips_leave_no_store(call, tmp_path: Path, monkeypatch) -> None:
         """A flow whose network is there already."""
 
         array, network_words, integers, dataset = stand_in.ARRAY, 40, (None, None), None
+        network = None
 
         def __init__(self, *_: object) -> None:
             pass

@@ -196,7 +196,8 @@ def test_the_chips_of_a_fleet_take_a_network_with_thresholds(shared, tmp_path, m
     class Loaded:
         """A flow whose network is there already."""
 
-        integers, array, network_words, dataset = (net, None), spec, 6, shared.dataset
+        network, integers, array = net, (net, None), spec
+        network_words, dataset = 6, shared.dataset
 
         def __init__(self, *_: object) -> None:
             pass

@@ -111,7 +111,7 @@ def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[
                 f" 0, not {value:g}"
             )
     flow = Flow(replace(asked.request, faults=None), KeepsNothing(), display)
-    network, equivalence = flow.integers
+    network, equivalence = flow.network, flow.integers[1]  # with preloads where they are built
     flow.check_images()
     flow.say_accuracy()
     words, array = flow.network_words, flow.array
