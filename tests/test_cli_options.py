@@ -267,6 +267,8 @@ def test_each_source_with_each_option(
         (["bench", "--part", "rtl", "--device", "cpu"], "--device has no effect"),
         (["study", "seeds", "--n", 2, "--ten-times", 3], "--ten-times must be at most"),
         (["study", "seeds", "--faulty", 0, "--bits", "upper"], "--bits upper has no effect"),
+        (["study", "seeds", "--faulty", 0, "--faults-per-pe", 2], "--faults-per-pe has no effect"),
+        (["study", "seeds", "--moves", "sign,preload"], "no effect without --preload"),
     ],
 )
 def test_other_commands(
