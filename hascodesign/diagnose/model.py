@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hascodesign.contract.array import SiteMasks, site_masks
-from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray, Site
 from hascodesign.diagnose.vectors import Block
 
 
@@ -78,6 +78,6 @@ class PeModel:
         return words
 
 
-def _masks(profile: FaultProfile, site: str) -> SiteMasks:
-    masks = site_masks(profile, site)  # type: ignore[arg-type]
+def _masks(profile: FaultProfile, site: Site) -> SiteMasks:
+    masks = site_masks(profile, site)
     return SiteMasks(masks.bits, masks.and_[0], masks.or_[0], masks.xor[0])

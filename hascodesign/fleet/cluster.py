@@ -40,7 +40,7 @@ THREADS = {
 }
 
 
-class Supply(WorkerPlugin):  # type: ignore[misc]
+class Supply(WorkerPlugin):  # type: ignore[misc]  # dask tells no types
     """Brings what all chips share to each worker, those that come later too."""
 
     idempotent = True

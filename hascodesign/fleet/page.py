@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -13,20 +12,14 @@ from matplotlib.figure import Figure
 from hascodesign.fleet import report
 from hascodesign.fleet.report import Reported
 from hascodesign.report import plots
+from hascodesign.report.html import page
 
 _TEMPLATE = "fleet.html.j2"
 
 
 def render(result: Reported) -> bytes:
     """The page: the same bytes for the same result."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(_TEMPLATE).render(context(result)).encode()
+    return page(Path(__file__).with_name(_TEMPLATE), context(result))
 
 
 def context(result: Reported) -> dict[str, Any]:

@@ -128,6 +128,12 @@ class _Filled:
         if not stage.dense:
             kernel = (words.shape[1], words.shape[2])
             conv = Conv((height, width, stage.before.channels), kernel, stage.stride, padding)
+        return self._numbered(words, max(part.weight_bits for part in found), source, conv)
+
+    def _numbered(
+        self, words: IntArray, bits: int, source: Activation, conv: Conv | None
+    ) -> MultiplyLayer:
+        """The next layer, of words [R, ky, kx, channels]; bias and output are still to come."""
         index = self._layers
         self._layers += 1
         return MultiplyLayer(
@@ -135,7 +141,7 @@ class _Filled:
             index=index,
             weights=frozen(words.reshape(len(words), -1)),
             bias=frozen(np.zeros(len(words))),
-            weight_bits=max(part.weight_bits for part in found),
+            weight_bits=bits,
             in_bits=source.bits,
             in_signed=source.signed,
             conv=conv,
@@ -204,17 +210,9 @@ class _Filled:
         """A layer that changes no code and puts zeros around the map."""
         part = parts.identity(shape[2], slice(0, shape[2]), act, first)
         words, padding = parts.fitted([part], shape[:2], size, (1, 1))
-        index = self._layers
-        self._layers += 1
-        return MultiplyLayer(
-            name=f"conv{index}",
-            index=index,
-            weights=frozen(words.reshape(len(words), -1)),
-            bias=frozen(np.zeros(len(words))),
-            weight_bits=part.weight_bits,
-            in_bits=act.bits,
-            in_signed=act.signed,
-            conv=Conv(shape, (words.shape[1], words.shape[2]), (1, 1), padding),
+        conv = Conv(shape, (words.shape[1], words.shape[2]), (1, 1), padding)
+        return replace(
+            self._numbered(words, part.weight_bits, act, conv),
             output=outputs.unchanged(len(words), act),
             out_bits=act.bits,
             out_signed=act.signed,

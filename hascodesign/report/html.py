@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ _TEMPLATE = "report.html.j2"
 
 def render(result: FlowResult) -> bytes:
     """The page: the same bytes for the same result."""
+    return page(Path(__file__).with_name(_TEMPLATE), context(result))
+
+
+def page(template: Path, values: Mapping[str, Any]) -> bytes:
+    """A page of a template: whatever stands in ``values`` is text, never markup."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(template.parent),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(_TEMPLATE).render(context(result)).encode()
+    return environment.get_template(template.name).render(values).encode()
 
 
 def context(result: FlowResult) -> dict[str, Any]:

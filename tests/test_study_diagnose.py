@@ -1,0 +1,76 @@
+"""`study diagnose`: chips of their seeds, and PEs that are wrong told from those named."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hascodesign.cli import main as cli
+from hascodesign.study import diagnose as study
+
+
+def study_call(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["hascodesign", "study", "diagnose", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    said = capsys.readouterr()
+    return int(caught.value.code or 0), said.out, said.err
+
+
+def test_chips_of_a_study_are_those_of_their_seeds():
+    chips = [study.chip(seed) for seed in range(48)]
+    assert chips[5] == study.chip(5) and len({profile.faults for _, profile in chips}) == 48
+    for seed, (draw, profile) in enumerate(chips):
+        faults = [f for f in profile.faults if f.site != "wmem"]
+        each = [sum(f.pe == pe for f in faults) for pe in {f.pe for f in faults}]
+        assert draw == ("by area", "by bit")[seed % 2]
+        assert len(each) in study.FAULTY and 1 <= min(each) <= max(each) <= study.MOST_FAULTS
+        assert len(profile.faults) - len(faults) <= study.MOST_WORDS
+    assert sum(any(f.site == "wmem" for f in p.faults) for _, p in chips) == 12
+
+
+def test_a_study_of_a_chip(monkeypatch, capsys):
+    small = replace(study.ARRAY, wmem_depth=64)
+    monkeypatch.setattr(study, "ARRAY", small)
+    (row,) = study.run(1, 6)
+    assert (row.faulty, row.unexplained, row.differ) == (4, 0, 0)
+    assert row.compared == 16 * 24 * 2 * (64 + 7 + 2)
+    code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 0 and f"0 of {row.compared:,}" in out
+
+
+def test_a_study_tells_lies_from_pes_that_are_named(monkeypatch, capsys):
+    """A diagnosis that misses a fault exits 1; one that names the PE does not."""
+    monkeypatch.setattr(study, "ARRAY", replace(study.ARRAY, wmem_depth=64))
+    true = study.infer
+
+    def blind(test_set, answers):
+        found = true(test_set, answers)
+        return replace(found, profile=replace(found.profile, faults=found.profile.faults[:-1]))
+
+    monkeypatch.setattr(study, "infer", blind)
+    code, _, err = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 1 and err.count("\n") == 1 and "one does not: 6" in err
+
+    def humble(test_set, answers):
+        found = blind(test_set, answers)
+        last = true(test_set, answers).profile.faults[-1].pe
+        residual = np.zeros_like(found.residual)
+        residual[last] = 1
+        return replace(found, residual=residual)
+
+    monkeypatch.setattr(study, "infer", humble)
+    code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 0 and "seed 6: 1 PEs are not explained" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--n", 0), "--n must be 1..100000"), (("--first", -1), "a seed must be 0..4294967295")],
+)
+def test_studies_that_cannot_be_taken(monkeypatch, capsys, arguments, words):
+    code, _, err = study_call(monkeypatch, capsys, *arguments)
+    assert code == 2 and words in err
