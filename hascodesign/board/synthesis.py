@@ -31,11 +31,11 @@ _DSPS = re.compile(r"DSP48E[12]")
 # $scopeinfo is a note that newer yosys keeps of the hierarchy
 _FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|\$scopeinfo")
 _PASS = re.compile(r"^[\d.]+ Executing ")
-BASE_S, MULTIPLIER_S = 10.0, 0.3  # digits-cnn on 16 x 8 multipliers, two idle cores
+BASE_S, MULTIPLIER_S = 25.0, 0.06  # digits-cnn on 16 x 8 multipliers, two idle cores
 WHAT = "synthesis, yosys passes (their number an estimate)"
 #: The yosys that wires written 7-series blocks of so many bits and words wrong.
 MISWIRING, MISWIRED, MISWIRED_WORDS = "Yosys 0.23", range(37, 73), 512
-FAMILY_PASSES = 320  # of synth_xilinx in yosys 0.23, for has_core of digits-cnn
+FAMILY_PASSES = 296  # of synth_xilinx in yosys 0.23, for has_core of digits-cnn
 _BANK_IN_LOGIC = re.compile(r"^using FF mapping for memory \S*\bbank\b\S*", re.MULTILINE)
 
 

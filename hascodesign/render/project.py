@@ -24,6 +24,8 @@ _SCRIPTS = {
     "synth/synth.ys": "yosys/synth.ys.j2",
     "synth/Makefile": "yosys/Makefile.j2",
 }
+# modules of which a build has many that are alike
+_COPIED = ("has_pe", "has_pe_ws", "has_lane")
 _HLS_SCRIPT = ("hls/run_hls.tcl", "vitis_hls/run_hls.tcl.j2")
 
 
@@ -76,6 +78,7 @@ def render_project(
         "multipliers": multipliers,
         "top": top,
         "rtl": rtl,
+        "copied": [name for name in _COPIED if f"rtl/{name}.v" in files],
         "headers": headers,
         "mems": mems,
         "makefile_sources": " ".join(f"../{path}" for path in [*rtl, *headers, *mems]),
