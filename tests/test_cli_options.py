@@ -128,7 +128,7 @@ REFUSED = {
     "spare": (["--schedule", "s.json", "--spare-passes", 1], "nothing is searched"),
     "extra": (["--schedule", "s.json", "--extra-passes", 1], "nothing is searched"),
     "moves": (["--schedule", "s.json", "--moves", "sign"], "nothing is searched"),
-    "preload": (["--moves", "sign,preload"], "add --preload"),
+    "preload": (["--moves", "sign,preload", "--no-preload"], "leave --no-preload out"),
     "points": (["--allowed-points", 1], "--objectives"),
     "points of accuracy": (["--allowed-points", 1, "--objectives", "accuracy"], "--objectives"),
     "seed": (["--to", "faults", "--faults", "f.json", "--seed", 4], "nothing is drawn"),
@@ -268,7 +268,7 @@ def test_each_source_with_each_option(
         (["study", "seeds", "--n", 2, "--ten-times", 3], "--ten-times must be at most"),
         (["study", "seeds", "--faulty", 0, "--bits", "upper"], "--bits upper has no effect"),
         (["study", "seeds", "--faulty", 0, "--faults-per-pe", 2], "--faults-per-pe has no effect"),
-        (["study", "seeds", "--moves", "sign,preload"], "no effect without --preload"),
+        (["study", "seeds", "--moves", "sign,preload", "--no-preload"], "no effect with --no-pre"),
     ],
 )
 def test_other_commands(

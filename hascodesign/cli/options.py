@@ -38,7 +38,7 @@ Preload = Annotated[
     bool | None,
     typer.Option(
         "--preload/--no-preload",
-        help="Accumulators that start from words of their own: for faults in them.",
+        help="Accumulators that start from words of their own, against faults in them; or from 0.",
     ),
 ]
 Scheduler = Annotated[

@@ -75,10 +75,8 @@ def study_seeds(
     if faulty == 0 and (bits == "upper" or faults_per_pe is not None):
         option = "--bits upper" if bits == "upper" else "--faults-per-pe"
         raise ConfigError(f"{option} has no effect: --faulty 0 draws no fault; leave it out")
-    if not preload and "preload" in (named(moves) or ()):
-        raise ConfigError(
-            "--moves preload has no effect without --preload, which builds what it needs"
-        )
+    if preload is False and "preload" in (named(moves) or ()):
+        raise ConfigError("--moves preload has no effect with --no-preload; leave one of them out")
     record = find(board)
     changes = {
         "board": record.name,

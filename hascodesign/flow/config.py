@@ -98,7 +98,7 @@ class RenderConfig(_Section):
     pipeline: int = Field(default=4, ge=0, le=5)  # register stages inside a PE
     multipliers: Multipliers = "dsp"
     clock_mhz: float | None = Field(default=None, gt=0, le=1000)  # None = the board's
-    preload: bool = False  # accumulators start from words of their own, not from 0
+    preload: bool = True  # accumulators start from words of their own, not from 0
 
 
 class FlowConfig(_Section):

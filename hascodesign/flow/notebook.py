@@ -72,7 +72,7 @@ def load(
     return loading.load_user(model, None if checkpoint is None else Path(checkpoint), folder)
 
 
-def integerise(loaded: Loaded, acc_bits: int = 24, *, preload: bool = False) -> IntegerNetwork:
+def integerise(loaded: Loaded, acc_bits: int = 24, *, preload: bool = True) -> IntegerNetwork:
     """The integer graph of a model, held against it code for code on all held-out images.
 
     Parameters
@@ -192,7 +192,7 @@ def build(
     if chosen.preload != deployed.preloaded:
         raise ConfigError(
             f"preload must be {deployed.preloaded}, as the network was integerised, not"
-            f" {chosen.preload}; integerise(..., preload=True) builds it"
+            f" {chosen.preload}; integerise(..., preload={chosen.preload}) builds that"
         )
     plan = rendering.build_files(
         deployed,

@@ -63,8 +63,8 @@ RULES = (
     Rule(
         ("moves",),
         lambda r: "preload" in r.config.schedule.moves and not r.config.render.preload,
-        "its move preload needs an array that is built with preloads; add --preload, or leave the"
-        " move out",
+        "its move preload needs an array that is built with preloads; leave --no-preload out, or"
+        " the move",
     ),
     Rule(
         ("allowed_points",),
