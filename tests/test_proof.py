@@ -31,7 +31,8 @@ def job(chosen: VerifyConfig, refusal: str | None = None) -> proof.VerifyJob:
     plan = core_cases.build(net, schedule, profile)
     codes = core_cases.images(rng, net, 3)
     build = Build(net, schedule, profile, plan)
-    return proof.VerifyJob(build, codes, ON_CHIP, chosen, "icarus", refusal)
+    labels = np.zeros(3, dtype=np.int64)
+    return proof.VerifyJob(build, codes, labels, ON_CHIP, chosen, "icarus", refusal)
 
 
 def predicted() -> int:

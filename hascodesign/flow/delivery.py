@@ -24,7 +24,7 @@ from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule
 from hascodesign.faults import formats as fault_formats
 
 #: Folders that a flow renders.
-FOLDERS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "unverified")
+FOLDERS = ("rtl", "roms", "hls", "vivado", "synth", "vectors", "deploy", "unverified")
 MARK = "report.json"
 #: All that a flow delivers, in the order in which an old delivery goes.
 NAMES = (MARK, "report.html", "schedule.json", "faults.json", *FOLDERS)

@@ -245,6 +245,7 @@ class Flow(Subject):
         job = proof.VerifyJob(
             Build(self.deployed, self.schedule, self.profile, self.plan),
             arithmetic.quantise(self.dataset.heldout.images, self.network.input),
+            self.dataset.heldout.labels,
             self.on_chip,
             self.config.verify,
             self.request.simulator,

@@ -236,7 +236,13 @@ def verify(
     codes = arithmetic.quantise(heldout.images, network.input)
     chosen = VerifyConfig()
     job = proof.VerifyJob(
-        Build(deployed, schedule, profile, plan), codes, on_chip, chosen, simulator, refusal
+        Build(deployed, schedule, profile, plan),
+        codes,
+        heldout.labels,
+        on_chip,
+        chosen,
+        simulator,
+        refusal,
     )
     with Display() as display:
         return proof.verify(job, Path(work), display)

@@ -36,6 +36,7 @@ class VerifyJob:
 
     build: Build
     codes: IntArray  # [n, height, width, channels] held-out input codes
+    labels: IntArray  # [n] classes of them
     on_chip: tuple[bool, ...]
     chosen: VerifyConfig
     simulator: str
@@ -49,14 +50,15 @@ def verify(
 
     Returns
     -------
-    What the layers showed; the vector files, path -> bytes; what whole images showed.
+    What the layers showed; the vector files and, for a board with the accelerator, images with
+    their logits, path -> bytes; what whole images showed.
 
     Raises
     ------
     VerificationMismatch
         Any integer, or any memory file, that is not the expected one.
     """
-    from hascodesign.verify import run  # noqa: PLC0415  (numba compiles)
+    from hascodesign.verify import images, run  # noqa: PLC0415  (numba compiles)
 
     build = job.build
     verification, vectors = run.verify(
@@ -84,7 +86,12 @@ def verify(
     texts = hls_vectors(vectors, build, job.on_chip)
     longest = max(verification.layers, key=lambda layer: layer.cycles)
     rate = longest.cycles / longest.seconds if longest.seconds > 0 else None
-    return verification, {**vectors, **texts}, whole_images(job, work, display, rate)
+    whole = whole_images(job, work, display, rate)
+    if job.refusal is None:
+        texts |= images.image_file(
+            build.network, build.schedule, build.profile, job.codes, job.labels
+        )
+    return verification, {**vectors, **texts}, whole
 
 
 def check_rom_folder(plan: BuildPlan) -> None:

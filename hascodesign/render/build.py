@@ -6,7 +6,7 @@ from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Board, FaultProfile, IntegerNetwork, Schedule
-from hascodesign.render import core, hls, project, rom, rtl
+from hascodesign.render import core, driver, hls, project, rom, rtl
 from hascodesign.render.rtl import RtlOptions
 
 
@@ -20,7 +20,7 @@ def build_files(
     clock_mhz: float | None,
     with_core: bool,
 ) -> BuildPlan:
-    """RTL, ROMs, HLS and the tools' scripts of one build.
+    """RTL, ROMs, HLS, the tools' scripts and, for the accelerator, the driver of one build.
 
     Parameters
     ----------
@@ -38,14 +38,16 @@ def build_files(
             BuildPlan(hls.render_hls(network, schedule, roms, on_chip, profile)),
         ]
     )
+    clock = clock_mhz or board.clock_mhz
     scripts = project.render_project(
         board,
         sources.files,
-        clock_mhz=clock_mhz or board.clock_mhz,
+        clock_mhz=clock,
         multipliers=options.multipliers,
         top="has_core" if with_core else "has_array",
     )
-    return BuildPlan.merge([sources, BuildPlan(scripts)])
+    host = driver.render_driver(network, schedule, on_chip, clock) if with_core else {}
+    return BuildPlan.merge([sources, BuildPlan(scripts), BuildPlan(host)])
 
 
 def verilog(

@@ -1,0 +1,169 @@
+"""The accelerator for a program on the board."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import codes as coding
+from . import description
+from .codes import Codes
+from .errors import DriverError, InputError
+from .link import Link
+from .pynq_link import PynqLink
+from .registers import ALL_ERRORS, CLASS_ONLY, ENABLE, RESTART, Registers, Status
+
+HERE = Path(__file__).resolve().parent.parent  # deploy/driver
+SCHEDULE = HERE / "schedule"  # what was built: core.json, memories, images
+BITSTREAM = HERE.parent / "has_core.bit"
+
+
+class Accelerator:
+    """One core on one board.
+
+    Parameters
+    ----------
+    bitstream : the overlay's .bit, with the .hwh beside it; deploy/has_core.bit by default.
+    folder : what was built with it; deploy/driver/schedule by default.
+    batch : images that go in one batch, at most.
+    timeout : seconds that any wait takes at most.
+    link : another way to the core than PYNQ's; no bitstream is loaded then.
+    clock : seconds, rising.
+
+    Raises
+    ------
+    DriverError
+        Pynq or a block is missing, the bitstream is of another build, or a wait did not end.
+    """
+
+    def __init__(
+        self,
+        bitstream: str | Path = BITSTREAM,
+        folder: str | Path = SCHEDULE,
+        *,
+        batch: int = 64,
+        timeout: float = 10.0,
+        link: Link | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if batch < 1:
+            raise InputError(f"batch must be at least 1 image, not {batch}")
+        if not timeout > 0:
+            raise InputError(f"timeout must be more than 0 s, not {timeout}")
+        self.built = description.read(Path(folder))
+        self.batch, self.timeout = batch, timeout
+        self._link: Link = PynqLink(Path(bitstream), self.built, batch) if link is None else link
+        self._registers = Registers(self._link, self.built, clock)
+        self._unsettled = False  # an error has left something under way
+        self._check_build()
+        self.reset()
+
+    def _check_build(self) -> None:
+        array, read = self.built.array, self._registers.read
+        sizes = (array.pe & 255, array.simd & 255, array.weight_bits, array.act_bits)
+        pairs = (
+            ("VERSION", self.built.map_version, read("VERSION")),
+            ("SHAPE", int.from_bytes(bytes(sizes), "little"), read("SHAPE")),
+        )
+        for name, wanted, got in pairs:
+            if wanted != got:
+                raise InputError(
+                    f"the bitstream must be of the build in {self.built.folder}: {name} must be"
+                    f" {wanted:#x}, not {got:#x}"
+                )
+
+    # ------------------------------------------------------------------------------- images
+
+    def classify(self, images: Any) -> Codes:
+        """Classes [n] of real images.
+
+        Parameters
+        ----------
+        images : [n, channels, height, width], or [n, features] of a network that takes vectors;
+            as the network was trained on them.
+        """
+        found = coding.quantise(images, self.built)
+        if not isinstance(self.built.logit_scale, float):  # the core knows no factors of classes
+            return coding.classes_of(self._run(found, classes=False), self.built)
+        return self._run(found, classes=True)[:, 0]
+
+    def logits(self, images: Any) -> Codes:
+        """Integer logits [n, classes] of real images; times ``built.logit_scale`` real ones."""
+        return self.logits_of_codes(coding.quantise(images, self.built))
+
+    def logits_of_codes(self, codes: Any) -> Codes:
+        """Integer logits [n, classes] of input codes [n, height, width, channels]."""
+        return self._run(coding.checked(codes, self.built), classes=False)
+
+    def _run(self, codes: Codes, *, classes: bool) -> Codes:
+        if self._unsettled:
+            self.restart()
+        self._check_ready()
+        values = 1 if classes else self.built.classes
+        size = self.built.result_bits // 8
+        control = ENABLE | (CLASS_ONLY if classes else 0)
+        self._registers.write("CONTROL", control)
+        answers = [np.zeros((0, values), np.int64)]
+        step = self.batch if "PACKET" in self.built.registers else 1
+        for start in range(0, len(codes), step):
+            part = codes[start : start + step]
+            with self._settled():
+                packed = coding.pack(part, self.built)
+                got = self._link.exchange(packed, len(part) * values * size, self._wait)
+                self._registers.check()
+            answers.append(got.view(f"<i{size}").reshape(len(part), values).astype(np.int64))
+        return np.concatenate(answers)
+
+    def _check_ready(self) -> None:
+        status = self.status()
+        if not status.enabled:
+            raise DriverError(
+                "images cannot be taken while ENABLE is 0, as a schedule that was not loaded"
+                f" leaves it; load one, or restart: {self._registers.words()}"
+            )
+        self._registers.check()
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        self._unsettled = True
+        yield
+        self._unsettled = False
+
+    def _wait(self, ready: Callable[[], bool], what: str) -> None:
+        self._registers.wait(ready, what, self.timeout)
+
+    # ------------------------------------------------------------------------------ registers
+
+    def status(self) -> Status:
+        """What the registers say."""
+        return self._registers.status()
+
+    def stage_cycles(self) -> dict[str, int]:
+        """Clock cycles of each stage in the last image, from its start to its last result."""
+        names = self.built.stage_names
+        return {name: self._registers.read("STAGE_CYCLES", i) for i, name in enumerate(names)}
+
+    def restart(self) -> None:
+        """Forget the images under way and every error; the memories stay as they were written."""
+        self._unsettled = True
+        registers = self._registers
+        registers.write("CONTROL", 0)
+        self._link.abandon(self._wait)  # before RESTART, or the rest of an image is taken for one
+        registers.write("STATUS", ALL_ERRORS)
+        registers.write("CONTROL", RESTART)
+        self._link.swallow()  # an answer that has begun is finished
+        registers.wait_idle(self.timeout)
+        self._link.abandon(self._wait)
+        registers.check()
+        registers.write("CONTROL", ENABLE)
+        self._unsettled = False
+
+    def reset(self) -> None:
+        """Restart, and count images from 0; the memories stay as they were written."""
+        self.restart()
+        self._registers.write("IMAGES", 0)

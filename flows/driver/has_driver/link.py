@@ -1,0 +1,47 @@
+"""What carries registers and streams between this program and the core.
+
+``PynqLink`` is one: memory-mapped registers and AXI DMAs. Anything that reads and writes
+registers, sends packets and takes one back can stand in its place, a serial line for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Wait = Callable[[Callable[[], bool], str], None]  # until it says so, or an error
+
+
+class Link(Protocol):
+    """A way to one core."""
+
+    def read(self, address: int) -> int:
+        """A register of 32 bits."""
+
+    def write(self, address: int, value: int) -> None:
+        """Write a register of 32 bits."""
+
+    def stream(self, passes: Sequence[Bytes]) -> None:
+        """Weights that go with every image from here on, a packet for each pass."""
+
+    def exchange(self, images: Bytes, answer: int, wait: Wait) -> Bytes:
+        """Send images [n, bytes], a packet each, and take one packet of ``answer`` bytes.
+
+        Raises
+        ------
+        DriverError
+            The answer has another length, or a part of the link failed; and what ``wait`` raises.
+        """
+
+    def abandon(self, wait: Wait) -> None:
+        """Forget every transfer under way, and be ready for the next."""
+
+    def swallow(self) -> None:
+        """Take a packet that may still come, and throw it away."""
+
+    def words(self) -> str:
+        """Its state for a message, on one line."""

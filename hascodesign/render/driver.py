@@ -1,0 +1,142 @@
+"""The host driver of an accelerator: Python for the board, and what it knows of the build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hascodesign.common.shipped import share
+from hascodesign.contract import registers
+from hascodesign.contract.memories import (
+    bank_depths,
+    control_memories,
+    preload_bank,
+    value_bits,
+    weight_bits,
+)
+from hascodesign.contract.types import (
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Schedule,
+    Shift,
+    Thresholds,
+)
+
+FOLDER = "deploy/driver"
+SCHEDULE = f"{FOLDER}/schedule"  # what a schedule brings; the rest is the same for every build
+FORMAT = 1  # of core.json
+#: Of the overlay's block design.
+BLOCKS = {
+    "core": "has_core_0",
+    "dma": "axi_dma_0",
+    "weight_dma": "axi_dma_1",
+    "length_bits": 26,
+}
+
+
+def render_driver(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], clock_mhz: float
+) -> dict[str, bytes]:
+    """The driver's sources and the description of the build that they are for.
+
+    Parameters
+    ----------
+    network : with its rows as written.
+    schedule : one row map per multiply layer.
+    on_chip : per multiply layer, whether its weights lie in the weight memories.
+    clock_mhz : of the core on the board.
+    """
+    source = share("flows", "driver")
+    files = {
+        f"{FOLDER}/{path.relative_to(source).as_posix()}": path.read_bytes()
+        for path in sorted(source.rglob("*.py"))
+    }
+    described = describe(network, schedule, on_chip, clock_mhz)
+    return files | {f"{SCHEDULE}/core.json": (json.dumps(described, indent=1) + "\n").encode()}
+
+
+def describe(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], clock_mhz: float
+) -> dict[str, Any]:
+    """What core.json holds; ``flows/driver/has_driver/description.py`` reads it."""
+    spec, quant = schedule.array, network.input
+    scale = np.asarray(network.logit_scale, dtype=np.float64)
+    return {
+        "format": FORMAT,
+        "network": network.name,
+        "map_version": registers.VERSION,
+        "registers": {one.name: one.address for one in registers.REGISTERS},
+        "array": {
+            name: getattr(spec, name)
+            for name in ("pe", "simd", "weight_bits", "act_bits", "acc_bits")
+        },
+        "input": {
+            name: getattr(quant, name)
+            for name in ("scale", "bits", "signed", "low", "high", "gain", "offset", "binary")
+        },
+        "in_shape": list(network.in_shape),
+        "classes": network.layers[-1].rows,
+        "logit_scale": scale.tolist(),  # a list where each class has its own
+        "result_bits": 32 if value_bits(network, spec) < 32 else 64,
+        "stages": [_stage(place, stage) for place, stage in enumerate(network.stages)],
+        "layers": [
+            {
+                "name": layer.name,
+                "rows": layer.rows,
+                "depth": layer.depth,
+                "passes": row_map.passes,
+                "on_chip": inside,
+            }
+            for layer, row_map, inside in zip(network.layers, schedule.layers, on_chip, strict=True)
+        ],
+        "memories": _memories(network, schedule, on_chip),
+        "clock_mhz": clock_mhz,
+        "blocks": BLOCKS,
+    }
+
+
+def _stage(place: int, stage: MultiplyLayer | MaxPool) -> dict[str, Any]:
+    """What the Verilog holds of a stage whatever the schedule."""
+    if isinstance(stage, MaxPool):
+        return {
+            "name": f"pool{place}",
+            "kernel": list(stage.kernel),
+            "stride": list(stage.stride),
+            "in_shape": list(stage.in_shape),
+        }
+    conv, output = stage.conv, stage.output
+    return {
+        "name": stage.name,
+        "rows": stage.rows,
+        "depth": stage.depth,
+        "in_signed": stage.in_signed,
+        "out_signed": stage.out_signed,
+        "in_shape": None if conv is None else list(conv.in_shape),
+        "kernel": None if conv is None else list(conv.kernel),
+        "stride": None if conv is None else list(conv.stride),
+        "padding": None if conv is None else list(conv.padding),
+        "lowest": output.lowest if isinstance(output, Thresholds) else None,
+        "shift": [output.shift, output.low, output.high] if isinstance(output, Shift) else None,
+    }
+
+
+def _memories(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """Memories in the order of their numbers, as the registers write them."""
+    pes, fixed = schedule.array.pe, bank_depths(network, schedule, on_chip)[0]
+    found = [("weights", "weights", pes * weight_bits(schedule.array), fixed)]
+    found += [
+        (memory.name, memory.content, memory.width, memory.depth)
+        for memory in control_memories(network, schedule)
+    ]
+    found += [
+        ("preload", memory.content, pes * memory.width, memory.depth)
+        for memory in preload_bank(network, schedule)
+    ]
+    keys = ("name", "content", "width", "depth")
+    return [dict(zip(keys, one, strict=True)) for one in found]
