@@ -5,16 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 
 from hascodesign.fleet import cluster, work
 from hascodesign.flow.config import board_config, load_config
-from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
-from hascodesign.study import baselines, seeds, voltage
+from hascodesign.study import benchmark, seeds, voltage
 
 SMALL = {
     "board": "pynq-z2", "faults.faulty_pes": 2, "schedule.evaluations": 4,
@@ -57,28 +55,23 @@ def test_seeds(tmp_path: Path, here, monkeypatch) -> None:
     assert here == [2]
 
 
-def untimed(result: baselines.BaselinesResult) -> list[object]:
-    return [
-        (row.seed, row.healthy, row.notes,
-         {name: replace(one, seconds=0.0) for name, one in row.outcomes.items()})
-        for row in result.rows
-    ]  # fmt: skip
+def test_benchmark(tmp_path: Path, here, monkeypatch) -> None:
+    names = ("plain", "rule")
 
+    def made(folder: str, where: cluster.Where | None) -> benchmark.Benchmark:
+        return benchmark.run(request(tmp_path / folder), ["8x1"], names, [3, 4], where=where)
 
-def test_baselines(tmp_path: Path, here, monkeypatch) -> None:
-    def two(flow: Flow, _seed: int, _thorough: bool) -> dict[str, dict[str, Any]]:
-        """Two of the methods: the others' maps are made by their own tests."""
-        found = baselines._Chosen(flow.search.schedule, 1, 0.0)
-        kept = {"plain": baselines._plain(flow), "search": found, "healthy": found}
-        return {name: baselines._outcome(flow, flow.profile, one) for name, one in kept.items()}
+    def untimed(result: benchmark.Benchmark) -> list[object]:
+        return [
+            replace(row, outcomes={m: replace(o, seconds=0.0) for m, o in row.outcomes.items()})
+            for row in result.rows
+        ]
 
-    monkeypatch.setattr(baselines, "_judge_all", two)
-    alone = baselines.run(request(tmp_path / "alone"), [3])
-    spread = baselines.run(request(tmp_path / "spread"), [3], where=WHERE)
+    alone, spread = made("alone", None), made("spread", WHERE)
     assert here == [2]
-    assert untimed(spread) == untimed(alone) and len(spread.rows[0].outcomes) == 2
+    assert untimed(spread) == untimed(alone) and len(spread.rows[1].outcomes) == 2
     monkeypatch.setattr(work, "call", None)
-    assert baselines.run(request(tmp_path / "spread"), [3], where=WHERE) == spread
+    assert made("spread", WHERE) == spread
     assert here == [2]
 
 

@@ -50,6 +50,7 @@ Workers = Annotated[
     typer.Option(min=1, max=4096, help="Processes of the cluster that is started here."),
 ]
 OptionalPath = Path | None
+OptionalText = str | None
 
 
 def named(moves: str | None) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,7 @@ from hascodesign.cli.options import (
     Moves,
     OptionalInt,
     OptionalPath,
+    OptionalText,
     Preload,
     Scheduler,
     SparePasses,
@@ -115,29 +117,68 @@ def _where(scheduler: str | None, workers: int | None) -> Where | None:
     return Where(scheduler, workers or 1)
 
 
-@study_app.command("baselines")
-def study_baselines(
+@study_app.command("benchmark")
+def study_benchmark(
     board: Board = "pynq-z2",
     model: Model = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Profiles of seeds 1 to N.")] = 20,
-    faulty: Annotated[int, typer.Option(min=1, help="Faulty PEs, one fault in each.")] = 4,
-    thorough: Annotated[
-        bool, typer.Option("--thorough", help="The GA alone at the HAS study's size, too.")
-    ] = False,
+    kinds: Annotated[
+        OptionalText, typer.Option(help="Comma-separated kinds of chips; all: every kind.")
+    ] = None,
+    methods: Annotated[
+        OptionalText, typer.Option(help="Comma-separated methods; all by default.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="So many chips of each kind.")] = 1,
+    first: Annotated[int, typer.Option(min=1, max=2**32 - 1, help="First seed.")] = 1,
+    add: Annotated[
+        list[Path], typer.Option(help="A benchmark.json with methods of others; repeatable.")
+    ] = [],  # noqa: B006  (typer's own way)
     out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
     scheduler: Scheduler = None,
     workers: Workers = None,
 ) -> None:
-    """Every way of choosing the map beside the search; taken up again where it was left."""
-    from hascodesign.study import baselines, baselines_report  # noqa: PLC0415  (start-up time)
+    """What the field does about faulty PEs, on the same chips; taken up again where it was left."""
+    from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+    from hascodesign.study import benchmark, benchmark_report, chips  # noqa: PLC0415
+    from hascodesign.study.methods import METHODS  # noqa: PLC0415
+    from hascodesign.study.voltage import measured_folder  # noqa: PLC0415
 
-    request = baselines.request(find(board).name, model, faulty, out, cache(), data_for(model))
-    where = _where(scheduler, workers)
-    result = baselines.run(request, range(1, n + 1), thorough=thorough, where=where)
-    baselines_report.write(result, request.out)
-    console().print(baselines_report.table(result))
-    for line in baselines_report.sentences(result):
-        print(line)
+    record = find(board)
+    folder = os.environ.get("HASCODESIGN_DATA")
+    request = Request(
+        config=load_config(board_config(record.name), {"board": record.name, "model": model}),
+        out=out or Path("build", f"study-benchmark-{record.name}"),
+        cache=cache(),
+        data=data_for(model),
+    )
+    result = benchmark.run(
+        request,
+        _of("--kinds", kinds, chips.KINDS, chips.FEW),
+        _of("--methods", methods, METHODS, tuple(METHODS)),
+        range(first, first + n),
+        measured=measured_folder(Path(folder) if folder else None),
+        where=_where(scheduler, workers),
+    )
+    for path in add:
+        result = benchmark_report.add(result, path)
+    benchmark_report.write(result, request.out)
+    for table in benchmark_report.tables(result):
+        console().print(table)
+    print(f"p: {benchmark_report.TEST}")
+    print(request.out / "benchmark.png")
+
+
+def _of(
+    option: str, text: str | None, known: Collection[str], default: Sequence[str]
+) -> tuple[str, ...]:
+    """Names that an option gives, in the order in which they are known."""
+    if text is None:
+        return tuple(default)
+    asked = set(known) if text == "all" else {part.strip() for part in text.split(",")}
+    if unknown := sorted(asked - set(known)):
+        raise ConfigError(
+            f"{option} must be names of {', '.join(known)}, or all, not {unknown[0]!r}"
+        )
+    return tuple(name for name in known if name in asked)
 
 
 @study_app.command("voltage")

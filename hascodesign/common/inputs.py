@@ -52,6 +52,7 @@ NPZ = Kind("data", 1024 * MIB, ModelError, 1024 * MIB)
 IDX = Kind("IDX file", 1024 * MIB, ModelError, 1024 * MIB)
 CHECKPOINT = Kind("checkpoint", 1024 * MIB, ModelError, 1024 * MIB)
 TESTS = Kind("test set", MIB, ConfigError)
+RESULTS = Kind("results", 64 * MIB, ConfigError)
 RESPONSES = Kind("answers", 1024 * MIB, ConfigError, 1024 * MIB)
 ANY = Kind("the file", 1024 * MIB, ConfigError)  # whose own reader comes later
 #: Every kind by the name that the table of limits in docs/array.md gives it.
@@ -68,6 +69,7 @@ KINDS = {
     "checkpoint": CHECKPOINT,
     "test set of a diagnosis, `tests.json`": TESTS,
     "answers to it, `.npz`": RESPONSES,
+    "results of a benchmark, `.json`": RESULTS,
 }
 
 _TYPES = (

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hascodesign.common.inputs import printable
+
 FOLDER = Path(__file__).resolve().parent.parent / "schemas"
 
 
@@ -29,7 +31,7 @@ def problem(name: str, document: Any) -> str | None:
 
     Parameters
     ----------
-    name : ``faults`` or ``schedule``.
+    name : ``faults``, ``schedule`` or ``benchmark``.
     document : as JSON gives it.
     """
     import fastjsonschema  # noqa: PLC0415  (start-up time)
@@ -37,5 +39,5 @@ def problem(name: str, document: Any) -> str | None:
     try:
         _validator(name)(document)
     except fastjsonschema.JsonSchemaValueException as error:
-        return f"must follow {name}.schema.json: {str(error.message)[:200]}"
+        return f"must follow {name}.schema.json: {printable(str(error.message)[:200])}"
     return None

@@ -110,6 +110,18 @@ def onto_banks(
     return check(FaultProfile(array, in_order(placed), seed, source, conditions))
 
 
+def worst_places(array: ArraySpec, measured: MeasuredMap) -> list[int]:
+    """First block RAMs of the places that can hold the weight banks side by side.
+
+    Those with the most faulty bits at the lowest voltage come first; places without one are left
+    out.
+    """
+    needed, low = brams_of(array), min(measured.voltages)
+    firsts = range(0, measured.brams - needed + 1, needed)
+    counts = {one: len(onto_banks(array, measured, low, first=one).faults) for one in firsts}
+    return sorted((one for one in firsts if counts[one]), key=lambda one: -counts[one])
+
+
 def nested_cells(
     array: ArraySpec, measured: MeasuredMap, *, first: int = 0, seed: int = 0
 ) -> Cells:

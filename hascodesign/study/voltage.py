@@ -281,22 +281,21 @@ def _modelled(bench: _Bench, spec: ArraySpec, chips: int, voltages: Sequence[flo
 def _measured(bench: _Bench, spec: ArraySpec, chips: int, folder: Path) -> tuple[Sweep, str]:
     """The worst stretches of the measured list that can hold the weight banks."""
     listed, seed = bram.read_map(folder), bench.flow.config.seed
-    needed = bram.brams_of(spec)
-    firsts = range(0, listed.brams - needed + 1, needed)
-    low = min(listed.voltages)
+    needed, low = bram.brams_of(spec), min(listed.voltages)
+    places = (listed.brams - needed) // needed + 1
+    faulty = bram.worst_places(spec, listed)
+    worst = faulty[:chips]
 
     def draw(first: int) -> Draw:
         return lambda volts: bram.onto_banks(spec, listed, volts, first=first, seed=seed)
 
-    counts = {first: len(draw(first)(low).faults) for first in firsts}
-    worst = sorted(firsts, key=lambda first: -counts[first])[:chips]
+    counts = [len(draw(first)(low).faults) for first in worst]
     voltages = (round(max(listed.voltages) + 0.01, 6), *listed.voltages)
     draws = [(f"block RAM {first} on", draw(first)) for first in worst]
-    faulty = sum(count > 0 for count in counts.values())
     note = (
         f"{listed.source}: the weight banks take {needed} of its {listed.brams} block RAMs; of the"
-        f" {len(firsts)} places for them {faulty} hold faulty bits at {low:.2f} V, shown are the"
-        f" {len(worst)} with the most ({counts[worst[-1]]} to {counts[worst[0]]}); taken voltage by"
+        f" {places} places for them {len(faulty)} hold faulty bits at {low:.2f} V, shown are the"
+        f" {len(worst)} with the most ({counts[-1]} to {counts[0]}); taken voltage by"
         " voltage as listed"
     )
     return bench.sweep(MEASURED, voltages, draws), note

@@ -139,7 +139,7 @@ class NetworkWriter:
             maps.append(row_map)
         network = self.problem.network
         if self.moves:
-            network = _with_layers(network, written)
+            network = with_layers(network, written)
         schedule = Schedule(self.problem.profile.array, tuple(maps))
         return Deployed(network, schedule, np.ascontiguousarray(planes.T))
 
@@ -180,7 +180,8 @@ def _better(writer: LayerWriter, best: Rows, draft: Rows, checked: Sample) -> Ro
     return best.better(draft, np.asarray(draft.error < best.error, dtype=np.bool_))
 
 
-def _with_layers(network: IntegerNetwork, layers: Sequence[MultiplyLayer]) -> IntegerNetwork:
+def with_layers(network: IntegerNetwork, layers: Sequence[MultiplyLayer]) -> IntegerNetwork:
+    """The network with other layers in the places of its own."""
     written = iter(layers)
     stages = [next(written) if isinstance(s, MultiplyLayer) else s for s in network.stages]
     return replace(network, stages=tuple(stages))
