@@ -19,6 +19,7 @@ from hascodesign.contract.results import (
     StepRecord,
     Verification,
     WholeImages,
+    WrittenSlot,
 )
 from hascodesign.contract.types import (
     ArraySpec,
@@ -157,6 +158,10 @@ def result(n: int = 360) -> FlowResult:
                 for run in ("healthy", "faulty")
             ),
             notes=("conv0 takes 12 % more cycles.",),
+        ),
+        slots=(
+            WrittenSlot("conv0", 3, 0, 5, ("sign", "words 2", "constant -40"), 12.5, 0.25),
+            WrittenSlot("dense2", 4, 1, 7, (), 0.5, 0.5),
         ),
         masking=Masking(4, 4, 256, 0.25, 0.5),
         power=None,

@@ -183,3 +183,14 @@ def test_masked_faults_and_power_are_on_the_page() -> None:
     power = {"voltage": 0.6, "relative": 0.42, "label": "model, not measured: V^2"}
     page = html.render(replace(RESULT, power=power)).decode()
     assert "At 0.6 V the array takes 42.0 % of its power at nominal voltage; model, not" in page
+
+
+def test_rows_written_for_faulty_slots_are_on_the_page(monkeypatch) -> None:
+    page = html.render(RESULT).decode()
+    assert "2 rows stand on slots that meet a fault; these are all" in page
+    assert "<td>sign, words 2, constant -40</td>" in page and "<td>as trained</td>" in page
+    assert page.index('"n">7</td><td>as trained') < page.index("words 2")  # the worst first
+    monkeypatch.setattr(html, "SHOWN_SLOTS", 1)
+    assert "the 1 with the largest error left are shown" in html.render(RESULT).decode()
+    none = html.render(replace(RESULT, slots=())).decode()
+    assert "Rows written for faulty slots" not in none

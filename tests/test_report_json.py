@@ -145,3 +145,13 @@ def test_a_figure_that_is_no_number_cannot_pass() -> None:
 )  # fmt: skip
 def test_faults_in_words(fault: Fault, words: str) -> None:
     assert describe(fault) == words
+
+
+def test_rows_written_for_faulty_slots() -> None:
+    slots = report_json.build(RESULT)["schedule"]["slots"]
+    assert slots["faulty"] == 2
+    assert [one["after"] for one in slots["shown"]] == [0.5, 0.25]
+    assert slots["shown"][1] == {
+        "layer": "conv0", "pe": 3, "place": 0, "row": 5,
+        "moves": ["sign", "words 2", "constant -40"], "before": 12.5, "after": 0.25,
+    }  # fmt: skip

@@ -157,6 +157,19 @@ class Masking:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenSlot:
+    """A row on a faulty slot, what was done to it, and the error of its codes."""
+
+    layer: str
+    pe: int
+    place: int  # pass
+    row: int
+    moves: tuple[str, ...]  # names, with the number of words or the word
+    before: float  # as trained: mean absolute error in steps of the code, or of the logit
+    after: float  # as written
+
+
+@dataclass(frozen=True, slots=True)
 class CoreRun:
     """Whole images in the simulated accelerator, every integer compared."""
 

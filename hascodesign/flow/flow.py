@@ -22,6 +22,7 @@ from hascodesign.contract.results import (
     SearchResult,
     Verification,
     WholeImages,
+    WrittenSlot,
 )
 from hascodesign.contract.types import FaultProfile, IntegerNetwork, Schedule, Split
 from hascodesign.faults import power
@@ -157,6 +158,20 @@ class Flow(Subject):
             self.dataset.calibration.images,
             self.config.seed,
         )
+
+    @property
+    def slots(self) -> tuple[WrittenSlot, ...]:
+        """Rows written for faulty slots; none where rows stay as trained."""
+        return self.result("slots")
+
+    def _slots(self) -> tuple[WrittenSlot, ...]:
+        if self.search.written is None:
+            return ()
+        from hascodesign.engine.network import Evaluator  # noqa: PLC0415  (numba compiles)
+        from hascodesign.schedule.fitting import told  # noqa: PLC0415
+
+        evaluator = self.evaluator(self.dataset.calibration, Evaluator)
+        return told.faulty_slots(evaluator, self.schedule, self.search.written, self.config.seed)
 
     # ------------------------------------------------------------------------------------- render
 

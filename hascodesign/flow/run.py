@@ -195,6 +195,7 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         resources=flow.resources,
         whole=flow.verified[2],
         masking=flow.masking,
+        slots=flow.slots,
         power=_power(flow.profile),
         timing=flow.timing,
         files=content,

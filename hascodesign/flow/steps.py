@@ -86,6 +86,15 @@ _TABLE = (
         ("seed",),
     ),
     Step(
+        "slots",
+        "_slots",
+        (
+            *("network", "search.written", "profile", "schedule", "config.seed"),
+            "dataset.calibration",
+        ),
+        ("seed", "device"),
+    ),
+    Step(
         "timing",
         "_timing",
         ("plan", "config.render.multipliers", "yosys_identity", "nextpnr_identity"),

@@ -18,6 +18,7 @@ from hascodesign.report.record import (
     timing_words,
 )
 
+SHOWN_SLOTS = 40  # of rows written for faulty slots, on the page
 _TEMPLATE = "report.html.j2"
 
 
@@ -41,8 +42,10 @@ def page(template: Path, values: Mapping[str, Any]) -> bytes:
 def context(result: FlowResult) -> dict[str, Any]:
     """What the template shows."""
     profile, schedule, front = result.profile, result.search.schedule, result.search.front
+    report = json.build(result)
     return {
-        "report": json.build(result),
+        "report": report,
+        "shown_slots": report["schedule"]["slots"]["shown"][:SHOWN_SLOTS],
         "board": result.board,
         "names": ACCURACIES,
         "faults": _faults(result),

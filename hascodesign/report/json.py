@@ -22,6 +22,7 @@ from hascodesign.report.record import (
 from hascodesign.schedule.written import rows_of
 
 VERSION = 1
+SLOTS = 1000  # of rows written for faulty slots, told
 
 
 def build(result: FlowResult) -> dict[str, Any]:
@@ -124,6 +125,7 @@ def _schedule(result: FlowResult) -> dict[str, Any]:
             {"name": b.name, "loss": b.loss, "accuracy": b.accuracy} for b in search.baselines
         ],
         "written": _written(result),
+        "slots": _slots(result),
         "passes": {row_map.name: row_map.passes for row_map in search.schedule.layers},
         "notes": list(search.notes),
         "front": _front(result),
@@ -146,6 +148,15 @@ def _written(result: FlowResult) -> list[dict[str, Any]] | None:
         }
         for layer, rows in layers
     ]
+
+
+def _slots(result: FlowResult) -> dict[str, Any]:
+    """The rows written for faulty slots, those with the largest error left first, at most SLOTS."""
+    worst = sorted(result.slots, key=lambda one: (-one.after, -one.before))[:SLOTS]
+    return {
+        "faulty": len(result.slots),
+        "shown": [asdict(one) | {"moves": list(one.moves)} for one in worst],
+    }
 
 
 def _front(result: FlowResult) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from hascodesign.contract.results import (
     StepRecord,
     Verification,
     WholeImages,
+    WrittenSlot,
     recovery,
 )
 from hascodesign.contract.types import Board, Equivalence, Fault, FaultProfile, IntegerNetwork
@@ -61,6 +62,7 @@ class FlowResult:
     resources: Resources
     whole: WholeImages  # through the accelerator
     masking: Masking
+    slots: Sequence[WrittenSlot]  # rows written for faulty slots
     power: Mapping[str, Any] | None  # modelled, shares of nominal; None without a supply voltage
     timing: Mapping[str, Any] | None  # clock on an open stand-in; None = not asked for
     files: Mapping[str, bytes]  # path below the output folder -> content

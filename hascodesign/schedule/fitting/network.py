@@ -43,6 +43,13 @@ BYTES = 64 << 20  # of a layer's columns at once
 Placing = Callable[[int, FloatArray], RowMap]  # of a layer and the error [R, classes] left there
 
 
+def looked_at(count: int, seed: int) -> tuple[IntArray, BoolArray]:
+    """Places of the calibration images that are looked at, and which of these no fit sees."""
+    images = some(count, IMAGES, generator(seed, "fitting images"))
+    draws = generator(seed, "fitting checks").random(len(images))
+    return images, np.asarray(draws <= max(CHECKED, draws.min(initial=1.0)))  # never none
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """A network written for an array."""
@@ -64,9 +71,7 @@ class NetworkWriter:
 
     def __init__(self, problem: Problem, moves: tuple[Move, ...], seed: int) -> None:
         self.moves, self._seed = moves, seed
-        self._images = some(len(problem.labels), IMAGES, generator(seed, "fitting images"))
-        draws = generator(seed, "fitting checks").random(len(self._images))
-        self.held: BoolArray = draws <= max(CHECKED, draws.min(initial=1.0))  # never none
+        self._images, self.held = looked_at(len(problem.labels), seed)
         self.problem = problem.on(self._images)
         self.layers = [
             LayerWriter(problem, index, moves) for index in range(len(problem.network.layers))
