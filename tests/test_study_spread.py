@@ -13,6 +13,8 @@ from hascodesign.fleet import cluster, work
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.request import Request
 from hascodesign.study import benchmark, seeds, voltage
+from hascodesign.study.has import experiment
+from hascodesign.study.has import model as has_model
 
 SMALL = {
     "board": "pynq-z2", "faults.faulty_pes": 2, "schedule.evaluations": 4,
@@ -86,3 +88,21 @@ def test_voltage(tmp_path: Path, here, monkeypatch) -> None:
     assert sweeps[0] == sweeps[1]
     ((high, low),) = (sweep.points for sweep in sweeps[1])
     assert all(at.faults > above.faults for above, at in zip(high, low, strict=True))
+
+
+def test_has(tmp_path: Path, here, monkeypatch) -> None:
+    recipe = has_model.Recipe(16, (64, 10), 2, 64, 5e-3)
+    monkeypatch.setattr(has_model, "RECIPES", {"digits": recipe})
+    sizes = {"images": 120, "redraws": 1, "random": 1, "profiles": 1}
+    options = experiment.HasOptions(kinds=("invert", "set1"), pmax=(0.005,), **sizes)
+    told: list[tuple[str, int, int]] = []
+
+    def cases(where: cluster.Where | None) -> list[object]:
+        made = experiment.run(options, tmp_path, lambda *a: told.append(a), where)
+        return [replace(one, seconds=0.0) for one in made.cases]
+
+    alone = cases(None)
+    assert here == [] and [one.kind for one in alone] == ["invert", "set1"]
+    told.clear()
+    assert cases(WHERE) == alone
+    assert here == [2] and [one for one in told if one[0] == "cases"][-1] == ("cases", 2, 2)

@@ -259,6 +259,8 @@ def study_has(
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 1,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("build", "study-has"),
+    scheduler: Scheduler = None,
+    workers: Workers = None,
 ) -> None:
     """The HAS study's own experiment, judged on images that no search has seen."""
     from hascodesign.study.has import experiment, report  # noqa: PLC0415  (torch: start-up time)
@@ -275,9 +277,9 @@ def study_has(
         integer_profiles=profiles,
         seed=seed,
     )
-    folder = files.usable_folder(out)
+    folder, where = files.usable_folder(out), _where(scheduler, workers)
     with Display(folder / "study.log") as display:
-        result = experiment.run(options, cache(), display.progress)
+        result = experiment.run(options, cache(), display.progress, where)
     report.write(result, folder)
     console().print(report.table(result))
     console().print(report.rescaled_table(result))

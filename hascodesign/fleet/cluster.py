@@ -118,7 +118,7 @@ def supply(client: Client, shared: work.Shared) -> str:
 
 def spread(
     where: Where,
-    shared: work.Shared,
+    shared: work.Shared | None,
     function: Callable[..., Result],
     calls: Sequence[tuple[Any, ...]],
 ) -> Iterator[tuple[int, Result]]:
@@ -127,7 +127,7 @@ def spread(
     Parameters
     ----------
     where : the cluster.
-    shared : first argument of every call.
+    shared : first argument of every call; None: there is none.
     function : of a module that the workers have.
     calls : the other arguments of each.
 
@@ -138,7 +138,8 @@ def spread(
     """
     with connected(where) as client:
         check(client, None)
-        name, program = supply(client, shared), source_digest()
+        name = None if shared is None else supply(client, shared)
+        program = source_digest()
         places = {
             client.submit(work.call, name, program, function, arguments, pure=False): place
             for place, arguments in enumerate(calls)

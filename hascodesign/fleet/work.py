@@ -178,19 +178,20 @@ def _alone() -> Iterator[dict[str, Any]]:
 
 
 def call(
-    name: str, program: str, function: Callable[..., Result], arguments: tuple[Any, ...]
+    name: str | None, program: str, function: Callable[..., Result], arguments: tuple[Any, ...]
 ) -> Result:
     """What a function of a study gives for what was supplied and its own arguments.
 
     Parameters
     ----------
-    name : of what was supplied.
+    name : of what was supplied; None: nothing was.
     program : digest of the client's program.
-    function : takes a `Shared` and the arguments.
+    function : takes the `Shared` that was supplied, if any, and the arguments.
     """
     require_same(program, socket.gethostname())
     with _alone():
-        return function(_shared(name), *arguments)
+        shared = () if name is None else (_shared(name),)
+        return function(*shared, *arguments)
 
 
 def _cpu() -> float:

@@ -7,10 +7,10 @@ found on calibration images and judged on held-out images, each map on the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -42,6 +42,9 @@ from hascodesign.study.has.search import (
     schedule,
     share_lost,
 )
+
+if TYPE_CHECKING:
+    from hascodesign.fleet.cluster import Where
 
 Progress = Callable[[str, int, int], None]
 Maps = tuple[IntArray | None, ...]
@@ -159,7 +162,9 @@ class _Subject:
     harm_seconds: float
 
 
-def run(options: HasOptions, cache: Path, progress: Progress) -> HasResult:
+def run(
+    options: HasOptions, cache: Path, progress: Progress, where: Where | None = None
+) -> HasResult:
     """Train or load the networks, schedule and judge every case.
 
     Parameters
@@ -167,6 +172,7 @@ def run(options: HasOptions, cache: Path, progress: Progress) -> HasResult:
     options : what to study.
     cache : folder of trained networks; it need not exist.
     progress : told of training, and of cases done.
+    where : a cluster that does the cases, None for this process: they are the same but for times.
 
     Raises
     ------
@@ -175,34 +181,67 @@ def run(options: HasOptions, cache: Path, progress: Progress) -> HasResult:
     """
     # one thread: sums split over threads round as many ways as there are, and idle ones spin
     with threadpool_limits(1):
-        return _run(options, cache, progress)
+        return _run(options, cache, progress, where)
 
 
-def _run(options: HasOptions, cache: Path, progress: Progress) -> HasResult:
+def _run(options: HasOptions, cache: Path, progress: Progress, where: Where | None) -> HasResult:
     start = time.monotonic()
     images = load_data(options.dataset)
-    cases: list[HasCase] = []
-    total = options.models * len(options.kinds) * len(options.pmax) * options.profiles
-    for model in range(options.models):
-        network = trained(images, model, cache, progress)
-        for kind in options.kinds:
-            scaled = rescaled(
-                network,
-                images.calibration.part(0, SCALE_IMAGES),
-                every=options.layer == "all",
-            )
-            subjects = [_subject(options, images, one, kind) for one in (network, scaled)]
-            for pmax in options.pmax:
-                seed = _seed(options, "curves")
-                curves = [measure_curves(one.on_search, pmax, seed) for one in subjects]
-                for profile in range(options.profiles):
-                    progress("cases", len(cases), total)
-                    cases.append(_case(subjects, curves, (model, profile, pmax)))
-    progress("cases", total, total)
+    networks = [trained(images, model, cache, progress) for model in range(options.models)]
+    groups = [
+        (options, images, networks[model], model, kind)
+        for model in range(options.models)
+        for kind in options.kinds
+    ]
+    total = len(groups) * len(options.pmax) * options.profiles
+    progress("cases", 0, total)
+    found: dict[tuple[int, int], HasCase] = {}
+    for place, case in _spread(groups, where):
+        found[place] = case
+        progress("cases", len(found), total)
+    cases = [found[place] for place in sorted(found)]
     looked = min(options.images, len(images.calibration))
     integer = _integer(options, cache, progress)
     seconds = time.monotonic() - start
     return HasResult(options, len(images.heldout), looked, tuple(cases), integer, seconds)
+
+
+Group = tuple[HasOptions, StudyData, StudyNetwork, int, str]
+
+
+def _spread(
+    groups: Sequence[Group], where: Where | None
+) -> Iterator[tuple[tuple[int, int], HasCase]]:
+    """Each case, by the places of its group and in it, as they come."""
+    if where is None:
+        for place, group in enumerate(groups):
+            for number, case in enumerate(_cases(*group)):
+                yield (place, number), case
+        return
+    from hascodesign.fleet import cluster  # noqa: PLC0415  (dask, of an extra)
+
+    for place, made in cluster.spread(where, None, _on_worker, groups):
+        for number, case in enumerate(made):
+            yield (place, number), case
+
+
+def _on_worker(*group: Any) -> list[HasCase]:
+    return list(_cases(*group))
+
+
+def _cases(
+    options: HasOptions, images: StudyData, network: StudyNetwork, model: int, kind: str
+) -> Iterator[HasCase]:
+    """All cases of one network and one kind of corruption."""
+    scaled = rescaled(
+        network, images.calibration.part(0, SCALE_IMAGES), every=options.layer == "all"
+    )
+    subjects = [_subject(options, images, one, kind) for one in (network, scaled)]
+    for pmax in options.pmax:
+        seed = _seed(options, "curves")
+        curves = [measure_curves(one.on_search, pmax, seed) for one in subjects]
+        for profile in range(options.profiles):
+            yield _case(subjects, curves, (model, profile, pmax))
 
 
 def _integer(options: HasOptions, cache: Path, progress: Progress) -> tuple[IntegerCase, ...]:
