@@ -2,6 +2,8 @@
 // read_address by one enabled cycle; accumulate and first by 1 + PIPELINE. capture copies all
 // accumulators to shadow registers, shift moves them on by one PE, head is PE 0's. Weights of
 // external layers are written one step of all PEs at a time.
+// words, started: what banks and preloads give, PE 0 lowest: of read_address and start_address, where
+// these stand still, some cycles later (SYSTOLIC = 1: PE - 1 more).
 // PRELOAD_DEPTH > 0: the accumulators start from words of their own; start_address, the pass among
 // those of all layers, leads accumulate and first by one enabled cycle; preload_* writes a pass of
 // all PEs.
@@ -48,6 +50,8 @@ module has_pe_array #(
   input  wire                           capture,
   input  wire                           shift,
   output wire [LANES*ACC_BITS-1:0]      head,
+  output wire [PE*SIMD*WEIGHT_BITS-1:0] words,
+  output wire [PE*ACC_BITS-1:0]         started,
   /* verilator lint_off UNUSEDSIGNAL */  // without external layers nothing is written
   input  wire                           write_enable,
   input  wire [WMEM_BITS-1:0]           write_address,
@@ -139,6 +143,9 @@ module has_pe_array #(
       end else begin : g_from_0
         assign begins = {ACC_BITS{1'b0}};
       end
+
+      assign words[p*WORD_BITS +: WORD_BITS] = word;
+      assign started[p*ACC_BITS +: ACC_BITS] = begins;
 
       wire put;
       wire [WMEM_BITS-1:0] put_address;

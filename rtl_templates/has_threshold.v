@@ -12,7 +12,8 @@ module has_threshold #(
   parameter STAGES = 4,      // bits of the count, 0 to 8; 0 = bias only
   parameter ROWS = 16,       // rows of all layers together
   parameter ROW_BITS = 4,    // bits that count ROWS, at least 1
-  parameter WRITABLE = 0     // 1 = the write ports act
+  parameter WRITABLE = 0,    // 1 = the write ports act
+  parameter SPACE = 32       // bits between two of words, more than V_BITS
 ) (
   input  wire                                clk,
   input  wire                                enable,
@@ -20,6 +21,13 @@ module has_threshold #(
   input  wire [ACC_BITS-1:0]                 acc,
   output wire [V_BITS-1:0]                   v_late,
   output wire [(STAGES > 0 ? STAGES : 1)-1:0] passed,
+  // reading back: found stands for the comparisons, stage 0 lowest; a word of each memory, bias
+  // lowest, then descending, then the stages, words SPACE bits apart, for row and found that stand
+  /* verilator lint_off UNUSEDSIGNAL */  // of the last stage only the word counts
+  input  wire                                fetching,
+  input  wire [(STAGES > 0 ? STAGES : 1)-1:0] found,
+  /* verilator lint_on UNUSEDSIGNAL */
+  output wire [SPACE*(STAGES+2)-1:0]         words,
   // one enable each for bias, descending and the search's stages; address {row, node}
   /* verilator lint_off UNUSEDSIGNAL */  // a memory takes as many bits as it has
   input  wire [STAGES+1:0]                   write_enable,
@@ -46,11 +54,13 @@ module has_threshold #(
     .clk(clk), .enable(enable), .in(acc), .out(acc_held)
   );
   always @(posedge clk) if (enable) v <= wide_acc + wide_bias;
+  assign words[0 +: SPACE] = {{(SPACE-BIAS_BITS){1'b0}}, bias};
 
   generate
     if (STAGES == 0) begin : g_none
       assign passed = 1'b0;
       assign v_late = v;
+      assign words[SPACE +: SPACE] = {SPACE{1'b0}};
     end else begin : g_search
       wire [ROW_BITS-1:0] row_held;
       wire descending_read, descending;
@@ -63,6 +73,7 @@ module has_threshold #(
         .write_enable(write_enable[1]), .write_address(write_address[ROW_BITS-1:0]),
         .write_value(write_value[0])
       );
+      assign words[SPACE +: SPACE] = {{(SPACE-1){1'b0}}, descending_read};
       has_delay descending_register (
         .clk(clk), .enable(enable), .in(descending_read), .out(descending)
       );
@@ -75,6 +86,7 @@ module has_threshold #(
         wire [ROW_BITS+i-1:0] node_in;
         wire [V_BITS-1:0] v_in, v_out;
         wire descending_in;
+        wire [V_BITS:0] limit_word;
         /* verilator lint_off UNUSEDSIGNAL */  // after the last stage only the count is read
         wire descending_out;
         wire [ROW_BITS+i:0] node_out;
@@ -93,11 +105,13 @@ module has_threshold #(
           .WRITABLE(WRITABLE)
         ) stage (
           .clk(clk), .enable(enable), .node_in(node_in), .v_in(v_in),
-          .descending_in(descending_in), .node_out(node_out), .v_out(v_out),
+          .descending_in(descending_in), .fetching(fetching), .found(found[i]),
+          .limit_word(limit_word), .node_out(node_out), .v_out(v_out),
           .descending_out(descending_out),
           .write_enable(write_enable[i+2]), .write_address(write_address[ROW_BITS+i-1:0]),
           .write_value(write_value[V_BITS:0])
         );
+        assign words[SPACE*(i+2) +: SPACE] = {{(SPACE-V_BITS-1){1'b0}}, limit_word};
       end
       assign passed = g_stage[STAGES-1].node_out[STAGES-1:0];
       assign v_late = g_stage[STAGES-1].v_out;

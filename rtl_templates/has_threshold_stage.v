@@ -17,6 +17,9 @@ module has_threshold_stage #(
   input  wire [NODE_BITS-1:0] node_in,
   input  wire [V_BITS-1:0]    v_in,
   input  wire                 descending_in,
+  input  wire                 fetching,   // 1 = found stands for the comparison: a word is read back
+  input  wire                 found,
+  output wire [V_BITS:0]      limit_word, // the threshold that was read
   output reg  [NODE_BITS:0]   node_out,
   output reg  [V_BITS-1:0]    v_out,
   output reg                  descending_out,
@@ -27,7 +30,6 @@ module has_threshold_stage #(
 
   localparam [7:0] DIGIT = 48 + STAGE;  // ASCII
 
-  wire [V_BITS:0] limit_word;
   wire [NODE_BITS-1:0] node;
   wire [V_BITS-1:0] v;
   wire descending;
@@ -46,7 +48,7 @@ module has_threshold_stage #(
 
   wire signed [V_BITS:0] limit = limit_word;
   wire signed [V_BITS:0] value = {v[V_BITS-1], v};
-  wire passed = descending ? (value <= limit) : (value >= limit);
+  wire passed = fetching ? found : descending ? (value <= limit) : (value >= limit);
 
   always @(posedge clk) begin
     if (enable) begin

@@ -12,7 +12,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 
-ANSWERED = 8  # cycles in which the answer to a whole request must show
+ANSWERED = 200  # cycles in which the answer to a whole request must show: FETCH takes the longest
 
 
 async def watch(

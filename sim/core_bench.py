@@ -23,9 +23,12 @@ AT = {one.name: one.address for one in REGISTERS}
 CONTROL, STATUS, CYCLES, IMAGES = (AT[name] for name in ("CONTROL", "STATUS", "CYCLES", "IMAGES"))
 SHAPE, VERSION, STAGE_CYCLES = (AT[name] for name in ("SHAPE", "VERSION", "STAGE_CYCLES"))
 SELECT, ADDRESS, COMMIT, VALUES = (AT[name] for name in ("SELECT", "ADDRESS", "COMMIT", "VALUE"))
+FETCH, LANES, ILLEGAL = (AT[name] for name in ("FETCH", "LANES", "ILLEGAL"))
+PACKET, IRQ_ENABLE, IRQ = (AT[name] for name in ("PACKET", "IRQ_ENABLE", "IRQ"))
 BUSY, HALTED = 1, 2
-SHORT, LONG, WEIGHTS, ROW_MAP = 1 << 8, 1 << 9, 1 << 10, 1 << 11
-ENABLE, CLASS_ONLY, RESTART = 1, 2, 4
+SHORT, LONG, WEIGHTS, ROW_MAP, BAD_ACCESS = (1 << bit for bit in range(8, 13))
+ENABLE, CLASS_ONLY, RESTART, STRICT = 1, 2, 4, 8
+PACKET_LEFT, ERROR_SET = 1, 2
 STALLED = int(os.environ.get("HAS_STALLED", "200000"))  # cycles without a beat: given up
 TOLD = 200  # cycles between two lines of progress
 
@@ -229,6 +232,19 @@ class Registers:
             for place in range(-(-width // 32)):
                 await self.set(VALUES + 4 * place, (word >> (32 * place)) & 0xFFFFFFFF)
             await self.set(COMMIT, 0)
+
+    async def read_memory(
+        self, memory: int, count: int, width: int, at: int = 0, lane: int = 0
+    ) -> list[int]:
+        """Words of one memory, from word ``at`` on, of a lane's copy; nothing above their width."""
+        await self.set(SELECT, memory)
+        await self.set(ADDRESS, at)
+        words = []
+        for _ in range(count):
+            await self.set(FETCH, lane)
+            parts = [await self.value(VALUES + 4 * place) for place in range(-(-width // 32))]
+            words.append(sum(part << (32 * place) for place, part in enumerate(parts)))
+        return words
 
 
 @dataclass(frozen=True, slots=True)

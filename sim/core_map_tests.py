@@ -95,7 +95,7 @@ async def a_map_cannot_be_written_while_it_is_checked(dut: Any) -> None:
     """Nor while an image is under way: SLVERR, and the map stays."""
     bench = await ready(dut)
     await bench.registers.set(core.SELECT, ROW_MAP)
-    await bench.registers.set(core.CONTROL, 0)  # the check goes on
+    await bench.registers.set(core.CONTROL, core.STRICT)  # the check goes on
     assert await bench.registers.value(core.STATUS) == core.BUSY
     assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR
     await idle(bench)
@@ -103,7 +103,7 @@ async def a_map_cannot_be_written_while_it_is_checked(dut: Any) -> None:
     bench.images.send(job("other").image_beats(bench.simd, bench.act_bits, [0]))
     while bench.images.sent == 0:
         await bench.edge()
-    await bench.registers.set(core.CONTROL, 0)
+    await bench.registers.set(core.CONTROL, core.STRICT)
     assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR
     await bench.until(1)
     await bench.registers.set(core.CONTROL, core.ENABLE)

@@ -27,40 +27,74 @@ async def registers_tell_what_the_core_is(dut: Any) -> None:
         (core.STATUS, 0),
         (core.IMAGES, 0),
         (core.SHAPE, shape),
-        (core.VERSION, 1),
+        (core.VERSION, 2),
+        (core.ILLEGAL, 0),
+        (core.PACKET, 1),
+        (core.IRQ_ENABLE, 0),
+        (core.IRQ, 0),
+        (core.LANES, int(dut.LANES.value)),
     ):
         assert await bench.registers.value(address) == value, hex(address)
-    ones = (core.IMAGES, 0xDEADBEEF), (core.IMAGES, 0x21524110)  # each bit once
+    ones = [(core.IMAGES, 0xDEADBEEF), (core.IMAGES, 0x21524110)]  # each bit once
+    ones += [
+        (core.PACKET, 0xBEEF),
+        (core.PACKET, 0x4110),
+        (core.IRQ_ENABLE, 1),
+        (core.IRQ_ENABLE, 2),
+    ]
     for address, value in (*ones, (core.SELECT, 3), (core.ADDRESS, 77)):
         await bench.registers.set(address, value)
         assert await bench.registers.value(address) == value, hex(address)
 
 
+async def refused(bench: CoreBench, strict: bool, address: int, write: bool, **how: int) -> None:
+    """One illegal access: its answer, and what is noted of it."""
+    answer = core.SLVERR if strict else core.OKAY
+    await bench.registers.set(core.STATUS, core.BAD_ACCESS)
+    if write:
+        assert await bench.registers.write(address, **{"value": 0, **how}) == answer, hex(address)
+    else:
+        assert await bench.registers.read(address) == (0, answer), hex(address)
+    assert await bench.registers.value(core.STATUS) & core.BAD_ACCESS
+    noted = write << 31 | address
+    assert await bench.registers.value(core.ILLEGAL) == noted, hex(address)
+    await bench.registers.read(0x3FC)  # illegal too, but not the first
+    assert await bench.registers.value(core.ILLEGAL) == noted, hex(address)
+
+
 @cocotb.test()
-async def illegal_accesses_answer_slverr(dut: Any) -> None:
-    """Unknown or unaligned addresses, read-only registers, narrow writes: an error, no effect."""
+async def illegal_accesses_are_told(dut: Any) -> None:
+    """Unknown or unaligned addresses, read-only registers, narrow writes: noted, no effect.
+
+    They answer OKAY, or SLVERR where that was asked for.
+    """
     bench = await ready(dut)
     stages = len(job().acc) + len(job().pools)
-    for address in (0x18, 0x1C, 0x2C, 0x01, 0xFC, 0x100, 0x3FC, core.STAGE_CYCLES + 4 * stages):
-        value, response = await bench.registers.read(address)
-        assert (value, response) == (0, core.SLVERR), hex(address)
-    for address in (core.COMMIT, core.VALUES):  # write-only
-        assert await bench.registers.read(address) == (0, core.SLVERR), hex(address)
-    for address in (core.CYCLES, core.SHAPE, core.VERSION, core.STAGE_CYCLES, 0x18, 0x22, 0xFFC):
-        assert await bench.registers.write(address, 0) == core.SLVERR, hex(address)
-    assert await bench.registers.write(core.CONTROL, 0, strobe=0x1) == core.SLVERR
-    assert await bench.registers.value(core.CONTROL) == core.ENABLE
-    await bench.registers.set(core.SELECT, 1)
-    assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # still enabled
-    await idle(bench)
-    await bench.registers.set(core.CONTROL, 0)
-    await bench.registers.set(core.SELECT, 99)
-    assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # no such memory
-    await bench.registers.set(core.SELECT, 1)
-    await bench.registers.set(core.ADDRESS, 1 << 20)
-    assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR  # no such word
-    await bench.registers.set(core.CONTROL, core.ENABLE)
-    await check(bench, job())
+    for strict in (False, True):
+        mode = core.STRICT * strict
+        await bench.registers.set(core.CONTROL, core.ENABLE | mode)
+        for address in (0x3C, 0xFC, 0x01, 0x100, 0x3FC, core.STAGE_CYCLES + 4 * stages):
+            await refused(bench, strict, address, write=False)
+        for address in (core.COMMIT, core.FETCH):  # write-only
+            await refused(bench, strict, address, write=False)
+        read_only = (core.CYCLES, core.SHAPE, core.VERSION, core.ILLEGAL, core.LANES)
+        for address in (*read_only, core.STAGE_CYCLES, 0x3C, 0x22, 0xFFC):
+            await refused(bench, strict, address, write=True)
+        await refused(bench, strict, core.CONTROL, write=True, strobe=0x1)
+        assert await bench.registers.value(core.CONTROL) == core.ENABLE | mode
+        await bench.registers.set(core.SELECT, 1)
+        await refused(bench, strict, core.COMMIT, write=True)  # still enabled
+        await idle(bench)
+        await bench.registers.set(core.CONTROL, mode)
+        await bench.registers.set(core.SELECT, 99)
+        await refused(bench, strict, core.COMMIT, write=True)  # no such memory
+        await bench.registers.set(core.SELECT, 1)
+        await bench.registers.set(core.ADDRESS, 1 << 20)
+        await refused(bench, strict, core.COMMIT, write=True)  # no such word
+        await bench.registers.set(core.CONTROL, core.ENABLE | mode)
+        await bench.registers.set(core.STATUS, core.BAD_ACCESS)
+        await check(bench, job())
+        assert await bench.registers.value(core.STATUS) == 0
 
 
 @cocotb.test()
@@ -249,17 +283,18 @@ async def many_accesses_with_random_stalls(dut: Any) -> None:
     """Reads beside writes, back to back, legal and not; every channel rests as it likes."""
     bench = await ready(dut, pauses=41)
     await idle(bench)
+    await bench.registers.set(core.CONTROL, core.ENABLE | core.STRICT)
     draw = np.random.default_rng(43)
     port = bench.registers.port
     shape = await bench.registers.value(core.SHAPE)
-    reads = {core.SHAPE: (shape, core.OKAY), 0x18: (0, core.SLVERR), core.VERSION: (1, core.OKAY)}
+    reads = {core.SHAPE: (shape, core.OKAY), 0x3C: (0, core.SLVERR), core.VERSION: (2, core.OKAY)}
     last = {core.SELECT: 0, core.ADDRESS: 0, core.IMAGES: 0}
     port.b.taken.clear()
     port.r.taken.clear()
     port.abandon()
     answers, values = [], []
     for _ in range(400):
-        address = int(draw.choice([*last, core.CYCLES, 0x18, 0x21, 0x3FC]))
+        address = int(draw.choice([*last, core.CYCLES, 0x3C, 0x21, 0x3FC]))
         value, whole = int(draw.integers(1 << 32)), bool(draw.random() < 0.8)
         legal = address in last and whole
         port.write(address, value, 0xF if whole else int(draw.integers(15)))
@@ -275,7 +310,7 @@ async def many_accesses_with_random_stalls(dut: Any) -> None:
         assert await bench.registers.value(address) == value, hex(address)
     await wait(bench, 1)
     count = bench.lite.count
-    assert count["aw"] == count["w"] == count["b"] == len(answers)
+    assert count["aw"] == count["w"] == count["b"] == 1 + len(answers)  # CONTROL's too
     assert count["ar"] == count["r"] >= len(values)
 
 

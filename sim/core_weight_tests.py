@@ -46,13 +46,14 @@ async def a_pass_of_a_wrong_length_halts(dut: Any) -> None:
         sent = bench.weights.sent
         await wait(bench, 50)
         assert bench.weights.sent == sent, "a halted core must take no weights"
-        assert await bench.registers.write(core.COMMIT, 0) == core.SLVERR
+        assert await bench.registers.write(core.COMMIT, 0) == core.OKAY  # noted, not done
+        assert await bench.registers.value(core.ADDRESS) == 0
         bench.images.send(())
         bench.weights.send(())
         await bench.registers.set(core.CONTROL, core.ENABLE | core.RESTART)
         await idle(bench)
-        assert await bench.registers.value(core.STATUS) == core.WEIGHTS
-        await bench.registers.set(core.STATUS, core.WEIGHTS)
+        assert await bench.registers.value(core.STATUS) == core.WEIGHTS | core.BAD_ACCESS
+        await bench.registers.set(core.STATUS, core.WEIGHTS | core.BAD_ACCESS)
         await check(bench, images)
         assert await bench.registers.value(core.STATUS) == 0
 

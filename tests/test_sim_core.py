@@ -21,6 +21,7 @@ from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.verify import simulate
 from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, regress_core, rtl_cases, verify_cases
+from tests.preload_cases import preloaded
 
 
 @pytest.mark.parametrize("faults", [False, True])
@@ -310,6 +311,35 @@ def test_protocol(tmp_path: Path) -> None:
     )
     plan = core_cases.build(net, schedule, healthy)
     bench("core_protocol_tests,core_map_tests", plan, jobs, tmp_path)
+
+
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+def test_packets_and_memories_read_back(tmp_path: Path, dataflow: Dataflow) -> None:
+    """Two lanes, preloads; thresholds of three stages and a shift, all PEs read by one FETCH."""
+    rng = np.random.default_rng(9)
+    spec = ArraySpec(4, 4, 4, 4, 20, dataflow)
+    net = core_cases.random_network(rng, spec, (5, 4, 2), [(6, 3, 1, 1)], classes=3, hidden=5)
+    net = preloaded(rng, net, spec.acc_bits)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    other_net = preloaded(rng, core_cases.other_weights(rng, net), spec.acc_bits)
+    maps = [rtl_cases.random_map(rng, x, spec.pe, spare=x.index % 2) for x in net.layers]
+    other = Schedule(spec, tuple(maps))
+    codes = core_cases.images(rng, net, 2)
+    inside = (True,) * len(net.layers)
+    healthy = FaultProfile(spec)
+    jobs = {
+        "images": expected(net, schedule, healthy, codes, inside),
+        "other": expected(other_net, other, healthy, codes, inside),
+    }
+    (tmp_path / "vectors").mkdir()
+    core_cases.write_memories(
+        tmp_path / "vectors" / "memories.npz",
+        build_roms(other_net, other, inside),
+        build_roms(net, schedule, inside),
+        spec,
+    )
+    plan = core_cases.build(net, schedule, healthy, lanes=2)
+    bench("core_packet_tests,core_fetch_tests", plan, jobs, tmp_path)
 
 
 def test_weight_stream(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from hascodesign.common.shipped import share
+from hascodesign.contract.registers import REGISTERS
 from hascodesign.contract.types import ArraySpec, Dataflow, Schedule
-from hascodesign.render.rtl import RtlOptions
+from hascodesign.render.rtl import RtlOptions, environment
 from tests import rtl_cases
 
 CASES = {
@@ -35,6 +36,23 @@ def test_a_module_alone(tmp_path: Path, name: str) -> None:
     command += ["--rtl", str(tmp_path / "rtl"), "--work", str(tmp_path / "run")]
     command += ["--bench", f"{name}_tests"]
     for key, value in CASES[name].items():
+        command += ["--parameter", f"{key}={value}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
+
+
+def test_the_registers(tmp_path: Path) -> None:
+    """All of the map on both sides: what each access does, answers, and when."""
+    registers = environment(share("rtl_templates", "core")).get_template("has_registers.v.j2")
+    (tmp_path / "rtl").mkdir()
+    (tmp_path / "rtl" / "has_registers.v").write_text(registers.render(registers=REGISTERS))
+    sizes = {"STAGES": 3, "STAGE_BITS": 2, "MEMORIES": 6, "MEMORY_BITS": 4, "VALUE_BITS": 72}
+    sizes |= {"VALUE_WORDS": 3, "PLACE_BITS": 2, "LANES": 4, "LANE_BITS": 2, "FETCH_CYCLES": 9}
+    depths = sum(words << 32 * i for i, words in enumerate((9, 16, 1, 0, 5, 12)))
+    command = [sys.executable, str(share("sim", "run_bench.py")), "--top", "has_registers"]
+    command += ["--rtl", str(tmp_path / "rtl"), "--work", str(tmp_path / "run")]
+    command += ["--bench", "registers_tests", "--parameter", f"DEPTHS=192'd{depths}"]
+    for key, value in sizes.items():
         command += ["--parameter", f"{key}={value}"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-VERSION = 1  # of the register map
+VERSION = 2  # of the register map
 ADDRESS_BITS = 12
 
 
@@ -29,7 +29,8 @@ REGISTERS = (
         0x000,
         "rw",
         "bit 0 ENABLE (1 after reset): images may begin; bit 1 CLASS_ONLY; bit 2 RESTART "
-        "(write 1; reads 0): forget the image under way and leave a halt (below)",
+        "(write 1; reads 0): forget the image under way and leave a halt (below); bit 3 STRICT: "
+        "an illegal access answers SLVERR",
     ),
     Register(
         "STATUS",
@@ -37,7 +38,7 @@ REGISTERS = (
         "r, w1c",
         "bit 0 busy; bit 1 halted; errors, cleared by writing 1: bit 8 image too short, bit 9"
         " image too long, bit 10 weight stream of wrong length, bit 11 row map that is not "
-        "one",
+        "one, bit 12 an illegal access (below)",
     ),
     Register(
         "CYCLES",
@@ -61,7 +62,21 @@ REGISTERS = (
         "VERSION",
         0x014,
         "r",
-        "1",
+        f"{VERSION}",
+    ),
+    Register(
+        "ILLEGAL",
+        0x018,
+        "r",
+        "the first illegal access since bit 12 of STATUS was last cleared: bits 11:0 its address, "
+        "bit 31 a write; stands until the next",
+    ),
+    Register(
+        "PACKET",
+        0x01C,
+        "rw",
+        "bits 15:0 images of a result packet (1 after reset; 0 counts as 1): `tlast` stands at the"
+        " end of every so many",
     ),
     Register(
         "SELECT",
@@ -74,13 +89,37 @@ REGISTERS = (
         "ADDRESS",
         0x024,
         "rw",
-        "word of that memory; each COMMIT adds 1",
+        "word of that memory; each COMMIT and FETCH adds 1",
     ),
     Register(
         "COMMIT",
         0x028,
         "w",
         "writes the VALUE registers to the memory; the data do not matter",
+    ),
+    Register(
+        "FETCH",
+        0x02C,
+        "w",
+        "reads the word back, to be read at VALUE; the data are the lane whose copy is meant",
+    ),
+    Register(
+        "IRQ_ENABLE",
+        0x030,
+        "rw",
+        "bits of IRQ that raise the output `interrupt` (0 after reset)",
+    ),
+    Register(
+        "IRQ",
+        0x034,
+        "r, w1c",
+        "bit 0 a result packet has left; bit 1 an error bit of STATUS was set",
+    ),
+    Register(
+        "LANES",
+        0x038,
+        "r",
+        "copies of each memory but the weights and preloads, one for each lane",
     ),
     Register(
         "STAGE_CYCLES",
@@ -92,8 +131,9 @@ REGISTERS = (
     Register(
         "VALUE",
         0x800,
-        "w",
-        "bits 32i..32i+31 of the word to be written",
+        "rw",
+        "written: bits 32i..32i+31 of the word that COMMIT writes; read: those of the word that "
+        "the last FETCH read (below)",
         many=True,
     ),
 )

@@ -92,6 +92,11 @@ def render_core(
     lanes = result_lanes(network, spec, options)
     on_chip = options.array.on_chip or (True,) * len(network.layers)
     array = rtl.array_context(network, schedule, options.array, on_chip)
+    if array["value_words"] > MAX_VALUE_WORDS:
+        raise ConfigError(
+            f"a weight beat must be at most {32 * MAX_VALUE_WORDS} bits, not"
+            f" {array['memory_width']}"
+        )
     own = _core_context(network, schedule, shapes, array, (lanes, banks, words), options)
     files |= {
         f"rtl/{name}": text.encode("ascii")
@@ -282,7 +287,6 @@ def _core_context(
         "side_bits": side_bits,
         "word_bits": word_bits,
         "buffer_words": words,
-        "value_words": _value_words(array["memory_width"]),
         "depths": _depths(network, schedule, array["rom_depth"], options.writable),
         "runs": runs_read(network, spec),
         "lanes": lanes,
@@ -292,13 +296,6 @@ def _core_context(
         "stage_fields": fields(bits),
         "stages_table": table(network, schedule, shapes, fields(bits)),
     }
-
-
-def _value_words(width: int) -> int:
-    words = -(-width // 32)
-    if words > MAX_VALUE_WORDS:
-        raise ConfigError(f"a weight beat must be at most {32 * MAX_VALUE_WORDS} bits, not {width}")
-    return words
 
 
 def _depths(

@@ -156,11 +156,18 @@ def array_context(
     pass_bits = count_bits(max(row_map.passes for row_map in maps))
     preload_bits = max(count_bits(passes), pass_bits)
     preloaded = network.preloaded
+    width = max(
+        spec.pe * weight_bits(spec),
+        value_bits(network, spec) + 1,
+        row_bits(network),
+        spec.pe * spec.acc_bits if preloaded else 0,
+    )
     one_layer, all_layers = row_bits(network), max(count_bits(all_rows), row_bits(network))
     return {
         "row_bits": one_layer,
         "all_row_bits": all_layers,
-        "wide_row": widened("map_row", one_layer, all_layers),
+        "wide_row": widened("named_row", one_layer, all_layers),
+        "systolic": int(spec.dataflow == "ws"),
         "pe": spec.pe,
         "simd": spec.simd,
         "weight_bits": spec.weight_bits,
@@ -179,6 +186,8 @@ def array_context(
         "preload_depth": passes,
         "wide_pass": widened("pass_in", pass_bits, preload_bits),
         "memories": stages + 4 + preloaded,
+        "select_bits": count_bits(stages + 4 + preloaded),
+        "lane_word_bits": 1 << max(value_bits(network, spec) + 1, one_layer).bit_length(),
         "pe_bits": count_bits(spec.pe),
         "wmem_bits": count_bits(rom_depth + ext_depth),
         "slot_bits": max(count_bits(map_depth), count_bits(spec.pe)),
@@ -192,12 +201,9 @@ def array_context(
             all_layers + max(stages - 1, 0),
             preload_bits if preloaded else 0,
         ),
-        "memory_width": max(
-            spec.pe * weight_bits(spec),
-            value_bits(network, spec) + 1,
-            one_layer,
-            spec.pe * spec.acc_bits if preloaded else 0,
-        ),
+        "memory_width": width,
+        "value_words": -(-width // 32),
+        "place_bits": count_bits(-(-width // 32)),
         "wide_passed": widened("passed", max(stages, 1), spec.act_bits),
         "rom_depth": rom_depth,
         "ext_depth": ext_depth,

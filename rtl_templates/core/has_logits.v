@@ -1,7 +1,8 @@
 // has_logits: keeps the last layer's results by class, finds the class, and sends them as a stream.
 // take writes one logit; the class is that of the greatest, of equal ones the lowest.
 // send starts the stream: CLASSES beats of a logit each, tuser = class, or with class_only one beat
-// whose data is the class. sent pulses when the last beat is taken.
+// whose data is the class. sent pulses when the last beat is taken. Where close was 1 with send, that
+// beat has tlast: a packet may be several answers.
 // clear forgets the class so far.
 `default_nettype none
 
@@ -19,6 +20,7 @@ module has_logits #(
   input  wire [V_BITS-1:0]     take_logit,
   input  wire                  send,
   input  wire                  class_only,
+  input  wire                  close,
   output reg                   sent,
   output reg                   m_axis_tvalid,
   input  wire                  m_axis_tready,
@@ -34,16 +36,17 @@ module has_logits #(
   reg found;
   reg [V_BITS-1:0] best;
   reg [CLASS_BITS-1:0] best_class;
-  reg sending, only;
+  reg sending, only, closing;
   reg [CLASS_BITS-1:0] next, shown;
 
   wire greater = $signed(take_logit) > $signed(best);
   wire lower = take_logit == best && take_class < best_class;
   wire beat = m_axis_tvalid && m_axis_tready;
   wire load = sending && (!m_axis_tvalid || m_axis_tready);
+  wire answer_end = only || shown == CLASSES_LESS_1[CLASS_BITS-1:0];
 
   assign m_axis_tuser = best_class;
-  assign m_axis_tlast = only || shown == CLASSES_LESS_1[CLASS_BITS-1:0];
+  assign m_axis_tlast = answer_end && closing;
   assign m_axis_tdata = only
     ? {{(DATA_BITS-CLASS_BITS){1'b0}}, best_class} : {{(DATA_BITS-V_BITS){value[V_BITS-1]}}, value};
 
@@ -55,7 +58,7 @@ module has_logits #(
         best_class <= take_class;
       end
     end
-    if (send) only <= class_only;
+    if (send) {closing, only} <= {close, class_only};
     if (load) begin
       value <= logits[next];
       shown <= next;
@@ -63,7 +66,7 @@ module has_logits #(
   end
 
   always @(posedge clk) begin
-    sent <= beat && m_axis_tlast && !rst;
+    sent <= beat && answer_end && !rst;
     if (rst) begin
       {found, sending, m_axis_tvalid} <= 3'b000;
       next <= {CLASS_BITS{1'b0}};

@@ -12,6 +12,7 @@ module formal_logits (
   input wire [2:0] take_logit,
   input wire       send,
   input wire       class_only,
+  input wire       close,
   input wire       ready
 );
 
@@ -23,13 +24,14 @@ module formal_logits (
 
   has_logits #(.CLASSES(CLASSES), .CLASS_BITS(2), .V_BITS(3), .DATA_BITS(5)) dut (
     .clk(clk), .rst(rst), .clear(clear), .take(take), .take_class(take_class),
-    .take_logit(take_logit), .send(send), .class_only(class_only), .sent(sent),
+    .take_logit(take_logit), .send(send), .class_only(class_only), .close(close), .sent(sent),
     .m_axis_tvalid(valid), .m_axis_tready(ready), .m_axis_tdata(data), .m_axis_tuser(user),
     .m_axis_tlast(last)
   );
 
   (* keep *) wire       peek_sending;  // dut.sending
   (* keep *) wire       peek_only;     // dut.only
+  (* keep *) wire       peek_closing;  // dut.closing
   (* keep *) wire [1:0] peek_next;     // dut.next
   (* keep *) wire [1:0] peek_shown;    // dut.shown
   (* keep *) wire       peek_found;    // dut.found
@@ -50,11 +52,12 @@ module formal_logits (
   reg [2:0] taken;  // classes since clear
   reg answering;    // from send to sent
   reg only;         // one beat
+  reg closing;      // the last of its packet
   reg [1:0] beats;  // of this answer
   wire beat = valid && ready;
   wire end_beat = beats == (only ? 2'd0 : CLASSES - 1);
   always @(posedge clk) begin
-    if (send) only <= class_only;
+    if (send) {closing, only} <= {close, class_only};
     if (rst) begin
       {taken, answering, beats} <= 6'd0;
     end else begin
@@ -90,7 +93,7 @@ module formal_logits (
   always @* if (past && !past_rst) begin
     only_asked: assert (!valid || answering);
     if (valid) begin
-      last_beat: assert (last == end_beat);
+      last_beat: assert (last == (end_beat && closing));
       class_data: assert (user == best && (!only || data == {3'd0, best}));
       logit_data: assert (only || data == {{2{logit[2]}}, logit});
     end
@@ -109,7 +112,7 @@ module formal_logits (
     if (taken[2]) assert (peek_logit_2 == logit_2);
     assert (taken[0] || taken[1] || taken[2] || !peek_found);
     assert (!answering || taken == 3'b111);
-    assert (!(answering && (peek_sending || valid)) || peek_only == only);
+    assert (!(answering && (peek_sending || valid)) || {peek_closing, peek_only} == {closing, only});
     assert (answering || (!peek_sending && !valid && !sent));
     assert (!answering || (peek_sending + valid + sent > 0));
     assert (!sent || (!peek_sending && !valid));
@@ -134,6 +137,7 @@ module formal_logits (
   always @(posedge clk) if (past && !past_rst && !rst) begin
     whole: cover (sent && !only && user == 2'd1 && $past(valid && !ready, 3));
     alone: cover (sent && only && user == 2'd2);
+    open: cover (sent && !closing && $past(valid && !last));
     tie: cover (sent && logit_0 != logit_1 && logit_1 == logit_2 && user == 2'd1);
   end
 

@@ -17,6 +17,7 @@ module formal_restart (
   input wire       take_class,
   input wire [1:0] take_logit,
   input wire       class_only,
+  input wire       close,
   input wire       ready
 );
 
@@ -38,7 +39,7 @@ module formal_restart (
 
   has_logits #(.CLASSES(2), .CLASS_BITS(1), .V_BITS(2), .DATA_BITS(4)) answer (
     .clk(clk), .rst(rst), .clear(start), .take(take), .take_class(take_class),
-    .take_logit(take_logit), .send(send), .class_only(class_only), .sent(sent),
+    .take_logit(take_logit), .send(send), .class_only(class_only), .close(close), .sent(sent),
     .m_axis_tvalid(valid), .m_axis_tready(ready), .m_axis_tdata(data), .m_axis_tuser(user),
     .m_axis_tlast(last)
   );
@@ -48,6 +49,7 @@ module formal_restart (
   (* keep *) wire       peek_restarting;  // sequencer.restarting
   (* keep *) wire       peek_sending;     // answer.sending
   (* keep *) wire       peek_only;        // answer.only
+  (* keep *) wire       peek_closing;     // answer.closing
   (* keep *) wire       peek_next;        // answer.next
   (* keep *) wire       peek_shown;       // answer.shown
 
@@ -70,9 +72,11 @@ module formal_restart (
   reg owed;       // a restart that waits
   reg beats;      // of this answer
   reg only;
+  reg closing;    // the last answer of its packet
   wire shown = valid && ready;
+  wire ending = only || beats == 1'b1;
   always @(posedge clk) begin
-    if (send) only <= class_only;
+    if (send) {closing, only} <= {close, class_only};
     if (rst) {answering, owed, beats} <= 3'd0;
     else begin
       answering <= send || (answering && !sent);
@@ -83,11 +87,11 @@ module formal_restart (
 
   always @(posedge clk) if (past && !past_rst) begin
     if ($past(valid && !ready)) stable: assert (valid && $stable({data, user, last}));
-    if ($past(shown && !last)) whole: assert (valid || peek_sending);
-    told: assert (sent == $past(shown && last));
+    if ($past(shown && !ending)) whole: assert (valid || peek_sending);
+    told: assert (sent == $past(shown && ending));
   end
   always @* if (past && !past_rst) begin
-    if (valid) ends: assert (last == (only || beats == 1'b1) && answering);
+    if (valid) ends: assert (last == (ending && closing) && answering);
     alone: assert (!(send && answering));
     waits: assert (!(clear && answering));
     acts: assert (!((restart || owed) && !answering) || clear);
@@ -113,12 +117,12 @@ module formal_restart (
     assert (!owed || answering || clear);
     assert (!answering || peek_state == SENDING || peek_state == HALT);
     assert (peek_state != SENDING || answering);
-    assert (!answering || peek_only == only);
+    assert (!answering || {peek_closing, peek_only} == {closing, only});
     assert (answering || (!peek_sending && !valid && !sent));
     assert (!sent || (!peek_sending && !valid));
     assert (!answering || (peek_sending || valid || sent));
     if (answering && peek_sending) assert (peek_next == beats + valid);
-    if (valid) assert (peek_shown == beats && peek_sending == !last);
+    if (valid) assert (peek_shown == beats && peek_sending == !ending);
     if (!valid && peek_sending) assert (beats == 0);
   end
   always @* if (past) begin

@@ -38,8 +38,8 @@ class Proof:
         return f"formal_{self.wrapper or self.name}"
 
 
-REGISTERS, LOGITS, RESULTS, SEQUENCER = (
-    f"core/has_{name}.v" for name in ("registers", "logits", "results", "sequencer")
+REGISTERS, LOGITS, RESULTS, SEQUENCER, PACKET = (
+    f"core/has_{name}.v" for name in ("registers", "logits", "results", "sequencer", "packet")
 )
 DRAIN, STEPS, GATHER = "has_drain.v", "has_steps.v", "core/has_gather.v"
 WALKS = ("conv_walk", "pool_walk", "gather", "lane_range", "rotate", "bank_address")
@@ -49,8 +49,8 @@ OF_REGISTERS = (
     Broken(
         "an answer is withdrawn",
         REGISTERS,
-        "s_axil_rvalid <= read || (s_axil_rvalid && !s_axil_rready);",
-        "s_axil_rvalid <= read;",
+        "|| reading[1]\n        || (s_axil_rvalid && !s_axil_rready);",
+        "|| reading[1];",
     ),
     Broken(
         "a response changes while it waits",
@@ -85,8 +85,8 @@ OF_REGISTERS = (
     Broken(
         "a memory is written while busy",
         REGISTERS,
-        "may_commit = !enable && !busy &&",
-        "may_commit = !enable &&",
+        "may_access = !enable && !busy &&",
+        "may_access = !enable &&",
     ),
     Broken(
         "a memory is written beyond its end",
@@ -94,6 +94,63 @@ OF_REGISTERS = (
         "address < depth;",
         "address <= depth;",
     ),
+    Broken(
+        "an illegal access always errs",
+        REGISTERS,
+        "s_axil_bresp <= (legal || !strict)",
+        "s_axil_bresp <= legal",
+    ),
+    Broken("an illegal read is not told", REGISTERS, "{bad_write || bad_read,", "{bad_write,"),
+    Broken(
+        "the last illegal access, not the first",
+        REGISTERS,
+        "if (events[4] && !kept[4]) begin",
+        "if (events[4]) begin",
+    ),
+    Broken(
+        "cleared with an event",
+        REGISTERS,
+        "error <= kept | events;",
+        "error <= set_status ? kept : kept | events;",
+    ),
+    Broken(
+        "a fetch is answered too soon",
+        REGISTERS,
+        "|| waiting == {{(WAIT_BITS-1){1'b0}}, 1'b1})",
+        "|| waiting == TO_WAIT[WAIT_BITS-1:0])",
+    ),
+    Broken(
+        "a write is taken while a word is on its way",
+        REGISTERS,
+        "!s_axil_bvalid && waiting == {WAIT_BITS{1'b0}};",
+        "!s_axil_bvalid;",
+    ),
+    Broken(
+        "the word before",
+        REGISTERS,
+        "reading <= {reading[0], read && known && read_value};",
+        "reading <= {read && known && read_value, 1'b0};",
+    ),
+    Broken(
+        "a fetch of a lane that is not",
+        REGISTERS,
+        "may_access && write_data < COUNT_OF_LANES",
+        "may_access && write_data <= COUNT_OF_LANES",
+    ),
+    Broken("the fetch stays", REGISTERS, "if (commit || fetch) address", "if (commit) address"),
+    Broken(
+        "a packet's size acts at once",
+        REGISTERS,
+        "packet_set <= set_packet && !rst;",
+        "packet_set <= 1'b0;",
+    ),
+    Broken(
+        "an interrupt is lost",
+        REGISTERS,
+        "irq <= (irq & ~(set_irq ? write_data[1:0] : 2'd0)) |",
+        "irq <= set_irq ? irq & ~write_data[1:0] : irq |",
+    ),
+    Broken("an interrupt is not masked", REGISTERS, "|(irq & irq_enable)", "|irq"),
 )
 OF_LOGITS = (
     Broken(
@@ -111,6 +168,24 @@ OF_LOGITS = (
     Broken("a beat comes twice", LOGITS, "next <= next + 1'b1;", "next <= next;"),
     Broken("the higher of equals", LOGITS, "take_class < best_class", "take_class > best_class"),
     Broken("it never begins", LOGITS, "sending <= 1'b1;", "sending <= 1'b0;"),
+    Broken(
+        "every answer a packet",
+        LOGITS,
+        "m_axis_tlast = answer_end && closing",
+        "m_axis_tlast = answer_end",
+    ),
+    Broken("tlast moves", LOGITS, "answer_end && closing", "answer_end && close"),
+)
+OF_PACKET = (
+    Broken(
+        "one too many",
+        PACKET,
+        "others = images == 16'd0 ? 16'd0 : images - 16'd1;",
+        "others = images;",
+    ),
+    Broken("none is none", PACKET, "images == 16'd0 ? 16'd0 : images - 16'd1;", "images - 16'd1;"),
+    Broken("a restart is not heard", PACKET, "if (clear || set)", "if (set)"),
+    Broken("a new size is not heard", PACKET, "if (clear || set)", "if (clear)"),
 )
 OF_DRAIN = (
     Broken("an accumulator is lost", DRAIN, "else if (take && pe_end)", "else if (pe_end)"),
@@ -175,6 +250,7 @@ OF_RESTART = (
 PROOFS = (
     Proof("registers", (REGISTERS,), 2, 10, OF_REGISTERS),
     Proof("logits", (LOGITS,), 2, 14, OF_LOGITS),
+    Proof("packet", (PACKET,), 1, 8, OF_PACKET),
     Proof("drain", (DRAIN,), 2, 20, OF_DRAIN),
     Proof("drain_lanes", (DRAIN,), 2, 14, (), {"PE": 1, "OTHERS": 3}, "drain"),
     Proof("results", (RESULTS,), 9, 14, OF_RESULTS),
