@@ -132,12 +132,14 @@ class ToStream(Channel):
     def __init__(self, dut: Any, prefix: str, memory: Memory) -> None:
         bus = AxiStreamBus.from_prefix(dut, prefix)
         self.source = AxiStreamSource(bus, dut.clk, dut.rst, byte_lanes=1)
+        self.taken = 0  # beats of the packet that halts
         self._bits = len(bus.tdata)
         self._beat = 1 << max(0, (-(-self._bits // 8) - 1).bit_length())
         super().__init__(memory)
 
     def stop(self) -> None:
         """As after a reset: the packet under way ends where it is."""
+        self.source.pause = False
         self.source.clear()
         self.source.assert_reset()
         super().stop()
@@ -150,6 +152,18 @@ class ToStream(Channel):
         assert all(word >> self._bits == 0 for word in words), "bits beyond the stream's"
         self.source.send_nowait(AxiStreamFrame(words))
         self._moving = cocotb.start_soon(self._finish())
+
+    def halt_after(self, beats: int) -> None:
+        """For a test: the memory gives no more after so many beats, until a reset."""
+        cocotb.start_soon(self._halt(beats))
+
+    async def _halt(self, beats: int) -> None:
+        bus = self.source.bus
+        self.taken = 0
+        while self.taken < beats:
+            await RisingEdge(self.source.clock)
+            self.taken += int(bus.tvalid.value) & int(bus.tready.value)
+        self.source.pause = True  # one more may be shown already
 
     async def _finish(self) -> None:
         await self.source.wait()

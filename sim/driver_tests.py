@@ -13,16 +13,18 @@ from typing import Any
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.clock import Clock
 from cocotb.task import bridge
-from driver_board import Board
+from cocotb.triggers import ClockCycles, RisingEdge
+from driver_board import DMASR, INTERNAL_ERROR, Board
 
 FOLDER = Path(os.environ.get("HAS_VECTORS", "."))
 sys.path.insert(0, str(FOLDER / "driver"))
 
-from has_driver import Accelerator  # noqa: E402
+from has_driver import Accelerator, DriverError, InputError, WaitError  # noqa: E402
 
-TIMEOUT = 2e-3  # simulated seconds
+TIMEOUT = 1e-4  # simulated seconds
 
 
 async def board(dut: Any, **options: Any) -> Board:
@@ -88,5 +90,139 @@ async def real_images_are_quantised_and_classified(dut: Any) -> None:
         assert np.array_equal(core.classify(real), np.argmax(job["logits"], axis=1))
         assert np.array_equal(core.logits(real[:1]), job["logits"][:1])
         assert core.classify(real[:0]).shape == (0,)
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def a_hung_result_stream_ends_the_wait(dut: Any) -> None:
+    """With the registers in the message; the next call begins anew."""
+    made = await board(dut)
+    job = images()
+
+    def run() -> None:
+        core = opened(made)
+        made.results.stuck = True
+        with pytest.raises(WaitError, match=r"the answer to \d images must come within .*STATUS"):
+            core.logits_of_codes(job["codes"])
+        made.results.stuck = False
+        assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def a_hung_image_stream_ends_the_wait(dut: Any) -> None:
+    """Half an image has gone: the restart begins it anew."""
+    made = await board(dut)
+    job = images()
+
+    def run() -> None:
+        core = opened(made)
+        made.images.halt_after(3)
+        with pytest.raises(WaitError, match=r"takes image 1 of \d must come within .*image DMASR"):
+            core.logits_of_codes(job["codes"])
+        assert made.images.taken == 3
+        assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def a_reset_in_the_middle_of_a_batch_is_told(dut: Any) -> None:
+    """No answer comes, or one too short; the next batch is right, and the memories are kept."""
+    made = await board(dut)
+    job = images()
+
+    async def pull() -> None:
+        while not int(dut.s_axis_image_tvalid.value):
+            await RisingEdge(dut.clk)
+        await ClockCycles(dut.clk, 60)
+        await made.reset()
+
+    def run() -> None:
+        core = opened(made)
+        cocotb.start_soon(pull())
+        with pytest.raises(DriverError, match=r"STATUS|answer"):
+            core.logits_of_codes(job["codes"])
+        assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+        assert core.status().images == len(job["codes"])
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def a_failing_dma_is_told(dut: Any) -> None:
+    """An answer longer than the memory that waits for it."""
+    made = await board(dut)
+    job = images()
+
+    def run() -> None:
+        core = opened(made)
+        made.results.registers[DMASR] |= INTERNAL_ERROR
+        with pytest.raises(DriverError, match=r"result DMA must not fail: its DMASR is 0x\d+"):
+            core.logits_of_codes(job["codes"])
+        assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def what_cannot_be_taken_is_refused_in_one_line(dut: Any) -> None:
+    """Before anything reaches the core."""
+    made = await board(dut)
+    job = images()
+    shape = job["codes"].shape[1:]
+
+    def run() -> None:
+        core = opened(made)
+        before = made.accesses
+        for wrong, words in (
+            (np.zeros((1, 2, 3)), "images must be"),
+            (np.full((1, shape[2], *shape[:2]), np.nan), "finite"),
+            ([["a"]], "numbers"),
+        ):
+            with pytest.raises(InputError, match=words):
+                core.logits(wrong)
+        for codes, words in (
+            (job["codes"].astype(float), "integers"),
+            (job["codes"][:, :-1], "integers"),
+            (job["codes"] + 1000, "codes must be from"),
+        ):
+            with pytest.raises(InputError, match=words):
+                core.logits_of_codes(codes)
+        assert made.accesses == before
+        with pytest.raises(InputError, match="batch must be at least 1 image, not 0"):
+            Accelerator(FOLDER / "has_core.bit", batch=0)
+        with pytest.raises(InputError, match="timeout must be more than 0 s, not 0"):
+            Accelerator(FOLDER / "has_core.bit", timeout=0)
+        with pytest.raises(InputError, match=r"no\.bit must be the overlay's bitstream"):
+            Accelerator(FOLDER / "no.bit")
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def a_schedule_is_loaded_between_two_batches(dut: Any) -> None:
+    """The engine's logits before and after, and what cannot be loaded leaves all as it was."""
+    made = await board(dut)
+    before, after = images(), images(OTHER)
+
+    def run() -> None:
+        core = opened(made)
+        assert np.array_equal(core.logits_of_codes(before["codes"]), before["logits"])
+        writes = made.writes
+        for folder, words in REFUSED:
+            with pytest.raises(InputError, match=words):
+                core.load_schedule(FOLDER / folder)
+        assert made.writes == writes
+        assert np.array_equal(core.logits_of_codes(before["codes"]), before["logits"])
+        core.load_schedule(OTHER)
+        assert not np.array_equal(before["logits"], after["logits"])
+        assert np.array_equal(core.logits_of_codes(after["codes"]), after["logits"])
+        found = core.verify()
+        assert found.good and found.logits == after["logits"].size and found.bits, str(found)
+        core.load_schedule(SCHEDULE)
+        assert np.array_equal(core.logits_of_codes(before["codes"]), before["logits"])
 
     await blocking(run)

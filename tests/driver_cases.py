@@ -37,7 +37,7 @@ def lay_out(
     simulate.lay_out(plan, work)
     vectors = work / "vectors"
     inside = (True,) * len(network.layers)
-    files = render_driver(network, schedule, inside, 100.0)
+    files = render_driver(network, schedule, profile, plan.files, inside, 100.0)
     files |= image_file(network, schedule, profile, codes, np.zeros(len(codes), np.int64))
     for path, content in files.items():
         target = vectors / "driver" / Path(path).relative_to(FOLDER)

@@ -46,7 +46,9 @@ def build_files(
         multipliers=options.multipliers,
         top="has_core" if with_core else "has_array",
     )
-    host = driver.render_driver(network, schedule, on_chip, clock) if with_core else {}
+    host: dict[str, bytes] = {}
+    if with_core:
+        host = driver.render_driver(network, schedule, profile, sources.files, on_chip, clock)
     return BuildPlan.merge([sources, BuildPlan(scripts), BuildPlan(host)])
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hascodesign.common.shipped import share
 from hascodesign.contract import registers
+from hascodesign.contract.array import k_order, stored_weights
+from hascodesign.contract.build import Rom
 from hascodesign.contract.memories import (
     bank_depths,
     control_memories,
@@ -18,6 +20,8 @@ from hascodesign.contract.memories import (
     weight_bits,
 )
 from hascodesign.contract.types import (
+    Fault,
+    FaultProfile,
     IntegerNetwork,
     MaxPool,
     MultiplyLayer,
@@ -25,6 +29,8 @@ from hascodesign.contract.types import (
     Shift,
     Thresholds,
 )
+from hascodesign.render.rom import pack_words
+from hascodesign.render.rom_format import MANIFEST, rom_files
 
 FOLDER = "deploy/driver"
 SCHEDULE = f"{FOLDER}/schedule"  # what a schedule brings; the rest is the same for every build
@@ -39,7 +45,12 @@ BLOCKS = {
 
 
 def render_driver(
-    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], clock_mhz: float
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    memories: Mapping[str, bytes],
+    on_chip: Sequence[bool],
+    clock_mhz: float,
 ) -> dict[str, bytes]:
     """The driver's sources and the description of the build that they are for.
 
@@ -47,6 +58,8 @@ def render_driver(
     ----------
     network : with its rows as written.
     schedule : one row map per multiply layer.
+    profile : faults of the array; those of weight memories are known when words are read back.
+    memories : files of ``rom_files`` of the same build.
     on_chip : per multiply layer, whether its weights lie in the weight memories.
     clock_mhz : of the core on the board.
     """
@@ -55,12 +68,58 @@ def render_driver(
         f"{FOLDER}/{path.relative_to(source).as_posix()}": path.read_bytes()
         for path in sorted(source.rglob("*.py"))
     }
-    described = describe(network, schedule, on_chip, clock_mhz)
-    return files | {f"{SCHEDULE}/core.json": (json.dumps(described, indent=1) + "\n").encode()}
+    described = describe(network, schedule, profile, on_chip, clock_mhz)
+    files[f"{SCHEDULE}/core.json"] = _json(described)
+    streamed = rom_files(_streamed(network, schedule, on_chip))
+    held = {**memories, **streamed}
+    entries = [
+        entry
+        for part in (memories, streamed)
+        for entry in json.loads(part[MANIFEST])["files"]
+        if entry["file"].endswith(".mem")
+    ]
+    files[f"{SCHEDULE}/manifest.json"] = _json({"version": 1, "files": entries})
+    for entry in entries:
+        files[f"{SCHEDULE}/{entry['file']}"] = held[f"roms/{entry['file']}"]
+    return files
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _streamed(
+    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool]
+) -> tuple[Rom, ...]:
+    """The weights that go with every image: a word is one beat of the stream, PE 0 lowest."""
+    spec = schedule.array
+    layers = [layer for layer in network.layers if not on_chip[layer.index]]
+    if not layers:
+        return ()
+    words: list[int] = []
+    for layer in layers:
+        slots = schedule.layers[layer.index].slots
+        stored = stored_weights(layer.weights, k_order(layer.depth, spec.simd), slots)
+        beats = stored.transpose(1, 2, 0, 3).reshape(-1, spec.pe * spec.simd)
+        words.extend(pack_words(beats, spec.weight_bits))
+    return (
+        Rom(
+            name="stream",
+            content="stream",
+            width=spec.pe * weight_bits(spec),
+            words=tuple(words),
+            order="layer, pass, step",
+            layer=" ".join(layer.name for layer in layers),
+        ),
+    )
 
 
 def describe(
-    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], clock_mhz: float
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+    on_chip: Sequence[bool],
+    clock_mhz: float,
 ) -> dict[str, Any]:
     """What core.json holds; ``flows/driver/has_driver/description.py`` reads it."""
     spec, quant = schedule.array, network.input
@@ -96,7 +155,19 @@ def describe(
         "memories": _memories(network, schedule, on_chip),
         "clock_mhz": clock_mhz,
         "blocks": BLOCKS,
+        "wmem_faults": [
+            [fault.pe, fault.simd, bit, fault.address]
+            for fault in profile.faults
+            if fault.site == "wmem"
+            for bit in _bits(fault)
+        ],
     }
+
+
+def _bits(fault: Fault) -> Iterable[int]:
+    if fault.bits is not None:
+        return range(fault.bits[0], fault.bits[1] + 1)
+    return () if fault.bit is None else (fault.bit,)
 
 
 def _stage(place: int, stage: MultiplyLayer | MaxPool) -> dict[str, Any]:

@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 
 from . import codes as coding
-from . import description
+from . import description, verification
 from .codes import Codes
+from .contents import Contents
+from .contents import read as read_contents
 from .errors import DriverError, InputError
 from .link import Link
+from .memories import Memories
 from .pynq_link import PynqLink
 from .registers import ALL_ERRORS, CLASS_ONLY, ENABLE, RESTART, Registers, Status
+from .verification import Verification
 
 HERE = Path(__file__).resolve().parent.parent  # deploy/driver
 SCHEDULE = HERE / "schedule"  # what was built: core.json, memories, images
 BITSTREAM = HERE.parent / "has_core.bit"
+HALF_WRITTEN = "a schedule was not loaded to its end, ENABLE is 0 until one is"
 
 
 class Accelerator:
@@ -60,7 +65,11 @@ class Accelerator:
         self._link: Link = PynqLink(Path(bitstream), self.built, batch) if link is None else link
         self._registers = Registers(self._link, self.built, clock)
         self._unsettled = False  # an error has left something under way
+        self._half_written = False  # a schedule was not loaded to its end
+        self._contents: Contents | None = None  # of the memories; None = not read yet
         self._check_build()
+        if self.built.streamed:
+            self._link.stream(self.contents.stream)
         self.reset()
 
     def _check_build(self) -> None:
@@ -103,8 +112,10 @@ class Accelerator:
     def _run(self, codes: Codes, *, classes: bool) -> Codes:
         if self._unsettled:
             self.restart()
-        self._check_ready()
         values = 1 if classes else self.built.classes
+        if not len(codes):
+            return np.zeros((0, values), np.int64)
+        self._check_ready()
         size = self.built.result_bits // 8
         control = ENABLE | (CLASS_ONLY if classes else 0)
         self._registers.write("CONTROL", control)
@@ -120,12 +131,8 @@ class Accelerator:
         return np.concatenate(answers)
 
     def _check_ready(self) -> None:
-        status = self.status()
-        if not status.enabled:
-            raise DriverError(
-                "images cannot be taken while ENABLE is 0, as a schedule that was not loaded"
-                f" leaves it; load one, or restart: {self._registers.words()}"
-            )
+        if self._half_written:
+            raise DriverError(f"no images are taken: {HALF_WRITTEN}")
         self._registers.check()
 
     @contextmanager
@@ -150,6 +157,18 @@ class Accelerator:
 
     def restart(self) -> None:
         """Forget the images under way and every error; the memories stay as they were written."""
+        self._stop()
+        if self._half_written:
+            raise DriverError(f"the accelerator must not run: {HALF_WRITTEN}")
+        self._enable()
+
+    def _enable(self) -> None:
+        self._registers.write("CONTROL", ENABLE)
+        self._registers.wait_idle(self.timeout)  # the core checks the row map, and may halt
+        self._unsettled = False
+
+    def _stop(self) -> None:
+        """Forget what is under way; ENABLE stays 0."""
         self._unsettled = True
         registers = self._registers
         registers.write("CONTROL", 0)
@@ -159,11 +178,96 @@ class Accelerator:
         self._link.swallow()  # an answer that has begun is finished
         registers.wait_idle(self.timeout)
         self._link.abandon(self._wait)
-        registers.check()
-        registers.write("CONTROL", ENABLE)
-        self._unsettled = False
 
     def reset(self) -> None:
         """Restart, and count images from 0; the memories stay as they were written."""
         self.restart()
         self._registers.write("IMAGES", 0)
+
+    # -------------------------------------------------------------------------------- schedule
+
+    @property
+    def contents(self) -> Contents:
+        """What the memories must hold: as built, or as last loaded."""
+        if self._contents is None:
+            self._contents = read_contents(self.built.folder, self.built)
+        return self._contents
+
+    def load_schedule(self, folder: str | Path) -> None:
+        """Write another schedule's row map, weights, thresholds and the rest, and read them back.
+
+        Parameters
+        ----------
+        folder : ``schedule/`` of a driver that was delivered for the same array and layers.
+
+        Raises
+        ------
+        InputError
+            It is of another build, or not whole; nothing has been written then.
+        DriverError
+            A word does not read back as it was written, or a wait did not end. The accelerator
+            stays stopped, ENABLE 0, until a schedule has been loaded to its end.
+        """
+        place = Path(folder)
+        other = description.read(place)
+        refusal = self.built.refusal(other)
+        if refusal is not None:
+            raise InputError(f"{place} must be a schedule for this build: {refusal}")
+        wanted, built = read_contents(place, self.built), self.built.with_schedule_of(other)
+        self._half_written = True
+        try:
+            self._write(wanted, Memories(self._registers, built))
+        except DriverError as error:
+            self._registers.write("CONTROL", 0)
+            raise type(error)(f"{error}; {HALF_WRITTEN}") from None
+        self._half_written = False
+        self._contents, self.built = wanted, built
+
+    def _write(self, wanted: Contents, memories: Memories) -> None:
+        self._stop()
+        memories.write(wanted)
+        for difference in memories.differences(wanted):
+            raise DriverError(f"what was written must be read back: {difference}")
+        self._link.stream(wanted.stream)
+        self._enable()
+        self._registers.check()
+
+    # ---------------------------------------------------------------------------------- verify
+
+    def expected(self) -> verification.Expected:
+        """The schedule's held-out images, and the logits that the engine gives for them."""
+        built = self.built
+        return verification.read(built.folder, built.in_shape, built.classes)
+
+    def verify(self, images: int | None = None) -> Verification:
+        """Hold the logits of whole images to the engine's, and every memory to its contents.
+
+        Parameters
+        ----------
+        images : how many; all that the schedule brings where None.
+
+        Returns
+        -------
+        What was compared; of what differs, the first by layer, PE, row and bit.
+        """
+        job = self.expected()
+        count = len(job.codes) if images is None else min(images, len(job.codes))
+        self.reset()  # the draws of transient faults count images from 0
+        status = self.status()
+        count = 0 if status.halted else count
+        got, wanted = self.logits_of_codes(job.codes[:count]), job.logits[:count]
+        memories = Memories(self._registers, self.built)
+        self._stop()
+        differences = [str(one) for one in memories.differences(self.contents)]
+        self.restart()
+        return Verification(
+            halted=", ".join(status.errors) if status.halted else "",
+            images=count,
+            logits=wanted.size,
+            differing=int(np.count_nonzero(wanted != got)),
+            first=verification.first_difference(wanted, got),
+            as_healthy=bool(np.array_equal(job.healthy[:count], got)),
+            bits=memories.bits(self.contents),
+            wrong_bits=len(differences),
+            places=tuple(differences[: verification.FIRST]),
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,7 @@ class Description:
     memories: tuple[Memory, ...]
     clock_mhz: float
     blocks: Blocks
+    wmem_faults: tuple[tuple[int, int, int, int], ...]  # PE, multiplier, bit, word of the bank
     folder: Path
 
     @property
@@ -115,17 +116,29 @@ class Description:
         """Layers whose weights come by the weight stream."""
         return tuple(layer for layer in self.layers if not layer.on_chip)
 
+    def with_schedule_of(self, other: Description) -> Description:
+        """The same build with what another's schedule says of images, logits and the chip."""
+        return replace(
+            self,
+            network=other.network,
+            input=other.input,
+            logit_scale=other.logit_scale,
+            wmem_faults=other.wmem_faults,
+            folder=other.folder,
+        )
+
     def refusal(self, other: Description) -> str | None:
         """Why the schedule of another build cannot be loaded into this one; None where it can."""
         pairs = {
             "array": (self.array, other.array),
             "image shape": (self.in_shape, other.in_shape),
             "stages": (self.stage_names, other.stage_names),
+            "layers": (self.layers, other.layers),
         }
         for what, (mine, theirs) in pairs.items():
             if mine != theirs:
                 return f"its {what} must be {mine}, not {theirs}"
-        for one, two in zip(self.stages, other.stages):  # noqa: B905  (names are equal: as many)
+        for one, two in zip(self.stages, other.stages, strict=True):
             for key in one:
                 if one[key] != two.get(key):
                     return f"{key} of {one['name']} must be {one[key]}, not {two.get(key)}"
@@ -177,5 +190,6 @@ def _description(found: dict[str, Any], folder: Path) -> Description:
         memories=tuple(Memory(**memory) for memory in found["memories"]),
         clock_mhz=float(found["clock_mhz"]),
         blocks=Blocks(**found["blocks"]),
+        wmem_faults=tuple((pe, simd, bit, word) for pe, simd, bit, word in found["wmem_faults"]),
         folder=folder,
     )

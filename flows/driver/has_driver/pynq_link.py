@@ -79,7 +79,7 @@ class PynqLink:
             total += -(-len(packet) // ALIGNED) * ALIGNED
         if total:
             self._stored = self._allocate(shape=(total,), dtype=np.uint8)
-            for (start, size), packet in zip(starts, passes):  # noqa: B905  (one for each)
+            for (start, size), packet in zip(starts, passes, strict=True):
                 self._stored[start : start + size] = packet
             self._stored.flush()
         self._passes = starts

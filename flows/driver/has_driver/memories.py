@@ -1,0 +1,106 @@
+"""The memories through the registers: words written, words read back and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .contents import Contents, Words
+from .description import Description
+from .errors import DriverError
+from .places import differing, place, wmem_place
+from .registers import ILLEGAL, Registers
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One bit that is not as it was written."""
+
+    place: str
+    wanted: int
+    lane: int  # copy of the memory, one for each lane; 0 of weights and preloads
+
+    def __str__(self) -> str:
+        copy = f" in the copy of lane {self.lane}" if self.lane else ""
+        return f"{self.place}{copy} must be {self.wanted}, not {1 - self.wanted}"
+
+
+class Memories:
+    """The memories of one core. It must be stopped: ENABLE 0 and not busy."""
+
+    def __init__(self, registers: Registers, built: Description) -> None:
+        self._registers, self._built = registers, built
+        self.lanes = registers.read("LANES")
+        self._broken = {tuple(one) for one in built.wmem_faults}
+
+    def write(self, contents: Contents) -> None:
+        """Write every memory.
+
+        Raises
+        ------
+        DriverError
+            The core has refused a word.
+        """
+        for number, words in enumerate(contents.words):
+            self._write(number, words)
+
+    def _write(self, number: int, words: Words) -> None:
+        registers, memory = self._registers, self._built.memories[number]
+        parts = range(-(-memory.width // 32))
+        registers.write("SELECT", number)
+        registers.write("ADDRESS", 0)
+        for word in words:
+            for part in parts:
+                registers.write("VALUE", word >> (32 * part) & 0xFFFF_FFFF, part)
+            registers.write("COMMIT", 0)
+        self._check(f"the words of {memory.name}", "written")
+
+    def differences(self, contents: Contents) -> Iterator[Difference]:
+        """Read every word of every copy back; the bits that are not as they were written.
+
+        Bits of weights that are faulty by the profile are passed over.
+        """
+        for number, words in enumerate(contents.words):
+            for lane in range(self._copies(number)):
+                yield from self._compare(contents, number, words, lane)
+
+    def bits(self, contents: Contents) -> int:
+        """Bits that ``differences`` reads."""
+        return sum(
+            len(words) * memory.width * self._copies(number)
+            for number, (words, memory) in enumerate(
+                zip(contents.words, self._built.memories, strict=True)
+            )
+        )
+
+    def _copies(self, number: int) -> int:
+        whole = self._built.memories[number].content in ("weights", "preload")
+        return 1 if whole else self.lanes
+
+    def _compare(
+        self, contents: Contents, number: int, words: Words, lane: int
+    ) -> Iterator[Difference]:
+        registers, memory = self._registers, self._built.memories[number]
+        parts = range(-(-memory.width // 32))
+        registers.write("SELECT", number)
+        registers.write("ADDRESS", 0)
+        for address, wanted in enumerate(words):
+            registers.write("FETCH", lane)
+            got = sum(registers.read("VALUE", part) << (32 * part) for part in parts)
+            for bit in differing(wanted, got):
+                if memory.content == "weights" and self._known(address, bit):
+                    continue
+                where = place(self._built, contents, number, address, bit)
+                yield Difference(where, wanted >> bit & 1, lane)
+        self._check(f"the words of {memory.name}", "read back")
+
+    def _known(self, address: int, bit: int) -> bool:
+        return wmem_place(self._built, address, bit) in self._broken
+
+    def _check(self, what: str, done: str) -> None:
+        registers = self._registers
+        if registers.read("STATUS") & ILLEGAL:
+            raise DriverError(
+                f"{what} must be {done}, and the core has refused an access (ILLEGAL"
+                f" {registers.read('ILLEGAL'):#x}): {registers.words()}"
+            )
