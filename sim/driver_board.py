@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +29,9 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 from numpy.typing import NDArray
+
+# cocotbext-axi calls what cocotb 2 has renamed
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="cocotbext")
 
 CORE, DMA, WEIGHT_DMA = 0x4000_0000, 0x4040_0000, 0x4041_0000
 SIZE = 0x1_0000
@@ -218,19 +222,31 @@ class Board:
         self.weights = ToStream(dut, "s_axis_weight", self.memory) if weights else None
         if not weights:
             dut.s_axis_weight_tvalid.value = 0
-        self.overlays: list[str] = []  # that were loaded
+        self.overlays: list[tuple[str, bool]] = []  # opened; whether they were loaded
         self.accesses = 0  # to the core's registers
+        self.answers: dict[int, int] = {}  # for a test: what a read gives, whatever is there
+        self.writes = 0  # to the core's registers
+        self.spoil: dict[int, int] = {}  # for a test: bits turned round in the next write
+        self.broken = ""  # for a test: why no overlay can be opened
+        self.blocks = {"has_core_0": CORE, "axi_dma_0": DMA}
         self._channels = {DMA: self.images, DMA + S2MM: self.results}
         if self.weights is not None:
             self._channels[WEIGHT_DMA] = self.weights
+            self.blocks["axi_dma_1"] = WEIGHT_DMA
 
     def install(self) -> None:
         """Have ``import pynq`` find this board."""
         module: Any = ModuleType("pynq")
         module.MMIO = lambda base, length: Mmio(self, base, length)
         module.allocate = self.memory.allocate
-        module.Overlay = lambda path: Overlay(self, path)
+        module.Overlay = lambda path, download: Overlay(self, path, download)
         sys.modules["pynq"] = module
+
+    @staticmethod
+    def uninstall() -> None:
+        """Have it find nothing."""
+        modules: dict[str, Any] = sys.modules
+        modules["pynq"] = None
 
     async def reset(self, cycles: int = 3) -> None:
         """Hold reset."""
@@ -245,6 +261,9 @@ class Board:
 
     async def read(self, address: int) -> int:
         """A register of the core or of a DMA."""
+        if address in self.answers:
+            await ClockCycles(self.dut.clk, POLL)
+            return self.answers[address]
         if CORE <= address < CORE + SIZE:
             self.accesses += 1
             got = await self.lite.read(address - CORE, 4)
@@ -260,6 +279,8 @@ class Board:
         """Write a register of the core or of a DMA."""
         if CORE <= address < CORE + SIZE:
             self.accesses += 1
+            self.writes += 1
+            value ^= self.spoil.pop(address, 0)
             got = await self.lite.write(address - CORE, value.to_bytes(4, "little"))
             if got is None:
                 raise BusError(f"the write of {address:#x} was withdrawn by a reset")
@@ -309,12 +330,12 @@ class Mmio:
 class Overlay:
     """``pynq.Overlay``: where the blocks are; loading it resets the core."""
 
-    def __init__(self, board: Board, path: str) -> None:
-        board.overlays.append(path)
-        resume(board.reset)()
-        places = {"has_core_0": CORE, "axi_dma_0": DMA}
-        if board.weights is not None:
-            places["axi_dma_1"] = WEIGHT_DMA
+    def __init__(self, board: Board, path: str, download: bool) -> None:
+        if board.broken:
+            raise RuntimeError(board.broken)
+        board.overlays.append((path, download))
+        if download:
+            resume(board.reset)()
         self.ip_dict = {
-            name: {"phys_addr": place, "addr_range": SIZE} for name, place in places.items()
+            name: {"phys_addr": place, "addr_range": SIZE} for name, place in board.blocks.items()
         }

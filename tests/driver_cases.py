@@ -2,55 +2,130 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hascodesign.contract.build import BuildPlan
-from hascodesign.contract.types import ArraySpec, FaultProfile, IntArray, IntegerNetwork, Schedule
-from hascodesign.render.driver import FOLDER, render_driver
+from hascodesign.contract.types import (
+    ArraySpec,
+    FaultProfile,
+    IntArray,
+    IntegerNetwork,
+    MaxPool,
+    MultiplyLayer,
+    Schedule,
+    Thresholds,
+    frozen,
+)
+from hascodesign.render.driver import FOLDER, SCHEDULE, render_driver
+from hascodesign.render.rom import build_roms
+from hascodesign.render.rom_format import rom_files
 from hascodesign.verify import simulate
 from hascodesign.verify.images import image_file
-from tests import core_cases
+from tests import core_cases, rtl_cases
 
 BENCH = Path(__file__).parent.parent / "sim" / "run_bench.py"
+SPEC = ArraySpec(pe=4, simd=4, weight_bits=4, act_bits=8, acc_bits=20)
 
 
-def small(seed: int = 1, **options: int) -> tuple[IntegerNetwork, ArraySpec]:
-    """A small network with a convolution, a pooling and a dense layer."""
-    spec = ArraySpec(pe=4, simd=4, weight_bits=4, act_bits=8, acc_bits=20)
-    rng = np.random.default_rng(seed)
-    return core_cases.random_network(rng, spec, (5, 5, 1), [(5, 3, 1, 0)], beside=True), spec
+@dataclass(frozen=True)
+class Case:
+    """One build and the images that it runs."""
+
+    network: IntegerNetwork
+    schedule: Schedule
+    profile: FaultProfile
+    codes: IntArray
+    on_chip: tuple[bool, ...]
+
+    def plan(self) -> BuildPlan:
+        return core_cases.build(self.network, self.schedule, self.profile, self.on_chip)
+
+    def driver(self, folder: str) -> dict[str, bytes]:
+        """The files below a folder of the driver, by their path in it."""
+        roms = rom_files(build_roms(self.network, self.schedule, self.on_chip))
+        files = render_driver(
+            self.network, self.schedule, self.profile, roms, self.on_chip, clock_mhz=100.0
+        )
+        labels = np.arange(len(self.codes)) % self.network.layers[-1].rows
+        files |= image_file(self.network, self.schedule, self.profile, self.codes, labels)
+        return BuildPlan(files).under(folder)
+
+
+def small(
+    profile: FaultProfile | None = None, on_chip: tuple[bool, ...] = (True, True), images: int = 4
+) -> Case:
+    """A convolution with thresholds, a pooling and a dense layer; rows anywhere."""
+    rng = np.random.default_rng(1)
+    network = core_cases.random_network(rng, SPEC, (6, 6, 1), [(5, 3, 1, 0)], beside=True)
+    first = rtl_cases.layer(rng, SPEC, 0, 5, 9, in_signed=network.input.signed)
+    first = replace(first, conv=network.layers[0].conv, out_signed=network.layers[1].in_signed)
+    network = replace(network, stages=(first, *network.stages[1:]))
+    maps = [rtl_cases.random_map(rng, item, SPEC.pe) for item in network.layers]
+    codes = core_cases.images(rng, network, images)
+    chosen = FaultProfile(SPEC) if profile is None else profile
+    return Case(network, Schedule(SPEC, tuple(maps)), chosen, codes, on_chip)
+
+
+def another(case: Case) -> Case:
+    """The same shapes: other weights, biases of fewer bits, thresholds, places of rows."""
+    rng = np.random.default_rng(2)
+    stages = tuple(
+        stage if isinstance(stage, MaxPool) else _turned(stage) for stage in case.network.stages
+    )
+    maps = [rtl_cases.random_map(rng, item, SPEC.pe) for item in case.network.layers]
+    return replace(
+        case, network=replace(case.network, stages=stages), schedule=Schedule(SPEC, tuple(maps))
+    )
+
+
+def _turned(layer: MultiplyLayer) -> MultiplyLayer:
+    output = layer.output
+    if isinstance(output, Thresholds):
+        values, down = frozen(output.values[::-1]), frozen(output.descending[::-1], np.bool_)
+        output = replace(output, values=values, descending=down)
+    return replace(
+        layer,
+        weights=frozen(layer.weights[::-1, ::-1]),
+        bias=frozen(layer.bias[::-1] // 8),
+        output=output,
+    )
 
 
 def lay_out(
-    work: Path,
-    network: IntegerNetwork,
-    schedule: Schedule,
-    profile: FaultProfile,
-    codes: IntArray,
-    plan: BuildPlan,
-) -> None:
-    """The bench's folder: the build's Verilog and memories, and what is copied to the board."""
+    work: Path, case: Case, plan: BuildPlan, schedules: Mapping[str, Case], bench: Any
+) -> Path:
+    """A bench's folder: Verilog and memories, what is copied to the board, other schedules."""
     simulate.lay_out(plan, work)
     vectors = work / "vectors"
-    inside = (True,) * len(network.layers)
-    files = render_driver(network, schedule, profile, plan.files, inside, 100.0)
-    files |= image_file(network, schedule, profile, codes, np.zeros(len(codes), np.int64))
+    write(vectors / "driver", case.driver(FOLDER))
+    for name, other in schedules.items():
+        write(vectors / name, other.driver(SCHEDULE))
+    (vectors / "has_core.bit").write_bytes(b"")
+    (vectors / "bench.json").write_text(json.dumps(bench))
+    return vectors
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
     for path, content in files.items():
-        target = vectors / "driver" / Path(path).relative_to(FOLDER)
+        target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-    (vectors / "has_core.bit").write_bytes(b"")
 
 
-def run(work: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the driver's bench on what was laid out."""
+def run(work: Path, benches: Sequence[str], *options: str) -> None:
+    """Run benches of the driver on what was laid out; every test in them passes."""
     command = [
         sys.executable, BENCH, "--rtl", work / "rtl", "--roms", work / "roms",
         "--vectors", work / "vectors", "--work", work, "--top", "has_core",
-        "--bench", "driver_tests", *options,
+        "--bench", ",".join(benches), *options,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

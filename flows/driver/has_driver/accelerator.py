@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,25 @@ from .verification import Verification
 HERE = Path(__file__).resolve().parent.parent  # deploy/driver
 SCHEDULE = HERE / "schedule"  # what was built: core.json, memories, images
 BITSTREAM = HERE.parent / "has_core.bit"
+MOST_IMAGES = 0xFFFF  # of one result packet
 HALF_WRITTEN = "a schedule was not loaded to its end, ENABLE is 0 until one is"
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """How fast images were classified."""
+
+    images: int
+    seconds: float  # for all of them
+    cycles: int  # of the core for the last
+    clock_mhz: float  # that the core is built for
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images} images in {self.seconds:.3g} s, {self.images / self.seconds:.0f} a"
+            f" second; the core takes {self.cycles} cycles an image,"
+            f" {self.clock_mhz * 1e6 / self.cycles:.0f} a second at {self.clock_mhz:g} MHz"
+        )
 
 
 class Accelerator:
@@ -37,6 +56,7 @@ class Accelerator:
     folder : what was built with it; deploy/driver/schedule by default.
     batch : images that go in one batch, at most.
     timeout : seconds that any wait takes at most.
+    attach : whether to take the core as it runs: no bitstream is loaded, nothing is reset.
     link : another way to the core than PYNQ's; no bitstream is loaded then.
     clock : seconds, rising.
 
@@ -53,16 +73,19 @@ class Accelerator:
         *,
         batch: int = 64,
         timeout: float = 10.0,
+        attach: bool = False,
         link: Link | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if batch < 1:
-            raise InputError(f"batch must be at least 1 image, not {batch}")
+        if not 0 < batch <= MOST_IMAGES:
+            raise InputError(f"batch must be from 1 to {MOST_IMAGES} images, not {batch}")
         if not timeout > 0:
             raise InputError(f"timeout must be more than 0 s, not {timeout}")
         self.built = description.read(Path(folder))
         self.batch, self.timeout = batch, timeout
-        self._link: Link = PynqLink(Path(bitstream), self.built, batch) if link is None else link
+        if link is None:
+            link = PynqLink(Path(bitstream), self.built, batch, load=not attach)
+        self._link, self._clock = link, clock
         self._registers = Registers(self._link, self.built, clock)
         self._unsettled = False  # an error has left something under way
         self._half_written = False  # a schedule was not loaded to its end
@@ -70,7 +93,8 @@ class Accelerator:
         self._check_build()
         if self.built.streamed:
             self._link.stream(self.contents.stream)
-        self.reset()
+        if not attach:
+            self.reset()
 
     def _check_build(self) -> None:
         array, read = self.built.array, self._registers.read
@@ -96,7 +120,11 @@ class Accelerator:
         images : [n, channels, height, width], or [n, features] of a network that takes vectors;
             as the network was trained on them.
         """
-        found = coding.quantise(images, self.built)
+        return self.classes_of_codes(coding.quantise(images, self.built))
+
+    def classes_of_codes(self, codes: Any) -> Codes:
+        """Classes [n] of input codes [n, height, width, channels]."""
+        found = coding.checked(codes, self.built)
         if not isinstance(self.built.logit_scale, float):  # the core knows no factors of classes
             return coding.classes_of(self._run(found, classes=False), self.built)
         return self._run(found, classes=True)[:, 0]
@@ -120,9 +148,9 @@ class Accelerator:
         control = ENABLE | (CLASS_ONLY if classes else 0)
         self._registers.write("CONTROL", control)
         answers = [np.zeros((0, values), np.int64)]
-        step = self.batch if "PACKET" in self.built.registers else 1
-        for start in range(0, len(codes), step):
-            part = codes[start : start + step]
+        for start in range(0, len(codes), self.batch):
+            part = codes[start : start + self.batch]
+            self._registers.write("PACKET", len(part))
             with self._settled():
                 packed = coding.pack(part, self.built)
                 got = self._link.exchange(packed, len(part) * values * size, self._wait)
@@ -143,6 +171,20 @@ class Accelerator:
 
     def _wait(self, ready: Callable[[], bool], what: str) -> None:
         self._registers.wait(ready, what, self.timeout)
+
+    def throughput(self, images: int = 1000) -> Throughput:
+        """Time so many images: the schedule's, over and over, as codes.
+
+        What is timed is all that they take: packing, copies, transfers, the core.
+        """
+        if images < 1:
+            raise InputError(f"images to time must be at least 1, not {images}")
+        codes = self.expected().codes
+        order = np.arange(images) % len(codes)
+        start = self._clock()
+        self.logits_of_codes(codes[order])
+        seconds = self._clock() - start
+        return Throughput(images, seconds, self.status().cycles, self.built.clock_mhz)
 
     # ------------------------------------------------------------------------------ registers
 
@@ -251,7 +293,10 @@ class Accelerator:
         What was compared; of what differs, the first by layer, PE, row and bit.
         """
         job = self.expected()
-        count = len(job.codes) if images is None else min(images, len(job.codes))
+        most = len(job.codes)
+        if images is not None and not 0 <= images <= most:
+            raise InputError(f"images to verify must be from 0 to {most}, not {images}")
+        count = most if images is None else images
         self.reset()  # the draws of transient faults count images from 0
         status = self.status()
         count = 0 if status.halted else count

@@ -101,6 +101,5 @@ class Memories:
         registers = self._registers
         if registers.read("STATUS") & ILLEGAL:
             raise DriverError(
-                f"{what} must be {done}, and the core has refused an access (ILLEGAL"
-                f" {registers.read('ILLEGAL'):#x}): {registers.words()}"
+                f"{what} must be {done}, and the core has refused an access: {registers.words()}"
             )

@@ -22,15 +22,18 @@ SCRATCH = 4096  # bytes of a packet that nobody asked for
 class PynqLink:
     """One overlay, with buffers for a batch that are used again and again."""
 
-    def __init__(self, bitstream: Path, built: Description, batch: int) -> None:
+    def __init__(self, bitstream: Path, built: Description, batch: int, *, load: bool) -> None:
         pynq = _pynq()
         if not bitstream.is_file():
             raise InputError(
                 f"{bitstream} must be the overlay's bitstream, with its .hwh beside it"
             )
         self._allocate = pynq.allocate
-        # the overlay is kept, because what it names lives with it
-        self._overlay = pynq.Overlay(str(bitstream))
+        try:
+            # it is kept, because what it names lives with it
+            self._overlay = pynq.Overlay(str(bitstream), download=load)
+        except (OSError, RuntimeError) as error:  # no root, no .hwh, no device
+            raise MissingError(f"{bitstream} must load: {error}") from None
         blocks = built.blocks
         self._core = self._mmio(pynq, blocks.core)
         dma = self._mmio(pynq, blocks.dma)
@@ -94,8 +97,8 @@ class PynqLink:
         for place in range(count):
             self._images.begin(self._in.physical_address + place * stride, size)
             self._send_weights(wait)
-            wait(self._images.done, f"that the core takes image {place + 1} of {count}")
-        wait(self._results.done, f"the answer to {count} images")
+            wait(self._images.done, f"taking image {place + 1} of {count}")
+        wait(self._results.done, f"answering {count} images")
         moved = self._results.moved()
         if moved != answer:
             raise DriverError(f"the answer to {count} images must be {answer} bytes, not {moved}")
@@ -109,7 +112,7 @@ class PynqLink:
             self._weights.begin(self._stored.physical_address + start, size)
             wait(
                 self._weights.done,
-                f"that the core takes the weights of pass {number} of {len(self._passes)}",
+                f"taking the weights of pass {number} of {len(self._passes)}",
             )
 
     def abandon(self, wait: Wait) -> None:

@@ -69,6 +69,8 @@ class Registers:
     def words(self) -> str:
         """The registers and the link for a message, on one line."""
         shown = [f"{name} {self.read(name):#x}" for name in SHOWN]
+        if self.read("STATUS") & ILLEGAL:
+            shown.append(f"ILLEGAL {self.read('ILLEGAL'):#x}")
         return f"{', '.join(shown)} ({self.status()}); {self._link.words()}"
 
     def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
@@ -84,7 +86,7 @@ class Registers:
             if self._clock() >= end:
                 if ready():  # the clock may have run on while this program did not
                     return
-                raise WaitError(f"{what} must come within {seconds:g} s: {self.words()}")
+                raise WaitError(f"{what} must end within {seconds:g} s: {self.words()}")
 
     def wait_idle(self, seconds: float) -> None:
         """Wait until nothing is under way, or the core has halted."""
@@ -93,7 +95,7 @@ class Registers:
             status = self.read("STATUS")
             return not status & BUSY or bool(status & HALTED)
 
-        self.wait(idle, "the end of what is under way", seconds)
+        self.wait(idle, "what is under way", seconds)
 
     def check(self) -> None:
         """Refuse errors that the core has noted.
