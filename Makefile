@@ -26,6 +26,7 @@ test: setup lint
 regress: setup
 	$(BIN)/python -m tests.regress_core
 	$(BIN)/python -m tests.regress_images
+	$(BIN)/python -m tests.regress_driver
 	$(BIN)/python -m tests.random_graphs --count 2000 --core 100
 	$(BIN)/python -m tests.test_docs
 	$(BIN)/python -m tests.regress_faults --jobs 2 --record build/regress-faults.jsonl

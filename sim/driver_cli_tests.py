@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from typing import Any
+from unittest.mock import patch
 
 import cocotb
 import numpy as np
 from driver_steps import BITSTREAM, FOLDER, OTHER, SCHEDULE, blocking, board, images, opened
+from has_driver import Accelerator
 from has_driver.__main__ import main
 
 
@@ -83,5 +86,32 @@ async def a_difference_is_exit_code_1(dut: Any) -> None:
     def run() -> None:
         code, out, _ = call("--schedule", OTHER, "verify", "--images", 1)
         assert code == 1 and "must be" in out, out
+
+    await blocking(run)
+
+
+@cocotb.test()
+async def every_cell_of_the_notebook(dut: Any) -> None:
+    """As it was delivered, in the folder where it lies."""
+    await board(dut)
+    job = images()
+    right = int(np.count_nonzero(np.argmax(job["logits"], axis=1) == job["labels"]))
+    cells = json.loads((FOLDER / "driver" / "accelerator.ipynb").read_text())["cells"]
+
+    def run() -> None:
+        out, names = io.StringIO(), dict[str, Any]()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.chdir(FOLDER / "driver"),
+            patch.object(Accelerator.throughput, "__defaults__", (4,)),
+        ):
+            for cell in cells:
+                if cell["cell_type"] == "code":
+                    exec("".join(cell["source"]), names)
+        said = out.getvalue()
+        for words in ("on this board", "by the engine"):
+            assert f"{right} of {len(job['labels'])} right {words}\n" in said, said
+        assert said.count(f"{job['logits'].size} logits compared, 0 differ") == 2, said
+        assert "4 images in " in said and "error" not in said, said
 
     await blocking(run)

@@ -65,7 +65,7 @@ def small(
     """A convolution with thresholds, a pooling and a dense layer; rows anywhere."""
     rng = np.random.default_rng(1)
     network = core_cases.random_network(rng, SPEC, (6, 6, 1), [(5, 3, 1, 0)], beside=True)
-    first = rtl_cases.layer(rng, SPEC, 0, 5, 9, in_signed=network.input.signed)
+    first = rtl_cases.layer(rng, SPEC, 0, 5, 9, in_signed=network.input.signed, out_bits=3)
     first = replace(first, conv=network.layers[0].conv, out_signed=network.layers[1].in_signed)
     network = replace(network, stages=(first, *network.stages[1:]))
     maps = [rtl_cases.random_map(rng, item, SPEC.pe) for item in network.layers]
@@ -103,14 +103,21 @@ def lay_out(
     work: Path, case: Case, plan: BuildPlan, schedules: Mapping[str, Case], bench: Any
 ) -> Path:
     """A bench's folder: Verilog and memories, what is copied to the board, other schedules."""
-    simulate.lay_out(plan, work)
-    vectors = work / "vectors"
+    vectors = lay_out_files(work, plan, bench)
     write(vectors / "driver", case.driver(FOLDER))
     for name, other in schedules.items():
         write(vectors / name, other.driver(SCHEDULE))
-    (vectors / "has_core.bit").write_bytes(b"")
-    (vectors / "bench.json").write_text(json.dumps(bench))
     return vectors
+
+
+def lay_out_files(work: Path, plan: BuildPlan, bench: Any) -> Path:
+    """Verilog and memories, a bitstream in name, and what the bench expects beyond the driver's."""
+    simulate.lay_out(plan, work)
+    write(
+        work / "vectors",
+        {"has_core.bit": b"", "bench.json": json.dumps(bench).encode()},
+    )
+    return work / "vectors"
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -29,6 +29,7 @@ from hascodesign.contract.types import (
     Shift,
     Thresholds,
 )
+from hascodesign.render.cells import notebook
 from hascodesign.render.rom import pack_words
 from hascodesign.render.rom_format import MANIFEST, rom_files
 
@@ -65,9 +66,11 @@ def render_driver(
     """
     source = share("flows", "driver")
     files = {
-        f"{FOLDER}/{path.relative_to(source).as_posix()}": path.read_bytes()
-        for path in sorted(source.rglob("*.py"))
+        f"{FOLDER}/has_driver/{path.name}": path.read_bytes()
+        for path in sorted((source / "has_driver").glob("*.py"))
     }
+    files[f"{FOLDER}/deploy.sh"] = (source / "deploy.sh").read_bytes()
+    files[f"{FOLDER}/accelerator.ipynb"] = notebook((source / "notebook.py").read_text("utf-8"))
     described = describe(network, schedule, profile, on_chip, clock_mhz)
     files[f"{SCHEDULE}/core.json"] = _json(described)
     streamed = rom_files(_streamed(network, schedule, on_chip))

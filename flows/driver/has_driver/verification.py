@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .codes import classes_of
+from .description import Description
 from .errors import InputError
 
 FILE = "images.npz"
@@ -22,6 +24,10 @@ class Expected:
     labels: NDArray[np.int64]  # [n]
     logits: NDArray[np.int64]  # [n, classes] with the profile's faults
     healthy: NDArray[np.int64]  # [n, classes] without
+
+    def classes(self, built: Description) -> NDArray[np.int64]:
+        """Classes [n] that the engine gives, with the faults."""
+        return classes_of(self.logits, built)
 
 
 @dataclass(frozen=True)
