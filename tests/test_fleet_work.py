@@ -15,7 +15,8 @@ from distributed import Client, LocalCluster
 from hascodesign.contract.array import identity_schedule, with_preloads
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import VerificationMismatch
-from hascodesign.contract.types import RowMap, Schedule, Shift, frozen
+from hascodesign.contract.types import FaultProfile, RowMap, Schedule, Shift, frozen
+from hascodesign.engine.planes import as_thresholds
 from hascodesign.faults import formats
 from hascodesign.fleet import chips, cluster, delta, report, run, work
 from hascodesign.fleet.store import ChipRow, Store, VerifiedRow
@@ -24,6 +25,7 @@ from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing
 from hascodesign.render import rom
+from hascodesign.render.core import CoreOptions, render_core
 from hascodesign.schedule import written
 from tests.schedule_stand_in import array, dense_network
 
@@ -136,7 +138,7 @@ def test_a_delta_makes_the_memories_of_one_build_those_of_another(seed: int) -> 
     assert content == delta.encode("k", base, roms, b"{}")
     kept = delta.decode(content)
     assert (kept.key, kept.schedule, kept.roms) == ("k", b"{}", delta.digest(roms))
-    wanted = {one.name: one.words for one in delta.memories(roms, delta.widths(base))}
+    wanted = {one.name: one.words for one in delta.memories(roms)}
     assert delta.apply(base, kept) == wanted
     assert sum(map(len, kept.words.values())) > 0
     # of the same build nothing is written
@@ -162,7 +164,7 @@ def test_a_network_of_shifts_and_rows_written_for_one_layer(preload: bool) -> No
     net = replace(net, stages=tuple(shifts))
     net = with_preloads(net) if preload else net
     plain, on_chip = identity_schedule(net, spec), (True,) * 3
-    trained = delta.with_thresholds(net)
+    trained = written.with_thresholds(net)
     assert not any(isinstance(layer.output, Shift) for layer in trained.layers)
     entry = written.WrittenRow(
         1, -1, (), 300, True, tuple(range(7, 0, -1)), preload=5 if preload else None
@@ -222,24 +224,30 @@ def test_what_a_bitstream_cannot_take_is_said() -> None:
     base = rom.build_roms(net, plain, on_chip)
     wide = tuple(replace(layer, bias=frozen(layer.bias + (1 << 21))) for layer in net.layers)
     roms = rom.build_roms(replace(net, stages=wide), plain, on_chip)
-    assert "words of thresholds_0 must have 22 bits" in delta.misfit(base, roms)
+    assert delta.misfit(base, roms) == "words of bias must have 20 bits, not 23"
     more = replace(plain, layers=(spare(plain.layers[0]), *plain.layers[1:]))
     assert "weights must have" in delta.misfit(base, rom.build_roms(net, more, on_chip))
 
 
-def test_a_narrower_bias_is_written_over_a_wider_one() -> None:
-    """Words that agree in the bits of the narrower memory alone are not the same."""
-    spec, net = array(pe=3, simd=2, acc_bits=20), dense_network([7, 5, 3], 6, 1)
-    plain, on_chip = identity_schedule(net, spec), (True,) * 3
-    wide, narrow = (
-        tuple(replace(layer, bias=frozen(np.full(layer.rows, b))) for layer in net.layers)
-        for b in (256 + 3, 3)
-    )
+def test_one_bitstream_is_that_of_every_chip() -> None:
+    """The Verilog of a network as trained is that of any chip's, whatever its rows are."""
+    rng, spec = np.random.default_rng(2), array(pe=3, simd=2, acc_bits=20)
+    net = dense_network([7, 5, 3], 6, 1)
+    shift = replace(net.layers[1], output=Shift(2, 0, 7), out_bits=3)
+    net = with_preloads(replace(net, stages=(net.layers[0], shift, net.layers[2])))
+    plain, healthy = identity_schedule(net, spec), FaultProfile(spec)
+    most = (1 << 19) - 1
+    count = as_thresholds(net.layers[0]).values.shape[1]
+    far = written.WrittenRow(1, -1, (), -most, True, (most,) * count, preload=-most)
+    deployed = written.apply(net, [[far], [], []])
+    built = render_core(written.with_thresholds(net), plain, healthy, CoreOptions())
+    chip = render_core(deployed, shuffled(rng, plain), healthy, CoreOptions())
+    assert built == chip
     base, roms = (
-        rom.build_roms(replace(net, stages=one), plain, on_chip) for one in (wide, narrow)
+        rom.build_roms(one, plain, (True,) * 3) for one in (written.with_thresholds(net), deployed)
     )
-    kept = delta.decode(delta.encode("k", base, roms, b"{}"))
-    assert set(kept.words["bias"].values()) == {3} and len(kept.words["bias"]) == 15
+    assert base != roms and delta.misfit(base, roms) == ""
+    assert render_core(net, plain, healthy, CoreOptions()) != chip  # with its shift it is another
 
 
 def spare(row_map: RowMap) -> RowMap:

@@ -134,14 +134,12 @@ def test_idle_code_is_never_a_row(rows):
     assert sorted(w for w in rom.words if w != rom.idle) == list(range(rows))
 
 
-def test_bias_is_as_wide_as_the_widest():
+def test_bias_is_as_wide_as_the_accumulator_or_the_widest():
     net, schedule = toy()
     rom = by_name(build_roms(net, schedule, [True, True]))["bias"]
-    assert (rom.width, rom.words) == (9, (5, -6, 7, -8, 100, -129))
-    small = network(layer(0, [[1]], [0], None, out_bits=0))
-    assert bias_bits(small) == 2
-    assert bias_bits(network(layer(0, [[1]], [-128], None, out_bits=0))) == 8
-    assert bias_bits(network(layer(0, [[1]], [128], None, out_bits=0))) == 9
+    assert (rom.width, rom.words) == (16, (5, -6, 7, -8, 100, -129))
+    for bias, bits in ((0, 16), (-(1 << 15), 16), (1 << 15, 17), (-(1 << 15) - 1, 17)):
+        assert bias_bits(network(layer(0, [[1]], [bias], None, out_bits=0)), SPEC) == bits
     assert value_bits(net, SPEC) == 17
 
 
@@ -220,10 +218,10 @@ def wide_roms():
 def test_mem_is_exactly_depth_lines_of_hex():
     files = rom_files(build_roms(*toy(), on_chip=[True, True]))
     assert files["roms/weights_pe00.mem"] == b"87\n00\n11\n0f\n00\n00\n"
-    assert files["roms/bias.mem"] == b"005\n1fa\n007\n1f8\n064\n17f\n"
+    assert files["roms/bias.mem"] == b"0005\nfffa\n0007\nfff8\n0064\nff7f\n"
     assert files["roms/bias.coe"] == (
         b"memory_initialization_radix=16;\nmemory_initialization_vector=\n"
-        b"005,\n1fa,\n007,\n1f8,\n064,\n17f;\n"
+        b"0005,\nfffa,\n0007,\nfff8,\n0064,\nff7f;\n"
     )
     assert files["roms/row_map.mem"] == b"2\n7\n0\n3\n1\n7\n7\n1\n0\n"
 

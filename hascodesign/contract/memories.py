@@ -35,7 +35,7 @@ def control_memories(network: IntegerNetwork, schedule: Schedule) -> tuple[Memor
     threshold_bits = value_bits(network, spec) + 1  # "always" and "never" are thresholds, too
     return (
         Memory("row_map", "row_map", row_bits(network), slots),
-        Memory("bias", "bias", bias_bits(network), rows),
+        Memory("bias", "bias", bias_bits(network, spec), rows),
         Memory("descending", "descending", 1, rows),
         *(
             Memory(f"thresholds_{stage}", "thresholds", threshold_bits, rows << stage)
@@ -112,9 +112,12 @@ def row_bits(network: IntegerNetwork) -> int:
     return max(layer.rows for layer in network.layers).bit_length()
 
 
-def bias_bits(network: IntegerNetwork) -> int:
-    """BB, bits of a bias word: enough for every bias, two's complement, at least 2."""
-    return max(2, *(signed_bits(layer.bias) for layer in network.layers))
+def bias_bits(network: IntegerNetwork, array: ArraySpec) -> int:
+    """BB, bits of a bias word: those of the accumulator, more where a bias needs them.
+
+    So that what a fault adds can be taken out of any row, and one build takes every schedule.
+    """
+    return max(array.acc_bits, *(signed_bits(layer.bias) for layer in network.layers))
 
 
 def value_bits(network: IntegerNetwork, array: ArraySpec) -> int:

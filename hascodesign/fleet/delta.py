@@ -1,7 +1,7 @@
 """The delta of a chip: the words to write at run time so that its accelerator is that of its plan.
 
 Every chip of a fleet runs one bitstream, that of the plain build: rows as trained, in plain order,
-thresholds in place of shifts where rows may be written, words of biases as wide as deltas need.
+thresholds in place of shifts where rows may be written.
 What another schedule changes are words of its memories, which are written through the registers
 of has_core (docs/core.md). A delta holds those words, and the schedule.json that they come from.
 It is an .npz without pickle, the same bytes for the same schedule:
@@ -20,14 +20,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.contract.build import BuildPlan, Rom
-from hascodesign.contract.types import IntegerNetwork, MultiplyLayer
 from hascodesign.render import rom
 
 VERSION = 1
@@ -45,46 +44,35 @@ class Written:
     words: tuple[int, ...]  # unsigned
 
 
-def memories(roms: Sequence[Rom], least: Mapping[str, int] | None = None) -> tuple[Written, ...]:
+def memories(roms: Sequence[Rom]) -> tuple[Written, ...]:
     """The memories of a build in the order of SELECT; no weights where no layer is on chip.
 
     Parameters
     ----------
     roms : in the order of the build.
-    least : bits that a word of some memories has at least: signs are extended.
     """
     groups: dict[str, list[Rom]] = {}
     for one in roms:
         groups.setdefault(one.content if one.content in BANKED else one.name, []).append(one)
     first = 0 if WEIGHTS in groups else 1
     return tuple(
-        _written(name, select, banks, (least or {}).get(name, 0))
-        for select, (name, banks) in enumerate(groups.items(), first)
+        _written(name, select, banks) for select, (name, banks) in enumerate(groups.items(), first)
     )
 
 
-def _written(name: str, select: int, banks: Sequence[Rom], least: int) -> Written:
+def _written(name: str, select: int, banks: Sequence[Rom]) -> Written:
     """Banks of one memory as one, PE 0 lowest."""
-    width = banks[0].width if len(banks) > 1 else max(least, banks[0].width)
-    mask, idle = (1 << width) - 1, banks[0].idle  # all ones, in any width
+    width = banks[0].width
+    mask = (1 << width) - 1
     words = tuple(
-        sum((mask if word == idle else word & mask) << (at * width) for at, word in enumerate(step))
+        sum((word & mask) << (at * width) for at, word in enumerate(step))
         for step in zip(*(one.words for one in banks), strict=True)
     )
     return Written(name, select, width * len(banks), words)
 
 
-def widths(roms: Sequence[Rom]) -> dict[str, int]:
-    """Bits of a word of each memory."""
-    return {one.name: one.width for one in memories(roms)}
-
-
 def misfit(base: Sequence[Rom], roms: Sequence[Rom]) -> str:
-    """Why a bitstream cannot take the memories of a plan; empty where it can.
-
-    Words of biases may be wider than the plain build's, as long as sums are not: ``BIAS_BITS`` is
-    a parameter of the array.
-    """
+    """Why a bitstream cannot take the memories of a plan; empty where it can."""
     before, wanted = memories(base), memories(roms)
     names = [[one.name for one in side] for side in (before, wanted)]
     if names[0] != names[1]:
@@ -92,7 +80,7 @@ def misfit(base: Sequence[Rom], roms: Sequence[Rom]) -> str:
     for held, one in zip(before, wanted, strict=True):
         if len(held.words) != len(one.words):
             return f"{one.name} must have {len(held.words)} words, not {len(one.words)}"
-        if one.width > held.width and one.name != "bias":
+        if one.width != held.width:
             return f"words of {one.name} must have {held.width} bits, not {one.width}"
     return ""
 
@@ -119,8 +107,8 @@ def encode(key: str, base: Sequence[Rom], roms: Sequence[Rom], schedule: bytes) 
     """
     if reason := misfit(base, roms):
         raise ValueError(reason)
-    wanted = memories(roms, widths(base))
-    before = {one.name: one.words for one in memories(base, widths(roms))}
+    wanted = memories(roms)
+    before = {one.name: one.words for one in memories(base)}
     arrays: dict[str, NDArray[Any]] = {}
     head = {
         "version": VERSION,
@@ -200,7 +188,7 @@ def apply(base: Sequence[Rom], delta: Delta) -> dict[str, tuple[int, ...]]:
     ValueError
         The delta is for other memories than the bitstream's.
     """
-    before = memories(base, {name: width for name, (_, width, _) in delta.memories.items()})
+    before = memories(base)
     held = {one.name: (one.select, one.width, len(one.words)) for one in before}
     if held != dict(delta.memories):
         raise ValueError(f"the memories must be {held}, not {dict(delta.memories)}")
@@ -210,14 +198,3 @@ def apply(base: Sequence[Rom], delta: Delta) -> dict[str, tuple[int, ...]]:
         )
         for one in before
     }
-
-
-def with_thresholds(network: IntegerNetwork) -> IntegerNetwork:
-    """The network with thresholds for shifts: rows that are written need them in the bitstream."""
-    from hascodesign.engine.planes import as_thresholds  # noqa: PLC0415  (numba compiles)
-
-    stages = tuple(
-        replace(stage, output=as_thresholds(stage)) if isinstance(stage, MultiplyLayer) else stage
-        for stage in network.stages
-    )
-    return replace(network, stages=stages)

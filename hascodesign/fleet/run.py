@@ -27,12 +27,13 @@ from hascodesign.contract.errors import (
 )
 from hascodesign.faults import formats
 from hascodesign.fleet import chips as chip_lists
-from hascodesign.fleet import cluster, delta, work
+from hascodesign.fleet import cluster, work
 from hascodesign.fleet.chips import Chip, key_of, sample
 from hascodesign.fleet.store import Asked, ChipRow, Store, VerifiedRow
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing, source_digest
+from hascodesign.schedule.written import with_thresholds
 
 AHEAD = 2  # tasks that a thread of the cluster has before it, the one it is at included
 AGAIN_S = 1.0  # between two looks at what another client is at
@@ -121,7 +122,7 @@ def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[
     else:
         chips = chip_lists.read(asked.chips, array, words)
     if config.schedule.moves:
-        network = delta.with_thresholds(network)
+        network = with_thresholds(network)
     return work.Shared(network, equivalence, flow.dataset, config), chips
 
 

@@ -288,7 +288,7 @@ def verify(
         base = _bitstream(name)
         flow.on_chip = base.on_chip
         roms = rom.build_roms(flow.deployed, schedule, flow.on_chip)
-        wanted = delta.memories(roms, delta.widths(base.roms))
+        wanted = delta.memories(roms)
         whole = (kept.key, kept.roms) == (key, delta.digest(roms))
         if not whole or delta.apply(base.roms, kept) != {m.name: m.words for m in wanted}:
             raise VerificationMismatch(f"the delta of {key} must give the memories of its plan")

@@ -175,7 +175,7 @@ def array_context(
         "acc_bits": spec.acc_bits,
         "pipeline": options.pipeline,
         "use_dsp": "yes" if options.multipliers == "dsp" else "no",
-        "bias_bits": bias_bits(network),
+        "bias_bits": bias_bits(network, spec),
         "v_bits": value_bits(network, spec),
         "column_bits": COLUMN_BITS,
         "layer_bits": count_bits(len(layers)),

@@ -109,12 +109,23 @@ def _staircase(layer: MultiplyLayer) -> tuple[IntArray, BoolArray]:
 
 def apply(trained: IntegerNetwork, rows: Sequence[Sequence[WrittenRow]]) -> IntegerNetwork:
     """The network as written, from the network as trained and each layer's entries."""
-    entries = iter(rows)
+    if not any(rows):
+        return trained
+    entries, start = iter(rows), with_thresholds(trained)
     stages = [
         _apply(stage, next(entries)) if isinstance(stage, MultiplyLayer) else stage
-        for stage in trained.stages
+        for stage in start.stages
     ]
-    return replace(trained, stages=tuple(stages))
+    return replace(start, stages=tuple(stages))
+
+
+def with_thresholds(network: IntegerNetwork) -> IntegerNetwork:
+    """The network with thresholds for shifts: an array that takes written rows of any layer."""
+    stages = tuple(
+        replace(stage, output=as_thresholds(stage)) if isinstance(stage, MultiplyLayer) else stage
+        for stage in network.stages
+    )
+    return replace(network, stages=stages)
 
 
 def _apply(layer: MultiplyLayer, rows: Sequence[WrittenRow]) -> MultiplyLayer:

@@ -43,7 +43,11 @@ def check_memories(build: Build, on_chip: Sequence[bool]) -> None:
     _check_weights(held, build, on_chip)
     _check_row_map(held, build)
     biases = np.concatenate([layer.bias for layer in build.network.layers])
-    _require("bias", _signed(_words(held, "bias", bias_bits(build.network), len(biases))), biases)
+    _require(
+        "bias",
+        _signed(_words(held, "bias", bias_bits(build.network, build.schedule.array), len(biases))),
+        biases,
+    )
     _check_thresholds(held, build)
     if build.network.preloaded:
         _check_preloads(held, build)
