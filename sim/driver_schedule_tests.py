@@ -59,22 +59,29 @@ async def a_schedule_is_loaded_between_two_batches(dut: Any) -> None:
 
 @cocotb.test()
 async def a_bit_that_turned_is_found_by_its_place(dut: Any) -> None:
-    """In a weight, a threshold, a bias and the row map, written at run time."""
+    """In a weight, a bias and a threshold, in row map and preload, written at run time."""
     made = await board(dut)
 
     def run() -> None:
         core = opened(made)
         core.load_schedule(OTHER)
-        for memory, address, bit, words in expected()["turned"]:
-            word = core.contents.words[memory][address]
-            put(core, memory, address, word ^ (1 << bit))
+        lanes = core._registers.read("LANES")
+        for together in expected()["turned"]:
+            places, kept = [], []
+            for memory, address, bit, words in together:
+                word = core.contents.words[memory][address]
+                kept.append((memory, address, word))
+                put(core, memory, address, word ^ (1 << bit))
+                whole = core.built.memories[memory].content in ("weights", "preload")
+                places += [words] * (1 if whole else lanes)
             found = core.verify(images=1)
-            assert not found.good, words
-            assert bool(found.halted) == (memory == ROW_MAP), str(found)
-            copies = 1 if memory == 0 else core._registers.read("LANES")
-            assert found.wrong_bits == copies, str(found)
-            assert found.places[0].startswith(words), str(found)
-            put(core, memory, address, word)
+            assert not found.good and found.wrong_bits == len(places), str(found)
+            assert bool(found.halted) == (together[0][0] == ROW_MAP), str(found)
+            assert len(found.places) == min(5, len(places))
+            for place, words in zip(found.places, places, strict=False):
+                assert place.startswith(words), str(found)
+            for one in kept:
+                put(core, *one)
         assert core.verify(images=1).good
 
     await blocking(run)

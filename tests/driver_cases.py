@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hascodesign.contract.array import with_preloads
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import (
     ArraySpec,
@@ -67,7 +68,7 @@ def small(
     network = core_cases.random_network(rng, SPEC, (6, 6, 1), [(5, 3, 1, 0)], beside=True)
     first = rtl_cases.layer(rng, SPEC, 0, 5, 9, in_signed=network.input.signed, out_bits=3)
     first = replace(first, conv=network.layers[0].conv, out_signed=network.layers[1].in_signed)
-    network = replace(network, stages=(first, *network.stages[1:]))
+    network = with_preloads(replace(network, stages=(first, *network.stages[1:])))
     maps = [rtl_cases.random_map(rng, item, SPEC.pe) for item in network.layers]
     codes = core_cases.images(rng, network, images)
     chosen = FaultProfile(SPEC) if profile is None else profile
@@ -75,7 +76,7 @@ def small(
 
 
 def another(case: Case) -> Case:
-    """The same shapes: other weights, biases of fewer bits, thresholds, places of rows."""
+    """The same shapes: other weights, biases of fewer bits, thresholds, preloads, places."""
     rng = np.random.default_rng(2)
     stages = tuple(
         stage if isinstance(stage, MaxPool) else _turned(stage) for stage in case.network.stages
@@ -95,6 +96,7 @@ def _turned(layer: MultiplyLayer) -> MultiplyLayer:
         layer,
         weights=frozen(layer.weights[::-1, ::-1]),
         bias=frozen(layer.bias[::-1] // 8),
+        preload=frozen(np.arange(layer.rows) * 31 - 60),
         output=output,
     )
 

@@ -49,10 +49,12 @@ def places(case: Case) -> list[tuple[int, int, int, str]]:
     first = pe_of(case, 0, 4)
     bias = pe_of(case, 1, 2)
     passed = f"threshold (stage 2, node 3) of layer0, PE {first[1]} (pass {first[0]}), row 4, bit 5"
+    started = f"preload of layer1, PE {pe}, row {row} (pass {number}), bit 9"
     return [
         (0, weight, low, f"weight of layer1, PE {pe}, row {row}, weight {k} ("),
         (2, conv.rows + 2, 4, f"bias of layer1, PE {bias[1]} (pass {bias[0]}), row 2, bit 4"),
         (6, 4 * 4 + 3, 5, passed),
+        (7, conv.passes + number, pe * SPEC.acc_bits + 9, started),
         (1, conv.slots.size + 1, 0, "row map of layer1, pass 0, PE 1, bit 0"),
     ]  # fmt: skip
 
@@ -93,14 +95,18 @@ def test_schedules_are_loaded_and_turned_bits_found(tmp_path: Path) -> None:
     case = small()
     other = another(case)
     vectors = lay_out(tmp_path, case, case.plan(), {"other": other}, {})
-    bench = {"refused": refused(vectors, case), "turned": places(other)}
+    weight, bias, threshold, preload, row_map = places(other)
+    bench = {
+        "refused": refused(vectors, case),
+        "turned": [[weight, bias, threshold], [row_map, preload]],
+    }
     (vectors / "bench.json").write_text(json.dumps(bench))
     run(tmp_path, ["driver_schedule_tests"])
 
 
 def test_bits_turned_in_the_roms_are_named(tmp_path: Path) -> None:
     case = small()
-    (_, weight, low, weighed), _, (_, address, bit, passed), _ = places(case)
+    (_, weight, low, weighed), _, (_, address, bit, passed), *_ = places(case)
     pe, low = divmod(low, SPEC.simd * SPEC.weight_bits)
     files = dict(case.plan().files)
     flip(files, f"weights_pe{pe:02d}", weight, low)

@@ -105,6 +105,5 @@ class Registers:
         DriverError
             It has, or it has halted.
         """
-        status = self.status()
-        if status.errors or status.halted:
+        if self.read("STATUS") & (ALL_ERRORS | HALTED):
             raise DriverError(f"the accelerator must be without an error: {self.words()}")
