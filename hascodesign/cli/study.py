@@ -132,6 +132,7 @@ def study_benchmark(
     add: Annotated[
         list[Path], typer.Option(help="A benchmark.json with methods of others; repeatable.")
     ] = [],  # noqa: B006  (typer's own way)
+    preload: Preload = None,
     out: Annotated[OptionalPath, typer.Option(help="Output folder.")] = None,
     scheduler: Scheduler = None,
     workers: Workers = None,
@@ -143,9 +144,10 @@ def study_benchmark(
     from hascodesign.study.voltage import measured_folder  # noqa: PLC0415
 
     record = find(board)
+    changes = {"board": record.name, "model": model, "render.preload": preload}
     folder = os.environ.get("HASCODESIGN_DATA")
     request = Request(
-        config=load_config(board_config(record.name), {"board": record.name, "model": model}),
+        config=load_config(board_config(record.name), changes),
         out=out or Path("build", f"study-benchmark-{record.name}"),
         cache=cache(),
         data=data_for(model),
