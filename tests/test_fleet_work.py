@@ -189,33 +189,29 @@ def test_a_network_of_shifts_and_rows_written_for_one_layer(preload: bool) -> No
         assert one.name in kept.words and kept.words[one.name] == {0: one.words[0]}
 
 
-def test_the_chips_of_a_fleet_take_a_network_with_thresholds(shared, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("moves", [True, False])
+def test_the_chips_of_a_fleet_take_a_network_with_thresholds(shared, moves: bool) -> None:
     """Where rows may be written, and nowhere else."""
     net = dense_network([3], 6, 1)
     net = replace(net, stages=(replace(net.layers[0], output=Shift(2, 0, 7), out_bits=3),))
-    spec = replace(shared.config.array.spec(), wmem_depth=0)
+    config = shared.config
+    if not moves:
+        schedule = config.schedule.model_copy(update={"moves": ()})
+        config = config.model_copy(update={"schedule": schedule})
+    fleet = replace(shared, network=net, config=run.bitstream_config(config))
+    built = fleet.flow(FaultProfile(shared.config.array.spec())).network
+    assert isinstance(built.layers[0].output, Shift) != moves
 
-    class Loaded:
-        """A flow whose network is there already."""
 
-        network, integers, array = net, (net, None), spec
-        network_words, dataset = 6, shared.dataset
-
-        def __init__(self, *_: object) -> None:
-            pass
-
-        def check_images(self) -> None:
-            pass
-
-        say_accuracy = check_images
-
-    monkeypatch.setattr(run, "Flow", Loaded)
-    for moves, stays in ((shared.config.schedule.moves, False), ((), True)):
-        schedule = shared.config.schedule.model_copy(update={"moves": moves})
-        config = shared.config.model_copy(update={"schedule": schedule})
-        asked = run.FleetRequest(Request(config, tmp_path, tmp_path), draw=1, faulty=(1, 1))
-        made, _ = run._prepare(asked, work.Silent())
-        assert isinstance(made.network.layers[0].output, Shift) == stays
+def test_the_bitstream_that_is_rendered_is_what_deltas_are_written_over(shared, tmp_path) -> None:
+    render = shared.config.render.model_copy(update={"thresholds": True})
+    whole = replace(shared, config=shared.config.model_copy(update={"render": render}))
+    request = Request(shared.config, tmp_path / "out", tmp_path, to_step="render")
+    run.render_bitstream(request)
+    roms = {path.name: path.read_bytes() for path in (tmp_path / "out/unverified/roms").iterdir()}
+    wanted = rom.rom_files(whole.bitstream().roms)
+    assert roms == {Path(name).name: content for name, content in wanted.items()}
+    assert json.loads((tmp_path / "out/unverified/faults.json").read_text())["faults"] == []
 
 
 def test_what_a_bitstream_cannot_take_is_said() -> None:

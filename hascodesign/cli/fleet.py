@@ -1,4 +1,4 @@
-"""The commands `fleet CHIPS` and `fleet report`."""
+"""The commands `fleet CHIPS`, `fleet bitstream` and `fleet report`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -28,7 +28,16 @@ from hascodesign.cli.options import (
 )
 from hascodesign.contract.errors import ConfigError
 from hascodesign.fleet.chips import MOST_DRAWN
-from hascodesign.flow.config import board_config, board_of, load_config
+from hascodesign.flow.config import FlowConfig, board_config, board_of, load_config
+
+if TYPE_CHECKING:
+    from hascodesign.flow.request import Request
+
+
+Checkpoint = Annotated[OptionalPath, typer.Option(help="State dict of --model file.py:factory.")]
+Data = Annotated[OptionalPath, typer.Option(help=".npz (images, labels) or a folder of IDX files.")]
+FlowFile = Annotated[OptionalPath, typer.Option(help="A flow file, not the board's.")]
+Simulator = Annotated[Literal["icarus", "verilator"], typer.Option(help="Simulator.")]
 
 
 class _Group(TyperGroup):
@@ -65,13 +74,9 @@ def fleet_run(
     ] = None,
     board: FlowBoard = None,
     model: Model = None,
-    checkpoint: Annotated[
-        OptionalPath, typer.Option(help="State dict of --model file.py:factory.")
-    ] = None,
-    data: Annotated[
-        OptionalPath, typer.Option(help=".npz (images, labels) or a folder of IDX files.")
-    ] = None,
-    config: Annotated[OptionalPath, typer.Option(help="A flow file, not the board's.")] = None,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    config: FlowFile = None,
     seed: Annotated[OptionalInt, typer.Option(help="Seed of every random choice.")] = None,
     scheduler: Scheduler = None,
     workers: Workers = None,
@@ -82,38 +87,21 @@ def fleet_run(
         float,
         typer.Option(min=0, max=100, help="And that of each chip that loses more points."),
     ] = 1.0,
-    simulator: Annotated[
-        Literal["icarus", "verilator"], typer.Option(help="Simulator.")
-    ] = "icarus",
+    simulator: Simulator = "icarus",
     out: Annotated[OptionalPath, typer.Option(help="The store; build/fleet-<board>.")] = None,
 ) -> None:
     """Schedule every chip: map, rows as written, held-out accuracy, delta to write at run time."""
     tools.require_extra("distributed", "pyarrow", extra="fleet", what="a fleet")
     from hascodesign.fleet import report, run  # noqa: PLC0415  (dask, numpy: start-up time)
     from hascodesign.flow.options import check_paths  # noqa: PLC0415
-    from hascodesign.flow.request import Request  # noqa: PLC0415
 
     _check_source(chips, draw, written := given(context))
     check_cluster(scheduler, workers)
     if not verify and "verify_below" in written:
         raise ConfigError("--verify-below has no effect: --verify 0 simulates none; leave one out")
     check_paths({"config": config, "checkpoint": checkpoint, "data": data})
-    record = find(board or board_of(config))
-    changes = {
-        "board": record.name,
-        "model": model,
-        "seed": seed,
-    }
-    settings = load_config(config or board_config(record.name), changes)
-    request = Request(
-        config=settings,
-        out=out or Path("build", f"fleet-{record.name}"),
-        cache=cache(),
-        command=shlex.join(["hascodesign", *sys.argv[1:]]),
-        checkpoint=checkpoint,
-        data=data or data_for(settings.model),
-        simulator=simulator,
-    )
+    name, settings = _settings(board, config, {"model": model, "seed": seed})
+    request = _request(settings, out or Path("build", f"fleet-{name}"), checkpoint, data, simulator)
     asked = run.FleetRequest(
         request=request,
         chips=chips,
@@ -151,6 +139,59 @@ def _range(text: str | None, default: int, most: int) -> tuple[int, int]:
     if not low <= high <= most:
         raise ConfigError(f"--faulty must be as 4 or 4-16, within 0 to {most} PEs, not {text}")
     return low, high
+
+
+@fleet_app.command("bitstream")
+def fleet_bitstream(
+    board: FlowBoard = None,
+    model: Model = None,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    config: FlowFile = None,
+    simulator: Simulator = "icarus",
+    out: Annotated[
+        OptionalPath, typer.Option(help="Output folder; build/bitstream-<board>.")
+    ] = None,
+) -> None:
+    """The build that all chips of a fleet run, verified: what deltas are written over."""
+    from hascodesign.fleet.run import render_bitstream  # noqa: PLC0415  (dask: start-up time)
+    from hascodesign.flow.options import check_paths  # noqa: PLC0415
+
+    check_paths({"config": config, "checkpoint": checkpoint, "data": data})
+    name, settings = _settings(board, config, {"model": model})
+    render_bitstream(
+        _request(settings, out or Path("build", f"bitstream-{name}"), checkpoint, data, simulator)
+    )
+
+
+def _settings(
+    board: str | None, config: Path | None, changes: dict[str, Any]
+) -> tuple[str, FlowConfig]:
+    """The board's name and what a fleet is built and searched with."""
+    record = find(board or board_of(config))
+    return record.name, load_config(
+        config or board_config(record.name), {"board": record.name, **changes}
+    )
+
+
+def _request(
+    settings: FlowConfig,
+    out: Path,
+    checkpoint: Path | None,
+    data: Path | None,
+    simulator: Literal["icarus", "verilator"],
+) -> Request:
+    from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy, scipy: start-up time)
+
+    return Request(
+        config=settings,
+        out=out,
+        cache=cache(),
+        command=shlex.join(["hascodesign", *sys.argv[1:]]),
+        checkpoint=checkpoint,
+        data=data or data_for(settings.model),
+        simulator=simulator,
+    )
 
 
 @fleet_app.command("report")

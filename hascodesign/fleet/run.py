@@ -30,10 +30,11 @@ from hascodesign.fleet import chips as chip_lists
 from hascodesign.fleet import cluster, work
 from hascodesign.fleet.chips import Chip, key_of, sample
 from hascodesign.fleet.store import Asked, ChipRow, Store, VerifiedRow
+from hascodesign.flow.config import FlowConfig
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
+from hascodesign.flow.run import run_flow
 from hascodesign.flow.store import KeepsNothing, source_digest
-from hascodesign.schedule.written import with_thresholds
 
 AHEAD = 2  # tasks that a thread of the cluster has before it, the one it is at included
 AGAIN_S = 1.0  # between two looks at what another client is at
@@ -111,8 +112,9 @@ def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[
                 f"a fleet's chips run one bitstream, which has one number of passes: {name} must be"
                 f" 0, not {value:g}"
             )
-    flow = Flow(replace(asked.request, faults=None), KeepsNothing(), display)
-    network, equivalence = flow.network, flow.integers[1]  # with preloads where they are built
+    config = bitstream_config(config)
+    flow = Flow(replace(asked.request, config=config, faults=None), KeepsNothing(), display)
+    network, equivalence = flow.network, flow.integers[1]  # as the array is built
     flow.check_images()
     flow.say_accuracy()
     words, array = flow.network_words, flow.array
@@ -121,9 +123,30 @@ def _prepare(asked: FleetRequest, display: Display) -> tuple[work.Shared, tuple[
         chips = chip_lists.draw(asked.draw, asked.faulty, own, config.faults, config.seed)
     else:
         chips = chip_lists.read(asked.chips, array, words)
-    if config.schedule.moves:
-        network = with_thresholds(network)
     return work.Shared(network, equivalence, flow.dataset, config), chips
+
+
+def bitstream_config(config: FlowConfig) -> FlowConfig:
+    """What all chips of a fleet are built with: rows may be written for any layer."""
+    render = config.render.model_copy(update={"thresholds": bool(config.schedule.moves)})
+    return config.model_copy(update={"render": render})
+
+
+def render_bitstream(request: Request) -> None:
+    """Render, verify and deliver the one build of a fleet: rows as trained, in plain order.
+
+    Parameters
+    ----------
+    request : of a flow; its faults are left out.
+
+    Raises
+    ------
+    HascodesignError
+        As the flow does.
+    """
+    config = bitstream_config(request.config)
+    none = config.faults.model_copy(update={"faulty_pes": 0})
+    run_flow(replace(request, config=config.model_copy(update={"faults": none}), faults=None))
 
 
 def base_of(shared: work.Shared) -> str:

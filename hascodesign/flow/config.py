@@ -99,6 +99,8 @@ class RenderConfig(_Section):
     multipliers: Multipliers = "dsp"
     clock_mhz: float | None = Field(default=None, gt=0, le=1000)  # None = the board's
     preload: bool = True  # accumulators start from words of their own, not from 0
+    # thresholds in place of shifts even where no row is written: the build takes any schedule
+    thresholds: bool = False
 
 
 class FlowConfig(_Section):

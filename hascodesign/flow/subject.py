@@ -246,8 +246,12 @@ class Subject:
 
     @property
     def network(self) -> IntegerNetwork:
-        """The integer graph; its preloads are 0 where the array is built with them."""
+        """The integer graph, for the array as it is built: with preloads, all 0, and thresholds."""
         network = self.integers[0]
+        if self.config.render.thresholds:
+            from hascodesign.schedule.written import with_thresholds  # noqa: PLC0415  (numba)
+
+            network = with_thresholds(network)
         return arrays.with_preloads(network) if self.config.render.preload else network
 
     @property
