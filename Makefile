@@ -1,4 +1,4 @@
-# make flow | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
+# make flow | overlay | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
 # make synth | lint | bench | setup | clean | kill-fleet | docs
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
@@ -9,12 +9,17 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
+.PHONY: flow overlay test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
 .PHONY: clean tools setup kill-fleet docs
 .DEFAULT_GOAL := flow
 
 flow: setup
 	$(BIN)/hascodesign flow --board $(BOARD) --out $(OUT)
+
+# the bitstream, on a machine with Vivado; OVERLAY=--free-placement, ...
+overlay:
+	@test -f $(OUT)/deploy/overlay/build.sh || $(MAKE) flow
+	@sh $(OUT)/deploy/overlay/build.sh $(OVERLAY)
 
 synth: setup
 	@test -f $(OUT)/synth/synth.ys || $(BIN)/hascodesign flow --board $(BOARD) --out $(OUT)

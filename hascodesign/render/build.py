@@ -6,7 +6,7 @@ from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Board, FaultProfile, IntegerNetwork, Schedule
-from hascodesign.render import core, driver, hls, project, rom, rtl
+from hascodesign.render import core, driver, hls, overlay, project, rom, rtl
 from hascodesign.render.rtl import RtlOptions
 
 
@@ -20,7 +20,7 @@ def build_files(
     clock_mhz: float | None,
     with_core: bool,
 ) -> BuildPlan:
-    """RTL, ROMs, HLS, the tools' scripts and, for the accelerator, the driver of one build.
+    """RTL, ROMs, HLS, the tools' scripts and, for the accelerator, overlay and driver of one build.
 
     Parameters
     ----------
@@ -49,6 +49,10 @@ def build_files(
     host: dict[str, bytes] = {}
     if with_core:
         host = driver.render_driver(network, schedule, profile, sources.files, on_chip, clock)
+        host |= overlay.render_overlay(
+            network, schedule, board, sources.files, on_chip,
+            clock_mhz=clock, multipliers=options.multipliers,
+        )  # fmt: skip
     return BuildPlan.merge([sources, BuildPlan(scripts), BuildPlan(host)])
 
 

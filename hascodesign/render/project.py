@@ -64,12 +64,12 @@ def render_project(
         A name with other characters than letters, digits, ``_``, ``-`` and ``.``, a build without
         Verilog, or a clock that is not a positive number.
     """
-    _check(board, files, (top, hls_top, clock_port), clock_mhz)
-    rtl = _of(files, "rtl", ".v")
+    check_names(board, files, (top, hls_top, clock_port), clock_mhz)
+    rtl = files_in(files, "rtl", ".v")
     if not rtl:
         raise ConfigError("a project must have Verilog sources rtl/*.v, not none")
-    mems, headers = _of(files, "roms", ".mem"), _of(files, "rtl", ".vh")
-    cpp = _of(files, "hls", ".cpp")
+    mems, headers = files_in(files, "roms", ".mem"), files_in(files, "rtl", ".vh")
+    cpp = files_in(files, "hls", ".cpp")
     benches = [path for path in cpp if _is_bench(path)]
     values = {
         "board": board,
@@ -90,14 +90,15 @@ def render_project(
     scripts = dict(_SCRIPTS)
     if cpp:
         scripts[_HLS_SCRIPT[0]] = _HLS_SCRIPT[1]
-    environment = _environment()
+    templates = environment()
     return {
-        path: environment.get_template(template).render(values).encode()
+        path: templates.get_template(template).render(values).encode()
         for path, template in scripts.items()
     }
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates below flows/ for files that Tcl, make or Verilog reads."""
     # [[ ]] and [% %], because {{ and {% are Tcl's and Verilog's
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(share("flows")),
@@ -115,7 +116,7 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _of(files: Iterable[str], folder: str, suffix: str) -> list[str]:
+def files_in(files: Iterable[str], folder: str, suffix: str) -> list[str]:
     """Files straight in ``folder`` with that suffix, in the order of their paths."""
     paths = (PurePosixPath(path) for path in files)
     return sorted(str(p) for p in paths if str(p.parent) == folder and p.suffix == suffix)
@@ -130,9 +131,10 @@ def _is_bench(path: str) -> bool:
     return stem.startswith(("tb_", "test_")) or stem.endswith(("_tb", "_test"))
 
 
-def _check(
+def check_names(
     board: Board, files: Iterable[str], identifiers: Iterable[str], clock_mhz: float
 ) -> None:
+    """Refuse what must not reach a script (ConfigError): names, parts, a clock of no frequency."""
     for path in files:
         if not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
             raise ConfigError(
