@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import codes as coding
-from . import description, verification
+from . import deltas, description, verification
 from .codes import Codes
 from .contents import Contents
 from .contents import read as read_contents
@@ -82,6 +82,7 @@ class Accelerator:
         if not timeout > 0:
             raise InputError(f"timeout must be more than 0 s, not {timeout}")
         self.built = description.read(Path(folder))
+        self._as_built = self.built.folder  # whose memories the bitstream has at power-up
         self.batch, self.timeout = batch, timeout
         if link is None:
             link = PynqLink(Path(bitstream), self.built, batch, load=not attach)
@@ -255,7 +256,30 @@ class Accelerator:
         refusal = self.built.refusal(other)
         if refusal is not None:
             raise InputError(f"{place} must be a schedule for this build: {refusal}")
-        wanted, built = read_contents(place, self.built), self.built.with_schedule_of(other)
+        self._load(read_contents(place, self.built), self.built.with_schedule_of(other))
+
+    def load_delta(self, path: str | Path) -> None:
+        """Write what a fleet's chip changes in its bitstream, and read all memories back.
+
+        ``verify(0)`` holds the memories to it later; the images of a verification are those of the
+        schedule folder, whose logits are of another chip.
+
+        Parameters
+        ----------
+        path : the chip's delta, of ``hascodesign fleet``; the driver must be that of
+            ``hascodesign fleet bitstream``.
+
+        Raises
+        ------
+        InputError
+            No delta, or one of another build; nothing has been written then.
+        DriverError
+            As for ``load_schedule``.
+        """
+        base = read_contents(self._as_built, self.built)
+        self._load(deltas.read(Path(path), base, self.built), self.built)
+
+    def _load(self, wanted: Contents, built: description.Description) -> None:
         self._half_written = True
         try:
             self._write(wanted, Memories(self._registers, built))

@@ -67,7 +67,7 @@ def read(folder: Path, built: Description) -> Contents:
         else:
             one = _named(folder, files, memory.name, memory.depth)
             found.append(_widened(folder, memory.name, one, memory.width, memory.content))
-    slots = _slots(folder, found[1], built)
+    slots = slots_of(folder, found[1], built)
     return Contents(tuple(found), slots, _stream(folder, files, built))
 
 
@@ -150,7 +150,7 @@ def _check_layers(folder: Path, listed: str | None, built: Description) -> None:
         )
 
 
-def _slots(folder: Path, words: Words, built: Description) -> tuple[tuple[Words, ...], ...]:
+def slots_of(folder: Path, words: Words, built: Description) -> tuple[tuple[Words, ...], ...]:
     """The row map by layer and pass; every layer must have each row once."""
     pes, idle, place = built.array.pe, (1 << built.memories[1].width) - 1, 0
     found = []
