@@ -5,6 +5,7 @@
 // of several lanes of one PE in the very cycle in which it is taken (free then depends on enable),
 // so that a column may end every cycle.
 // Counts passes and columns by itself, in the order in which has_steps takes them.
+// whole = 1: lane 0 walks the accumulators of all lanes, one a cycle; slot means nothing then.
 // Control: synchronous reset.
 `default_nettype none
 
@@ -19,6 +20,7 @@ module has_drain #(
   input  wire                   clk,
   input  wire                   rst,
   input  wire                   start,
+  input  wire                   whole,
   input  wire [PASS_BITS-1:0]   passes_less_1,
   input  wire [COLUMN_BITS-1:0] columns_less_1,
   input  wire [SLOT_BITS-1:0]   map_base,
@@ -32,16 +34,16 @@ module has_drain #(
   output wire                   ending
 );
 
-  localparam [31:0] PE_LESS_1 = PE - 1, TO_NEXT_PASS = OTHERS + 1;
+  localparam [31:0] PE_LESS_1 = PE - 1, ALL_LESS_1 = PE + OTHERS - 1, TO_NEXT_PASS = OTHERS + 1;
 
   reg full;
   reg [PE_BITS-1:0] pe;
   reg [PASS_BITS-1:0] pass;
 
-  wire pe_end = pe == PE_LESS_1[PE_BITS-1:0];
+  wire pe_end = pe == (whole ? ALL_LESS_1[PE_BITS-1:0] : PE_LESS_1[PE_BITS-1:0]);
 
   assign take = full && enable;
-  assign free = !full || (PE == 1 && OTHERS != 0 && take);
+  assign free = !full || (PE == 1 && OTHERS != 0 && take && !whole);
   assign column_end = column == columns_less_1;
   assign ending = pe_end && column_end && pass == passes_less_1;
 

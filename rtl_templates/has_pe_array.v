@@ -32,7 +32,7 @@ module has_pe_array #(
   parameter EXT_DEPTH = 0,      // words of each bank filled by the weight stream
   parameter WMEM_BITS = 4,      // bits of a bank address
   parameter WRITABLE = 0,       // 1 = the fixed contents are written too
-  parameter LANES = 1,          // parts of the shadow chain, each with a head; divides PE
+  parameter LANES = 1,          // heads of the shadow chain, PE / LANES apart; divides PE
   parameter NAME_DIGITS = 2,    // digits of the PE in weights_pe<PE>.mem, 2 to 4
   parameter PRELOAD_DEPTH = 0,  // words of each preload_pe<PE>.mem; 0 = accumulators start from 0
   parameter PRELOAD_BITS = 1    // bits of their addresses
@@ -248,7 +248,7 @@ module has_pe_array #(
         );
       end
 
-      if ((p + 1) % (PE / LANES) != 0) begin : g_chain
+      if (p + 1 < PE) begin : g_chain  // on into the next lane: only a walk of all reads that far
         assign behind = g_pe[p+1].shadow;
       end else begin : g_end
         assign behind = {ACC_BITS{1'b0}};

@@ -93,6 +93,10 @@ class ResultMonitor:
         self.packets: list[list[tuple[int, int]]] = []
         self._ready.value = 1
 
+    def taken(self) -> list[tuple[int, int]]:
+        """Beats of the packet that has begun."""
+        return self._packet
+
     def abandon(self) -> None:
         """Forget the packet that has begun."""
         self._packet = []

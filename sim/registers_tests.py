@@ -8,6 +8,7 @@ from typing import Any
 import cocotb
 from core_bench import (
     ADDRESS,
+    AT,
     COMMIT,
     CONTROL,
     CYCLES,
@@ -31,6 +32,8 @@ from core_bench import (
 from module_bench import any_bits, begin, drive, edge, settle, size, value
 
 WORD = 0xFFFFFFFF
+TEST, TEST_SHAPE, TEST_BASE = (AT[name] for name in ("TEST", "TEST_SHAPE", "TEST_BASE"))
+TEST_LIMITS, TEST_WORDS = AT["TEST_LIMITS"], AT["TEST_WORDS"]
 
 
 class Model:
@@ -44,7 +47,12 @@ class Model:
         self.lanes, self.fetch_cycles = size(dut, "LANES"), size(dut, "FETCH_CYCLES")
         self.stages = [0] * size(dut, "STAGES")
         self.constants = {SHAPE: size(dut, "SHAPE"), VERSION: size(dut, "VERSION")}
-        self.constants |= {LANES: self.lanes}
+        self.steps, self.passes = size(dut, "MOST_STEPS"), size(dut, "MOST_PASSES")
+        self.tests = {TEST: 0, TEST_SHAPE: 0, TEST_BASE: 0}
+        self.constants |= {
+            LANES: self.lanes, TEST_LIMITS: self.passes << 16 | self.steps,
+            TEST_WORDS: self.depths[0],
+        }  # fmt: skip
         self.parts = [0] * self.words  # of the word that stands at the memory
         self.value = [0] * self.words
         self.cycles = 0
@@ -56,6 +64,7 @@ class Model:
         self.images = self.select = self.address = 0
         self.illegal = self.irq = self.irq_enable = 0
         self.packet, self.lane = 1, -1  # no lane yet
+        self.tests[TEST] = 0
 
     def depth(self) -> int:
         """Words of the chosen memory."""
@@ -68,6 +77,14 @@ class Model:
         self.error |= 0x10
         self.irq |= 2
         return SLVERR if self.control & 8 else OKAY
+
+    def may_test(self, at: int, data: int) -> bool:
+        """Whether it is one of test mode's registers, and takes the data now."""
+        fits = {
+            TEST: True, TEST_BASE: data < self.depths[0],
+            TEST_SHAPE: data & 0xFFFF < self.steps and data >> 16 < self.passes,
+        }  # fmt: skip
+        return not self.control & 1 and not self.busy and fits.get(at, False)
 
     def may_access(self) -> bool:
         """Whether a memory word may be written or read."""
@@ -90,6 +107,8 @@ class Model:
             word = sum(v << 32 * i for i, v in enumerate(self.value)) & ((1 << self.width) - 1)
             commits.append((1 << self.select, self.address % (1 << self.address_bits), word))
             self.address += 1
+        elif self.may_test(at, data):
+            self.tests[at] = data & 7 if at == TEST else data
         elif not self.set_plain(at, data):
             return self.bad(at, 1), commits, 0
         return OKAY, commits, restart
@@ -117,7 +136,8 @@ class Model:
             CONTROL: self.control, STATUS: self.error << 8 | self.halted << 1 | self.busy,
             CYCLES: self.cycles, IMAGES: self.images, SELECT: self.select, ADDRESS: self.address,
             ILLEGAL: self.illegal, PACKET: self.packet, IRQ: self.irq, IRQ_ENABLE: self.irq_enable,
-            **self.constants, **{STAGE_CYCLES + 4 * i: v for i, v in enumerate(self.stages)},
+            **self.tests, **self.constants,
+            **{STAGE_CYCLES + 4 * i: v for i, v in enumerate(self.stages)},
         }  # fmt: skip
         if at in known:
             return known[at], OKAY
@@ -191,6 +211,7 @@ class Port:
 def any_address(rng: random.Random, model: Model) -> int:
     """Mostly of a register."""
     named = [CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION, SELECT, ADDRESS, COMMIT, COMMIT]
+    named += [TEST, TEST_SHAPE, TEST_BASE, TEST_LIMITS, TEST_WORDS]
     named += [ILLEGAL, PACKET, FETCH, FETCH, IRQ_ENABLE, IRQ, LANES, 0x3C]
     named += [STAGE_CYCLES + 4 * rng.randrange(len(model.stages) + 1)]
     named += [VALUES + 4 * rng.randrange(model.words + 1)] * 3
@@ -202,14 +223,15 @@ def any_address(rng: random.Random, model: Model) -> int:
 
 def any_data(rng: random.Random, model: Model, at: int) -> int:
     """What makes sense there, mostly."""
-    if at == SELECT:
-        return rng.randrange(len(model.depths) + 1)
+    below = {SELECT: len(model.depths), FETCH: model.lanes, TEST_BASE: model.depths[0]}
+    if at in below:
+        return rng.randrange(below[at] + 1)
     if at == ADDRESS and rng.random() < 0.8:
         return max(0, model.depth() - rng.randrange(1, 1 + max(1, model.depth())))
     if at == CONTROL:
         return rng.choice((0, 0, 2, 1, 3, RESTART)) | rng.choice((0, 8))
-    if at == FETCH:
-        return rng.randrange(model.lanes + 1)
+    if at == TEST_SHAPE:
+        return rng.randrange(model.steps + 1) | rng.randrange(model.passes + 1) << 16
     return any_bits(rng, 32)
 
 
@@ -223,12 +245,15 @@ async def events(dut: Any, rng: random.Random, model: Model, port: Port) -> None
         cycles, count = any_bits(rng, 32), any_bits(rng, 32)
         image, ended, left = (rng.random() < 0.5 for _ in range(3))
         drive(dut, errors=errors, image_done=int(image), image_cycles=cycles, packet_left=int(left))
-        drive(dut, stage_done=int(ended), stage=stage, stage_cycles=count)
+        after = rng.randrange(model.depths[0])
+        drive(dut, stage_done=int(ended), stage=stage, stage_cycles=count, test_next=after)
         await port.edge()
         drive(dut, errors=0, image_done=0, stage_done=0, stage_cycles=0, image_cycles=0)
         drive(dut, packet_left=0)
         model.error |= errors
         model.irq |= 2 * (errors > 0) | int(left)
+        if image and model.tests[TEST] & 5 == 5:
+            model.tests[TEST_BASE] = after
         if image:
             model.cycles, model.images = cycles, (model.images + 1) & WORD
         if ended:
@@ -253,8 +278,9 @@ async def the_map_holds(dut: Any) -> None:
     """Every access answers and does what the map says, and nothing else."""
     rng = random.Random(1)
     model, port = await started(dut, rng)
-    for word in range(model.words):
-        assert await port.write(VALUES + 4 * word, 0, 0xF) == OKAY
+    at_first = [(VALUES + 4 * word, 0) for word in range(model.words)]
+    for at, data in (*at_first, (CONTROL, 0), (TEST_SHAPE, 0), (TEST_BASE, 0), (CONTROL, 1)):
+        assert await port.write(at, data, 0xF) == OKAY
     for number in range(900):
         await events(dut, rng, model, port)
         if number % 100 == 99:
@@ -294,6 +320,9 @@ async def write(rng: random.Random, model: Model, port: Port, at: int) -> None:
     if model.lane >= 0:
         assert value(dut, "memory_lane") == model.lane
     assert value(dut, "memory_address") == (model.address - 1) % (1 << model.address_bits)
+    shape = value(dut, "test_passes_less_1") << 16 | value(dut, "test_steps_less_1")
+    assert shape == model.tests[TEST_SHAPE] and value(dut, "test_base") == model.tests[TEST_BASE]
+    assert value(dut, "test_signed") << 1 | value(dut, "test") == model.tests[TEST] & 3
     assert (value(dut, "enable"), value(dut, "class_only")) == (
         model.control & 1, model.control >> 1 & 1,
     )  # fmt: skip

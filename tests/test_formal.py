@@ -25,6 +25,7 @@ sys.modules["proofs"] = proofs
 spec.loader.exec_module(proofs)
 
 # `make formal` has all; these end in about a minute together
+BROKEN = 8  # designs of each proof
 QUICK = [proof for proof in proofs.PROOFS if proof.name != "results"]
 
 
@@ -48,13 +49,13 @@ def run(work: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_proof_holds_and_fails_where_it_must(tmp_path: Path, proof) -> None:
     """Base, induction, every cover statement; then each broken design, found by an assertion."""
     tools()
-    done = run(tmp_path, "--only", proof.name)
+    done = run(tmp_path, "--only", proof.name, "--most", str(BROKEN))
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert [line.split(": ")[1].split(",")[0] for line in lines[:3]] == [
         "base", "induction", "cover",
     ]  # fmt: skip
-    assert len(lines) == 3 + len(proof.broken)
+    assert len(lines) == 3 + len(proof.broken[:BROKEN])
     assert all("Assert failed" in line for line in lines[3:])
 
 

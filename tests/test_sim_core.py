@@ -272,7 +272,9 @@ def test_a_narrow_convolution_is_bound_by_the_reading_of_its_codes(
     assert 0 <= run.stages[0].cycles - 100 * feed <= 50
 
 
-def bench(modules: str, plan: BuildPlan, jobs: dict[str, dict[str, IntArray]], work: Path) -> None:
+def bench(
+    modules: str, plan: BuildPlan, jobs: dict[str, dict[str, IntArray]], work: Path, *options: str
+) -> None:
     """Run benches of the core by hand; every test in them passes."""
     folder = work / "vectors"
     folder.mkdir(exist_ok=True)
@@ -281,7 +283,7 @@ def bench(modules: str, plan: BuildPlan, jobs: dict[str, dict[str, IntArray]], w
     simulate.lay_out(plan, work)
     command = [sys.executable, str(share("sim", "run_bench.py")), "--rtl", str(work / "rtl")]
     command += ["--roms", str(work / "roms"), "--vectors", str(folder), "--work", str(work)]
-    command += ["--bench", modules, "--top", "has_core"]
+    command += ["--bench", modules, "--top", "has_core", *options]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-6000:]
 

@@ -22,7 +22,9 @@ CASES = {
     "pool_place": {"COLUMN_BITS": 7, "ELEMENT_BITS": 8, "SIDE_BITS": 4},
     "pool_merge": {"BANKS": 4, "CODE_BITS": 3, "WORD_BITS": 2},
     "results": {"LANES": 4, "BANKS": 4, "BANK_BITS": 2},
-    "drain": {"PE": 1, "OTHERS": 3, "PE_BITS": 1},
+    "drain": {"PE": 1, "OTHERS": 3, "PE_BITS": 2},
+    "logits": {"CLASSES": 5, "CLASS_BITS": 3},
+    "packet": {},
     "scatter": {"SIMD": 4, "LANE_BITS": 2, "BANKS": 8, "BANK_BITS": 3},
 }
 
@@ -48,6 +50,8 @@ def test_the_registers(tmp_path: Path) -> None:
     (tmp_path / "rtl" / "has_registers.v").write_text(registers.render(registers=REGISTERS))
     sizes = {"STAGES": 3, "STAGE_BITS": 2, "MEMORIES": 6, "MEMORY_BITS": 4, "VALUE_BITS": 72}
     sizes |= {"VALUE_WORDS": 3, "PLACE_BITS": 2, "LANES": 4, "LANE_BITS": 2, "FETCH_CYCLES": 9}
+    sizes |= {"TEST": 1, "MOST_STEPS": 11, "MOST_PASSES": 4, "STEP_BITS": 4, "PASS_BITS": 2}
+    sizes |= {"BASE_BITS": 4}
     depths = sum(words << 32 * i for i, words in enumerate((9, 16, 1, 0, 5, 12)))
     command = [sys.executable, str(share("sim", "run_bench.py")), "--top", "has_registers"]
     command += ["--rtl", str(tmp_path / "rtl"), "--work", str(tmp_path / "run")]

@@ -122,6 +122,37 @@ REGISTERS = (
         "copies of each memory but the weights and preloads, one for each lane",
     ),
     Register(
+        "TEST",
+        0x040,
+        "rw",
+        "bit 0 test mode (below), bit 1 its activations are signed, bit 2 ADVANCE: with each image"
+        " TEST_BASE goes on by the words read",
+    ),
+    Register(
+        "TEST_SHAPE",
+        0x044,
+        "rw",
+        "bits 15:0 steps - 1, bits 31:16 passes - 1 of the test stage",
+    ),
+    Register(
+        "TEST_BASE",
+        0x048,
+        "rw",
+        "word of the weight banks at which it begins",
+    ),
+    Register(
+        "TEST_LIMITS",
+        0x04C,
+        "r",
+        "bits 15:0 most steps, bits 31:16 most passes; 0 where test mode is not built",
+    ),
+    Register(
+        "TEST_WORDS",
+        0x050,
+        "r",
+        "words of memory 0",
+    ),
+    Register(
         "STAGE_CYCLES",
         0x400,
         "r",

@@ -42,13 +42,14 @@ from hascodesign.render.core_stages import (
     stage_name,
     table,
 )
-from hascodesign.render.rtl import RtlOptions, count_bits
+from hascodesign.render.rtl import RtlOptions, count_bits, widened
 
 MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
 MOST_BANKS = 64  # of an activation buffer, that too
 MAX_STAGES = 64  # cycle counters in the register map
 MAX_VALUE_WORDS = 512  # registers that hold a word to be written
 MAX_ELEMENTS = 1 << 24  # of one feature map
+TEST_STEPS = 4  # of the longest test vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,14 @@ class CoreOptions:
 
     array: RtlOptions = field(default_factory=RtlOptions)
     writable: bool = True  # row map, weights, biases and thresholds can be written at run time
+    test: bool = True  # test mode, by which accumulators leave; only in a writable build
     lanes: int = 0  # results that leave the array in one cycle, a power of two; 0 = as needed
     buffer_words: int = 1 << 20  # words of SIMD codes that either activation buffer may take
+
+    @property
+    def tests(self) -> bool:
+        """Whether test mode is built."""
+        return self.test and self.writable
 
 
 def render_core(
@@ -224,6 +231,8 @@ def _buffer_words(
     """Words of a bank of each buffer. What a merged pooling reads is never kept."""
     simd, banks = simd_banks
     words, without = [1, 1], merged(network)
+    if options.tests:
+        words[0] = -(-TEST_STEPS * simd // banks)
     for place, (shape, held) in enumerate(
         zip(map_shapes(network), read_maps(network), strict=True)
     ):
@@ -257,11 +266,12 @@ def _core_context(
     beats = image_beats(network, spec.simd)
     side_bits = max(largest_side(network, shapes).bit_length() + 1, 2)
     word_bits = max(count_bits(count) for count in words)
+    beat_bits = max(count_bits(beats), min(array["step_bits"], 16) if options.tests else 1)
     element_bits = max(
         (largest_element(network, shapes) + 2 * banks).bit_length() + 1,
         word_bits + bank_shift + 2,
         array["row_bits"] + 1,
-        count_bits(beats) + lane_shift + 1,
+        beat_bits + lane_shift + 1,
     )
     bits = array | {
         "side_bits": side_bits,
@@ -280,7 +290,7 @@ def _core_context(
         "stage_count": len(network.stages),
         "stage_bits": count_bits(len(network.stages)),
         "image_beats": beats,
-        "beat_bits": count_bits(beats),
+        "beat_bits": beat_bits,
         "lane_bits": max(1, lane_shift),
         "lane_shift": lane_shift,
         "element_bits": element_bits,
@@ -295,6 +305,44 @@ def _core_context(
         "queue_bits": 3 if lanes <= 4 else 4,
         "stage_fields": fields(bits),
         "stages_table": table(network, schedule, shapes, fields(bits)),
+        **_test_context(array | {"element_bits": element_bits, "beat_bits": beat_bits}, options)
+        | {
+            "most_steps": min(
+                1 << min(array["step_bits"], 16), words[0] * banks // spec.simd, 65535
+            )
+        },
+    }
+
+
+def _test_context(bits: dict[str, Any], options: CoreOptions) -> dict[str, Any]:
+    """Test mode: its limits, and its constants at the width of each place."""
+    steps, passes = min(bits["step_bits"], 16), min(bits["pass_bits"], 16)
+    most_passes = min(1 << passes, 65535)
+    if bits["preload"]:  # pass p starts from preload p
+        most_passes = min(most_passes, bits["preload_depth"])
+
+    def wide(name: str, width: str, own: int) -> str:
+        return widened(f"test_{name}_less_1", own, bits[width])
+
+    return {
+        "test": int(options.tests),
+        "test_step_bits": steps,
+        "test_pass_bits": passes,
+        "most_passes": most_passes,
+        "test_steps_step": wide("steps", "step_bits", steps),
+        "test_steps_beat": (
+            wide("steps", "beat_bits", steps) if options.tests else "{BEAT_BITS{1'b0}}"
+        ),
+        "test_steps_element": wide("steps", "element_bits", steps),
+        "test_passes_pass": wide("passes", "pass_bits", passes),
+        "test_fields": {
+            "code_signed": "test_signed",
+            "columns": f"{bits['column_bits']}'d1",
+            "passes_less_1": wide("passes", "pass_bits", passes),
+            "map_height": "{{(SIDE_BITS-1){1'b0}}, 1'b1}",
+            "map_row": "test_depth",
+            "kernel_row": "test_depth",
+        },
     }
 
 

@@ -179,7 +179,7 @@ def array_context(
         "v_bits": value_bits(network, spec),
         "column_bits": COLUMN_BITS,
         "layer_bits": count_bits(len(layers)),
-        "step_bits": count_bits(max(spec.steps(layer.depth) for layer in layers)),
+        "step_bits": max(2, count_bits(max(spec.steps(layer.depth) for layer in layers))),
         "pass_bits": pass_bits,
         "preload": preloaded,
         "preload_bits": preload_bits,

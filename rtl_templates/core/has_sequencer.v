@@ -5,11 +5,11 @@
 // that is under way is forgotten. No beat is taken in that cycle.
 // start pulses for each stage; the stage's constants stand still from then to its end.
 // The image goes to buffer 0, which stage 0 reads.
+// single = 1: stage 0 alone, which sends its results while it runs; drained = 1, all have been taken.
 `default_nettype none
 
 module has_sequencer #(
-  parameter IMAGE_BEATS = 8,     // beats of an image
-  parameter BEAT_BITS = 3,       // bits of IMAGE_BEATS - 1, at least 1
+  parameter BEAT_BITS = 3,       // bits of an image's beats - 1, at least 1
   parameter STAGES = 1,          // stages of the network
   parameter STAGE_BITS = 1       // bits of STAGES - 1, at least 1
 ) (
@@ -18,6 +18,9 @@ module has_sequencer #(
   input  wire                  restart,
   output wire                  clear,        // rst, or a restart
   input  wire                  enable,
+  input  wire [BEAT_BITS-1:0]  beats_less_1, // of an image
+  input  wire                  single,
+  input  wire                  drained,
   input  wire                  image_valid,
   input  wire                  image_last,
   output wire                  image_ready,
@@ -41,17 +44,18 @@ module has_sequencer #(
 
   localparam [2:0] LOAD = 3'd0, SKIP = 3'd1, SETTLE = 3'd2, RUN = 3'd3, SEND = 3'd4, SENDING = 3'd5,
                    HALT = 3'd6;
-  localparam [31:0] BEATS_LESS_1 = IMAGE_BEATS - 1, STAGES_LESS_1 = STAGES - 1;
+  localparam [31:0] STAGES_LESS_1 = STAGES - 1;
   localparam [1:0] SETTLED = 2'd3;  // cycles in which writes reach the buffer
 
   reg [2:0] state;
   reg [1:0] settle;
-  reg answering;   // from send to sent
+  reg answering;   // from the first beat that may leave to the last that has
   reg restarting;  // once the answer is out
 
-  wire beat_end = beat == BEATS_LESS_1[BEAT_BITS-1:0];
+  wire beat_end = beat == beats_less_1;
   wire beat_first = beat == {BEAT_BITS{1'b0}};
-  wire stage_last = stage == STAGES_LESS_1[STAGE_BITS-1:0];
+  wire stage_last = single || stage == STAGES_LESS_1[STAGE_BITS-1:0];
+  wire answered = single ? drained && state != RUN && state != SEND : sent;
   wire taken = image_valid && image_ready;
 
   assign clear = rst || ((restart || restarting) && !answering);
@@ -73,7 +77,7 @@ module has_sequencer #(
     if (image_beat) beat <= (image_last || beat_end) ? {BEAT_BITS{1'b0}} : beat + 1'b1;
     if (rst) {answering, restarting} <= 2'b00;
     else begin
-      answering <= send || (answering && !sent);
+      answering <= send || (single && start && !clear) || (answering && !answered);
       restarting <= (restart || restarting) && answering;
     end
     if (clear) begin
@@ -106,7 +110,7 @@ module has_sequencer #(
         end
         SEND: state <= SENDING;
         SENDING: begin
-          if (sent) begin
+          if (answered) begin
             state <= LOAD;
             image_done <= 1'b1;
           end

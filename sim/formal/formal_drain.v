@@ -1,12 +1,14 @@
 // formal_drain: has_drain gives every accumulator of every captured column once, with its slot.
-// Two of them: one lane of four PEs, and four lanes of one, where a column may end every cycle.
+// Three of them: one lane of three PEs; four lanes of one, where a column may end every cycle; and
+// those four walked as a whole, where slots mean nothing.
 // The surroundings are has_array's: a capture only where the drain is free, as many as the layer
 // has columns in its passes, none in the cycle of a start. Resets come at any time.
 `default_nettype none
 
 module formal_drain #(
   parameter PE = 3,
-  parameter OTHERS = 0
+  parameter OTHERS = 0,
+  parameter WHOLE = 0
 ) (
   input wire       clk,
   input wire       rst,
@@ -18,7 +20,8 @@ module formal_drain #(
   input wire       enable
 );
 
-  localparam LESS_1 = PE - 1;
+  localparam ALL = WHOLE != 0 ? PE + OTHERS : PE;
+  localparam LESS_1 = ALL - 1;
 
   wire free, take, column_end, ending;
   wire [5:0] slot;
@@ -27,7 +30,7 @@ module formal_drain #(
   has_drain #(
     .PE(PE), .OTHERS(OTHERS), .PE_BITS(2), .PASS_BITS(2), .COLUMN_BITS(2), .SLOT_BITS(6)
   ) dut (
-    .clk(clk), .rst(rst), .start(start), .passes_less_1(passes_less_1),
+    .clk(clk), .rst(rst), .start(start), .whole(WHOLE != 0), .passes_less_1(passes_less_1),
     .columns_less_1(columns_less_1), .map_base(map_base), .capture(capture), .enable(enable),
     .free(free), .take(take), .slot(slot), .column(column), .column_end(column_end),
     .ending(ending)
@@ -67,7 +70,7 @@ module formal_drain #(
         captured_pass <= captured_pass + (captured_column == columns_less_1);
         running <= !last_capture;
       end
-      owed <= owed - take + (capture ? PE : 0);
+      owed <= owed - take + (capture ? ALL : 0);
     end
   end
 
@@ -86,12 +89,12 @@ module formal_drain #(
   always @* if (past && !past_rst) begin
     taken_when_there: assert (take == (enable && owed != 0));  // none lost, none twice, no waiting
     if (owed != 0) begin
-      where: assert (slot == place && column == at_column);
+      where: assert ((WHOLE != 0 || slot == place) && column == at_column);
       column_last: assert (column_end == (at_column == columns_less_1));
       layer_last: assert (ending == (owed == 1 && !running));
     end
     // a column is not captured over one that is still to leave
-    held: assert (!free || owed == 0 || (owed == 1 && take));
+    held: assert (!free || owed == 0 || (WHOLE == 0 && owed == 1 && take));
     opens: assert (owed != 0 || free);
   end
 
@@ -100,14 +103,14 @@ module formal_drain #(
   reg known = 1'b0;  // a layer was started
   always @(posedge clk) known <= past && (start || known);
   always @* if (past) begin
-    assert (owed <= PE && peek_full == (owed != 0));
+    assert (owed <= ALL && peek_full == (owed != 0));
     assert (known || (owed == 0 && !running));
     if (known) begin
       assert (peek_pe == pe && pe <= LESS_1 && peek_pass == at_pass && column == at_column);
     end
     if (known && !past_rst && (owed != 0 || running)) begin
-      assert (slot == place);
-      assert (owed == 0 ? pe == 0 : pe == PE - owed);
+      assert (WHOLE != 0 || slot == place);
+      assert (owed == 0 ? pe == 0 : pe == ALL - owed);
       assert (at_column <= columns_less_1 && captured_column <= columns_less_1);
       assert (at_pass <= passes_less_1);
       assert (!running || captured_pass <= passes_less_1);
@@ -125,7 +128,7 @@ module formal_drain #(
   always @(posedge clk) if (past && !past_rst && !rst) begin
     layer_ends: cover (take && ending && passes_less_1 == 1 && columns_less_1 == 1);
     stalled: cover (take && ending && $past(!enable && owed != 0));
-    if (OTHERS != 0) chained: cover (take && capture);
+    if (OTHERS != 0 && WHOLE == 0) chained: cover (take && capture);
   end
 
 endmodule

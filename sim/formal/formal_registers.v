@@ -23,7 +23,8 @@ module formal_registers (
   input wire        stage,
   input wire [31:0] stage_cycles,
   input wire        packet_left,
-  input wire [31:0] memory_read
+  input wire [31:0] memory_read,
+  input wire        test_next
 );
 
   localparam [31:0] SHAPE = 32'h04030201, VERSION = 2;
@@ -34,6 +35,9 @@ module formal_registers (
   wire [15:0] packet;
   wire [2:0] memory_select;
   wire [1:0] lane;
+  wire test, test_signed, test_base;
+  wire [2:0] test_steps_less_1;
+  wire [1:0] test_passes_less_1;
   wire [1:0] bresp, rresp;
   wire [31:0] rdata, images;
   wire [4:0] memory_write;
@@ -43,7 +47,8 @@ module formal_registers (
   has_registers #(
     .VERSION(VERSION), .SHAPE(SHAPE), .STAGES(2), .STAGE_BITS(1), .MEMORIES(5), .MEMORY_BITS(3),
     .VALUE_BITS(40), .VALUE_WORDS(2), .PLACE_BITS(1), .LANES(3), .LANE_BITS(2),
-    .FETCH_CYCLES(FETCH_CYCLES), .DEPTHS({32'd8, 32'd5, 32'd7, 32'd0, 32'd1})
+    .FETCH_CYCLES(FETCH_CYCLES), .DEPTHS({32'd8, 32'd5, 32'd7, 32'd0, 32'd2}), .TEST(1),
+    .MOST_STEPS(16'd6), .MOST_PASSES(16'd3), .STEP_BITS(3), .PASS_BITS(2), .BASE_BITS(1)
   ) dut (
     .clk(clk), .rst(rst), .s_axil_awvalid(awvalid), .s_axil_awready(awready),
     .s_axil_awaddr(awaddr), .s_axil_wvalid(wvalid), .s_axil_wready(wready), .s_axil_wdata(wdata),
@@ -57,7 +62,9 @@ module formal_registers (
     .stage_done(stage_done), .stage(stage), .stage_cycles(stage_cycles),
     .memory_write(memory_write), .memory_address(memory_address), .memory_value(memory_value),
     .memory_select(memory_select), .memory_lane(lane), .memory_place(place),
-    .memory_read(memory_read)
+    .memory_read(memory_read), .test(test), .test_signed(test_signed),
+    .test_steps_less_1(test_steps_less_1), .test_passes_less_1(test_passes_less_1),
+    .test_base(test_base), .test_next(test_next)
   );
 
   (* keep *) wire [31:0] peek_select;         // dut.select
@@ -70,6 +77,7 @@ module formal_registers (
   (* keep *) wire [11:0] peek_illegal_address;  // dut.illegal_address
   (* keep *) wire [1:0]  peek_waiting;        // dut.waiting
   (* keep *) wire [1:0]  peek_reading;        // dut.reading
+  (* keep *) wire        peek_advance;        // dut.advance
   (* keep *) wire [31:0] peek_cycles;         // dut.cycles
   (* keep *) wire [31:0] peek_stage_0;        // dut.cycles_of[0]
   (* keep *) wire [31:0] peek_stage_1;        // dut.cycles_of[1]
@@ -155,12 +163,15 @@ module formal_registers (
   reg [15:0] size;
   reg [12:0] first;  // illegal access: a write, its address
   reg [1:0] answer;
-  wire [31:0] depth = select == 0 ? 1 : select == 1 ? 0 : select == 2 ? 7 : select == 3 ? 5 :
+  wire [31:0] depth = select == 0 ? 2 : select == 1 ? 0 : select == 2 ? 7 : select == 3 ? 5 :
     select == 4 ? 8 : 0;
-  wire may_access = !enabled && !busy && address < depth;
+  wire at_rest = !enabled && !busy;
+  wire may_access = at_rest && address < depth;
   wire legal = strobe == 4'b1111 && (at == 12'h000 || at == 12'h004 || at == 12'h00c
     || at == 12'h01c || at == 12'h020 || at == 12'h024 || (at == 12'h028 && may_access)
     || (at == 12'h02c && may_access && data < 3) || at == 12'h030 || at == 12'h034
+    || (at == 12'h040 && at_rest) || (at == 12'h048 && at_rest && data < 2)
+    || (at == 12'h044 && at_rest && data[15:0] < 6 && data[31:16] < 3)
     || at == 12'h800 || at == 12'h804);
   wire act = write && legal;
   wire fetch = act && at == 12'h02c;
@@ -206,6 +217,29 @@ module formal_registers (
       if ((act && at == 12'h028) || fetch) address <= address + 1;
     end
   end
+  // test mode; its sizes are unknown until written
+  reg [2:0] mode;
+  reg [2:0] steps;
+  reg [1:0] passes;
+  reg base, sized = 1'b0, based = 1'b0;
+  always @(posedge clk) begin
+    if (act && at == 12'h044) {passes, steps} <= {data[17:16], data[2:0]};
+    if (act && at == 12'h048) base <= data[0];
+    else if (image_done && mode[0] && mode[2]) base <= test_next;
+    sized <= sized || (past && act && at == 12'h044);
+    based <= based || (past && act && at == 12'h048);
+    if (rst) mode <= 3'd0;
+    else if (act && at == 12'h040) mode <= data[2:0];
+  end
+  always @* if (past) begin
+    tests: assert ({test_signed, test} == mode[1:0]);
+`ifndef OUTSIDE_ALONE
+    assert (peek_advance == mode[2]);
+`endif
+    if (sized) shape: assert ({test_passes_less_1, test_steps_less_1} == {passes, steps});
+    if (based) from: assert (test_base == base);
+  end
+
   wire [31:0] last_word = address - 1;
   always @* if (past) begin
     if (bvalid) response: assert (bresp == answer);
@@ -263,7 +297,10 @@ module formal_registers (
     araddr == 12'h01c ? {2'b00, 16'd0, size} :
     araddr == 12'h020 ? {2'b00, select} : araddr == 12'h024 ? {2'b00, address} :
     araddr == 12'h030 ? {2'b00, 30'd0, lines} : araddr == 12'h034 ? {2'b00, 30'd0, pending} :
-    araddr == 12'h038 ? {2'b00, 32'd3} : at_value ? 34'd0 :
+    araddr == 12'h038 ? {2'b00, 32'd3} : araddr == 12'h040 ? {2'b00, 29'd0, mode} :
+    araddr == 12'h044 ? {2'b00, 14'd0, test_passes_less_1, 13'd0, test_steps_less_1} :
+    araddr == 12'h048 ? {2'b00, 31'd0, test_base} :
+    araddr == 12'h04c ? {2'b00, 16'd3, 16'd6} : araddr == 12'h050 ? {2'b00, 32'd2} : at_value ? 34'd0 :
     araddr == 12'h400 ? {2'b00, stage_0} : araddr == 12'h404 ? {2'b00, stage_1} : {2'b10, 32'd0};
   always @(posedge clk) begin
     if (image_done) cycles <= image_cycles;
@@ -294,6 +331,7 @@ module formal_registers (
     refused: cover (bvalid && bready && bresp == 2'b10 && rvalid && rready && rresp == 2'b10);
     both: cover ($past(bad_write && bad_read && !kept[4]) && first[12]);
     fetched: cover (rvalid && rready && rdata == 32'h5eed && $past(delivering == 2'd1) && named);
+    goes_on: cover (test && test_base && $past(image_done && !test_base));
     told: cover (interrupt && $past(packet_left, 2) && pending == 2'b01);
     restarted: cover (restart);
   end

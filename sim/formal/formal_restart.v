@@ -2,6 +2,7 @@
 // What leaves is never withdrawn or changed by a restart; a restart acts at once or when the answer
 // is out; no beat is lost to it. What the array does is free, but that no logit comes once all have
 // (docs: the last stage is done when its results are). Reset: at the beginning.
+// single = 1, test mode: an answer is from the stage's start to when all that it gave is out.
 `default_nettype none
 
 module formal_restart (
@@ -18,6 +19,8 @@ module formal_restart (
   input wire [1:0] take_logit,
   input wire       class_only,
   input wire       close,
+  input wire       single,
+  input wire       drained,
   input wire       ready
 );
 
@@ -27,10 +30,10 @@ module formal_restart (
   wire [3:0] data;
 
   has_sequencer #(
-    .IMAGE_BEATS(2), .BEAT_BITS(1), .STAGES(2), .STAGE_BITS(1)
+    .BEAT_BITS(1), .STAGES(2), .STAGE_BITS(1)
   ) sequencer (
     .clk(clk), .rst(rst), .restart(restart), .clear(clear), .enable(enable),
-    .image_valid(image_valid), .image_last(image_last), .image_ready(image_ready),
+    .beats_less_1(1'b1), .single(single), .drained(drained), .image_valid(image_valid), .image_last(image_last), .image_ready(image_ready),
     .image_beat(image_beat), .beat(beat), .stage(stage), .start(start), .stage_done(stage_done),
     .fault(fault), .send(send), .sent(sent), .busy(busy), .halted(halted), .too_short(too_short),
     .too_long(too_long), .image_done(image_done), .image_cycles(image_cycles),
@@ -39,7 +42,7 @@ module formal_restart (
 
   has_logits #(.CLASSES(2), .CLASS_BITS(1), .V_BITS(2), .DATA_BITS(4)) answer (
     .clk(clk), .rst(rst), .clear(start), .take(take), .take_class(take_class),
-    .take_logit(take_logit), .send(send), .class_only(class_only), .close(close), .sent(sent),
+    .take_logit(take_logit), .send(send && !single), .class_only(class_only), .close(close), .sent(sent),
     .m_axis_tvalid(valid), .m_axis_tready(ready), .m_axis_tdata(data), .m_axis_tuser(user),
     .m_axis_tlast(last)
   );
@@ -62,24 +65,26 @@ module formal_restart (
   end
   always @* assume (rst == !past);
 
-  // the surroundings: logits come while a stage runs
-  always @* if (peek_state != RUN) assume (!take);
+  // the surroundings: logits come while a stage runs, and none in test mode
+  always @* if (peek_state != RUN || single) assume (!take);
+  always @(posedge clk) if (past) assume ($stable(single));
   always @(posedge clk) if (past && $past(image_valid && !image_ready)) begin
     assume (image_valid && $stable(image_last));
   end
 
-  reg answering;  // from send to sent
+  reg answering;  // from send to sent; in test mode from start to drained
   reg owed;       // a restart that waits
   reg beats;      // of this answer
   reg only;
   reg closing;    // the last answer of its packet
   wire shown = valid && ready;
   wire ending = only || beats == 1'b1;
+  wire done = single ? drained && peek_state != RUN && peek_state != SEND : sent;
   always @(posedge clk) begin
-    if (send) {closing, only} <= {close, class_only};
+    if (send && !single) {closing, only} <= {close, class_only};
     if (rst) {answering, owed, beats} <= 3'd0;
     else begin
-      answering <= send || (answering && !sent);
+      answering <= (single ? start && !clear : send) || (answering && !done);
       owed <= (owed || restart) && !clear;
       beats <= send ? 1'b0 : beats + shown;
     end
@@ -92,7 +97,7 @@ module formal_restart (
   end
   always @* if (past && !past_rst) begin
     if (valid) ends: assert (last == (ending && closing) && answering);
-    alone: assert (!(send && answering));
+    alone: assert (!((single ? start : send) && answering));
     waits: assert (!(clear && answering));
     acts: assert (!((restart || owed) && !answering) || clear);
     asked: assert (!clear || restart || owed);
@@ -107,7 +112,7 @@ module formal_restart (
   end
   // an answer that is taken ends, and with it the restart that waits
   reg [2:0] waited = 3'd0;
-  always @(posedge clk) waited <= (answering && (ready || !valid)) ? waited + (waited != 7) : 3'd0;
+  always @(posedge clk) waited <= (!single && answering && (ready || !valid)) ? waited + (waited != 7) : 3'd0;
   always @* in_time: assert (waited < 3'd6);
 
 `ifndef OUTSIDE_ALONE
@@ -115,19 +120,24 @@ module formal_restart (
   always @* if (past && !past_rst) begin
     assert (peek_answering == answering && peek_restarting == owed);
     assert (!owed || answering || clear);
-    assert (!answering || peek_state == SENDING || peek_state == HALT);
+    assert (!answering || peek_state == SENDING || peek_state == HALT
+            || (single && (peek_state == RUN || peek_state == SEND)));
+    if (single) begin
+      assert (answering || start || (peek_state != RUN && peek_state != SEND));
+      assert (!peek_sending && !valid && !sent);
+    end
     assert (peek_state != SENDING || answering);
-    assert (!answering || {peek_closing, peek_only} == {closing, only});
+    assert (!answering || single || {peek_closing, peek_only} == {closing, only});
     assert (answering || (!peek_sending && !valid && !sent));
     assert (!sent || (!peek_sending && !valid));
-    assert (!answering || (peek_sending || valid || sent));
+    assert (!answering || single || (peek_sending || valid || sent));
     if (answering && peek_sending) assert (peek_next == beats + valid);
     if (valid) assert (peek_shown == beats && peek_sending == !ending);
     if (!valid && peek_sending) assert (beats == 0);
   end
   always @* if (past) begin
     assert (waited < 6);
-    if (answering && !sent) assert (waited <= 1 + 2 * (beats + (valid || beats != 0)));
+    if (answering && !single && !sent) assert (waited <= 1 + 2 * (beats + (valid || beats != 0)));
     if (sent) assert (waited <= 5);
   end
 `endif
@@ -136,6 +146,7 @@ module formal_restart (
     waiting: cover (clear && $past(sent) && $past(owed, 3));
     at_once: cover (clear && $past(peek_state == RUN) && stage);
     after: cover (image_done && image_beat);
+    test: cover (image_done && single && $past(owed, 2));
   end
 
 endmodule

@@ -85,8 +85,8 @@ OF_REGISTERS = (
     Broken(
         "a memory is written while busy",
         REGISTERS,
-        "may_access = !enable && !busy &&",
-        "may_access = !enable &&",
+        "wire at_rest = !enable && !busy;",
+        "wire at_rest = !enable;",
     ),
     Broken(
         "a memory is written beyond its end",
@@ -151,6 +151,12 @@ OF_REGISTERS = (
         "irq <= set_irq ? irq & ~write_data[1:0] : irq |",
     ),
     Broken("an interrupt is not masked", REGISTERS, "|(irq & irq_enable)", "|irq"),
+    Broken(
+        "test mode under an image",
+        REGISTERS,
+        "may_test = TEST != 0 && at_rest;",
+        "may_test = TEST != 0 && !enable;",
+    ),
 )
 OF_LOGITS = (
     Broken(
@@ -192,6 +198,10 @@ OF_DRAIN = (
     Broken("taken while held back", DRAIN, "take = full && enable;", "take = full;"),
     Broken("captured over", DRAIN, "assign free = !full ||", "assign free = 1'b1 ||"),
     Broken("the wrong end", DRAIN, "pe_end && column_end && pass ==", "pe_end && pass =="),
+)
+OF_DRAIN_WHOLE = (
+    Broken("other lanes are left out", DRAIN, "whole ? ALL_LESS_1", "whole && 1'b0 ? ALL_LESS_1"),
+    Broken("captured over, walked as a whole", DRAIN, "&& take && !whole", "&& take"),
 )
 OF_RESULTS = (
     Broken("a queue runs over", RESULTS, "(1 << DEPTH_BITS) - 3;", "(1 << DEPTH_BITS);"),
@@ -245,6 +255,13 @@ OF_RESTART = (
     ),
     Broken("an answer is sent after all", SEQUENCER, "state == SEND && !clear;", "state == SEND;"),
     Broken("a beat is lost", SEQUENCER, "image_ready = !clear\n    && (", "image_ready = ("),
+    Broken(
+        "a restart cuts the answers of a test",
+        SEQUENCER,
+        "send || (single && start && !clear) ||",
+        "send ||",
+    ),
+    Broken("a test ends before all is out", SEQUENCER, "single ? drained &&", "single ? 1'b1 &&"),
 )
 
 PROOFS = (
@@ -253,6 +270,15 @@ PROOFS = (
     Proof("packet", (PACKET,), 1, 8, OF_PACKET),
     Proof("drain", (DRAIN,), 2, 20, OF_DRAIN),
     Proof("drain_lanes", (DRAIN,), 2, 14, (), {"PE": 1, "OTHERS": 3}, "drain"),
+    Proof(
+        "drain_whole",
+        (DRAIN,),
+        2,
+        26,
+        OF_DRAIN_WHOLE,
+        {"PE": 1, "OTHERS": 3, "WHOLE": 1},
+        "drain",
+    ),
     Proof("results", (RESULTS,), 9, 14, OF_RESULTS),
     Proof("steps", (STEPS,), 1, 20, OF_STEPS),
     Proof("steps_held", (STEPS,), 1, 20, (), {"HOLD_WEIGHTS": 1}, "steps"),

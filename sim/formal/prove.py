@@ -151,6 +151,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--only", choices=names, action="append", help="these proofs alone")
     parser.add_argument("--broken", type=int, help="only this broken design, by its number")
+    parser.add_argument("--most", type=int, help="of each proof the first so many broken designs")
     options = parser.parse_args()
     if lacking := missing():
         print(lacking, file=sys.stderr)
@@ -162,7 +163,7 @@ def main() -> int:
         work = options.work.resolve() / proof.name
         if options.broken is None:
             good = prove(proof, work) and good
-        for number, broken in enumerate(proof.broken):
+        for number, broken in enumerate(proof.broken[: options.most]):
             if options.broken in (None, number):
                 good = refute(proof, broken, work / f"broken-{number}") and good
     return 0 if good else 1
