@@ -16,6 +16,7 @@ from hascodesign.contract.array import with_preloads
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import (
     ArraySpec,
+    Fault,
     FaultProfile,
     IntArray,
     IntegerNetwork,
@@ -58,6 +59,16 @@ class Case:
         labels = np.arange(len(self.codes)) % self.network.layers[-1].rows
         files |= image_file(self.network, self.schedule, self.profile, self.codes, labels)
         return BuildPlan(files).under(folder)
+
+
+def faulty() -> FaultProfile:
+    """Faults of several sites, the weight memory's among them."""
+    faults = (
+        Fault(1, "sa1", "wmem", 2, 1, address=3),
+        Fault(2, "flip", "psum", None, 7),
+        Fault(3, "sa0", "product", 0, 2),
+    )
+    return FaultProfile(SPEC, faults)
 
 
 def small(
@@ -115,11 +126,14 @@ def lay_out(
 def lay_out_files(work: Path, plan: BuildPlan, bench: Any) -> Path:
     """Verilog and memories, a bitstream in name, and what the bench expects beyond the driver's."""
     simulate.lay_out(plan, work)
-    write(
-        work / "vectors",
-        {"has_core.bit": b"", "bench.json": json.dumps(bench).encode()},
-    )
+    write(work / "vectors", {"has_core.bit": b""})
+    say(work, bench)
     return work / "vectors"
+
+
+def say(work: Path, bench: Any) -> None:
+    """What the bench expects."""
+    write(work / "vectors", {"bench.json": json.dumps(bench).encode()})
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

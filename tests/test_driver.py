@@ -11,19 +11,9 @@ import numpy as np
 import pytest
 
 from hascodesign.contract.build import BuildPlan
-from hascodesign.contract.types import Fault, FaultProfile, MultiplyLayer, frozen
+from hascodesign.contract.types import MultiplyLayer, frozen
 from hascodesign.render.driver import SCHEDULE
-from tests.driver_cases import SPEC, Case, another, lay_out, run, small, write
-
-
-def faulty() -> FaultProfile:
-    """Faults of several sites, the weight memory's among them."""
-    faults = (
-        Fault(1, "sa1", "wmem", 2, 1, address=3),
-        Fault(2, "flip", "psum", None, 7),
-        Fault(3, "sa0", "product", 0, 2),
-    )
-    return FaultProfile(SPEC, faults)
+from tests.driver_cases import SPEC, Case, another, faulty, lay_out, run, small, write
 
 
 def test_images_waits_and_commands(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def describe(
         "registers": {one.name: one.address for one in registers.REGISTERS},
         "array": {
             name: getattr(spec, name)
-            for name in ("pe", "simd", "weight_bits", "act_bits", "acc_bits")
+            for name in ("pe", "simd", "weight_bits", "act_bits", "acc_bits", "dataflow")
         },
         "input": {
             name: getattr(quant, name)

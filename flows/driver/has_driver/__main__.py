@@ -1,4 +1,4 @@
-"""The command line: ``python -m has_driver classify|verify|throughput|status``.
+"""The command line: ``python -m has_driver classify|verify|throughput|diagnose|status``.
 
 Exit codes: 0 done; 1 a difference, or the accelerator failed; 2 bad input or usage; 3 pynq or a
 part of the overlay is missing; 130 Ctrl-C.
@@ -49,12 +49,17 @@ def _parser() -> argparse.ArgumentParser:
         ("classify", _classify, "classes of images; of those that came with the build by default"),
         ("verify", _verify, "hold logits and memories to what they must be"),
         ("throughput", _throughput, "time images"),
+        ("diagnose", _diagnose, "play test vectors, for `hascodesign diagnose infer`"),
         ("status", _status, "what the registers say, with nothing loaded or reset"),
     ):
         one = commands.add_parser(name, help=words)
         one.set_defaults(run=run)
         if name == "classify":
             one.add_argument("images", type=Path, nargs="?", help=".npy, or .npz with images")
+        if name == "diagnose":
+            one.add_argument("tests", type=Path, help="folder of `hascodesign diagnose vectors`")
+            one.add_argument("--out", type=Path, required=True, help="the answers, .npz")
+            one.add_argument("--runs", type=int, default=1, help="times that all is played")
         if name in ("verify", "throughput"):
             one.add_argument("--images", type=int, help="how many")
     return parser
@@ -93,6 +98,15 @@ def _verify(core: Accelerator, options: argparse.Namespace) -> int:
 
 def _throughput(core: Accelerator, options: argparse.Namespace) -> int:
     print(_loaded(core, options).throughput(options.images or 1000))
+    return 0
+
+
+def _diagnose(core: Accelerator, options: argparse.Namespace) -> int:
+    if options.out.suffix != ".npz":
+        raise InputError(f"--out must end in .npz, not {options.out.name}")
+    found = _loaded(core, options).answers(options.tests, options.runs)
+    found.save(options.out)
+    print(f"{found.acc.size} answers of {found.acc.shape[1]} PEs in {options.out}")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import codes as coding
-from . import deltas, description, verification
+from . import deltas, description, diagnosis, verification
 from .codes import Codes
 from .contents import Contents
 from .contents import read as read_contents
@@ -27,6 +27,7 @@ HERE = Path(__file__).resolve().parent.parent  # deploy/driver
 SCHEDULE = HERE / "schedule"  # what was built: core.json, memories, images
 BITSTREAM = HERE.parent / "has_core.bit"
 MOST_IMAGES = 0xFFFF  # of one result packet
+MOST_RUNS = 1000
 HALF_WRITTEN = "a schedule was not loaded to its end, ENABLE is 0 until one is"
 
 
@@ -221,6 +222,8 @@ class Accelerator:
         self._link.swallow()  # an answer that has begun is finished
         registers.wait_idle(self.timeout)
         self._link.abandon(self._wait)
+        if registers.read("TEST"):
+            registers.write("TEST", 0)
 
     def reset(self) -> None:
         """Restart, and count images from 0; the memories stay as they were written."""
@@ -297,6 +300,46 @@ class Accelerator:
         self._link.stream(wanted.stream)
         self._enable()
         self._registers.check()
+
+    # -------------------------------------------------------------------------------- diagnose
+
+    def answers(self, folder: str | Path, runs: int = 1) -> diagnosis.Answers:
+        """Play the vectors of `hascodesign diagnose vectors` on the array, in the test mode.
+
+        Parameters
+        ----------
+        folder : with ``tests.json`` and ``vectors.npz``, of the build's array.
+        runs : times that everything is played.
+
+        Returns
+        -------
+        What `hascodesign diagnose infer --responses` takes, once saved. The schedule is written
+        again, and read back; where that fails ENABLE stays 0.
+
+        Raises
+        ------
+        InputError
+            The vectors are of another array, or take more words than the banks have.
+        DriverError
+            The build has no test mode, or a wait did not end.
+        """
+        if not 1 <= runs <= MOST_RUNS:
+            raise InputError(f"runs must be from 1 to {MOST_RUNS}, not {runs}")
+        tests = diagnosis.read(Path(folder), self.built)
+        kept = self.contents
+        player = diagnosis.Player(self._link, self._registers, self.built, self._wait, self.timeout)
+        player.check(tests)
+        self._half_written = True
+        try:
+            self._stop()
+            acc = np.stack([player.play(tests) for _ in range(runs)])
+            player.leave()
+            self._write(kept, Memories(self._registers, self.built))
+        except DriverError as error:
+            self._registers.write("CONTROL", 0)
+            raise type(error)(f"{error}; {HALF_WRITTEN}") from None
+        self._half_written = False
+        return diagnosis.Answers(acc, tests.digest)
 
     # ---------------------------------------------------------------------------------- verify
 

@@ -77,10 +77,17 @@ def image_beats(built: Description) -> int:
 
 def pack(codes: Codes, built: Description) -> NDArray[np.uint8]:
     """Images [n, bytes] as they lie in memory: SIMD codes a beat, code 0 lowest."""
-    array, beats = built.array, image_beats(built)
+    flat = codes.reshape(len(codes), -1)
+    simd = built.array.simd
+    flat = np.pad(flat, ((0, 0), (0, image_beats(built) * simd - flat.shape[1])))
+    return pack_steps(flat.reshape(len(codes), -1, simd), built)
+
+
+def pack_steps(codes: Codes, built: Description) -> NDArray[np.uint8]:
+    """Beats [n, bytes] of codes [n, beats, SIMD] as they lie in memory, code 0 lowest."""
+    array, beats = built.array, codes.shape[1]
     size = beat_bytes(array.simd * array.act_bits)
     flat = codes.reshape(len(codes), -1)
-    flat = np.pad(flat, ((0, 0), (0, beats * array.simd - flat.shape[1])))
     if array.act_bits == 8 and size == array.simd:
         return flat.astype(np.uint8)
     planes = (flat[:, :, None] >> np.arange(array.act_bits)) & 1

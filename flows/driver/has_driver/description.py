@@ -42,6 +42,7 @@ class Array:
     weight_bits: int
     act_bits: int
     acc_bits: int
+    dataflow: str
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,21 @@ class Link(Protocol):
     def write(self, address: int, value: int) -> None:
         """Write a register of 32 bits."""
 
+    @property
+    def most_images(self) -> int:
+        """Images of one exchange, at most."""
+
+    @property
+    def most_answer(self) -> int:
+        """Bytes of an answer, at most."""
+
     def stream(self, passes: Sequence[Bytes]) -> None:
         """Weights that go with every image from here on, a packet for each pass."""
 
-    def exchange(self, images: Bytes, answer: int, wait: Wait) -> Bytes:
+    def exchange(self, images: Bytes, answer: int, wait: Wait, *, weights: bool = True) -> Bytes:
         """Send images [n, bytes], a packet each, and take one packet of ``answer`` bytes.
+
+        ``weights`` : whether the streamed weights go with them.
 
         Raises
         ------

@@ -11,6 +11,8 @@ from .errors import DriverError
 from .places import differing, place, wmem_place
 from .registers import ILLEGAL, Registers
 
+WEIGHTS = 0  # number of the memory
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -42,16 +44,20 @@ class Memories:
             The core has refused a word.
         """
         for number, words in enumerate(contents.words):
-            self._write(number, words)
+            self.write_words(number, words)
 
-    def _write(self, number: int, words: Words) -> None:
+    def write_words(self, number: int, words: Words, start: int = 0) -> None:
+        """Write words of one memory, from an address on."""
         registers, memory = self._registers, self._built.memories[number]
-        parts = range(-(-memory.width // 32))
+        held: list[int | None] = [None] * -(-memory.width // 32)
         registers.write("SELECT", number)
-        registers.write("ADDRESS", 0)
+        registers.write("ADDRESS", start)
         for word in words:
-            for part in parts:
-                registers.write("VALUE", word >> (32 * part) & 0xFFFF_FFFF, part)
+            for part, before in enumerate(held):
+                value = word >> (32 * part) & 0xFFFF_FFFF
+                if value != before:  # else it stands there from the word before
+                    registers.write("VALUE", value, part)
+                    held[part] = value
             registers.write("COMMIT", 0)
         self._check(f"the words of {memory.name}", "written")
 

@@ -16,6 +16,7 @@ from .errors import DriverError, InputError, MissingError
 from .link import Bytes, Wait
 
 ALIGNED = 64  # bytes: of every packet's address, so that a DMA needs no realignment engine
+TESTED = 4  # beats of the longest test vector
 SCRATCH = 4096  # bytes of a packet that nobody asked for
 
 
@@ -43,9 +44,8 @@ class PynqLink:
         if built.streamed:
             self._weights = DmaChannel(self._mmio(pynq, blocks.weight_dma), SEND, "weight")
         self._passes: list[tuple[int, int]] = []  # offset and bytes of each streamed packet
-        self._image_bytes = codes.image_beats(built) * codes.beat_bytes(
-            built.array.simd * built.array.act_bits
-        )
+        beat = codes.beat_bytes(built.array.simd * built.array.act_bits)
+        self._image_bytes = codes.image_beats(built) * beat
         most = max(batch * built.classes * built.result_bits // 8, SCRATCH)
         largest = max(most, self._image_bytes)
         if largest >> blocks.length_bits:
@@ -53,7 +53,7 @@ class PynqLink:
                 f"a packet must be below {1 << blocks.length_bits} bytes, which the DMA can move,"
                 f" not {largest}; a smaller batch makes it smaller"
             )
-        stride = -(-self._image_bytes // ALIGNED) * ALIGNED
+        stride = -(-max(self._image_bytes, TESTED * beat) // ALIGNED) * ALIGNED
         self._in = self._allocate(shape=(batch, stride), dtype=np.uint8)
         self._out = self._allocate(shape=(most,), dtype=np.uint8)
         self._stored: Any = None
@@ -87,7 +87,17 @@ class PynqLink:
             self._stored.flush()
         self._passes = starts
 
-    def exchange(self, images: Bytes, answer: int, wait: Wait) -> Bytes:
+    @property
+    def most_images(self) -> int:
+        """Images of one exchange, at most."""
+        return len(self._in)
+
+    @property
+    def most_answer(self) -> int:
+        """Bytes of an answer, at most."""
+        return int(self._out.nbytes)
+
+    def exchange(self, images: Bytes, answer: int, wait: Wait, *, weights: bool = True) -> Bytes:
         """Send images, each with the streamed weights; the bytes of one answer packet."""
         count, size = images.shape
         self._in[:count, :size] = images
@@ -96,7 +106,8 @@ class PynqLink:
         stride = self._in.shape[1]
         for place in range(count):
             self._images.begin(self._in.physical_address + place * stride, size)
-            self._send_weights(wait)
+            if weights:
+                self._send_weights(wait)
             wait(self._images.done, f"taking image {place + 1} of {count}")
         wait(self._results.done, f"answering {count} images")
         moved = self._results.moved()
