@@ -2,8 +2,8 @@
 // read_address by one enabled cycle; accumulate and first by 1 + PIPELINE. capture copies all
 // accumulators to shadow registers, shift moves them on by one PE, head is PE 0's. Weights of
 // external layers are written one step of all PEs at a time.
-// words, started: what banks and preloads give, PE 0 lowest: of read_address and start_address, where
-// these stand still, some cycles later (SYSTOLIC = 1: PE - 1 more).
+// words, started: what banks and preloads give, PE 0 lowest: of read_address and start_address,
+// where these stand still, some cycles later (SYSTOLIC = 1: PE - 1 more).
 // PRELOAD_DEPTH > 0: the accumulators start from words of their own; start_address, the pass among
 // those of all layers, leads accumulate and first by one enabled cycle; preload_* writes a pass of
 // all PEs.

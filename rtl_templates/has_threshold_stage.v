@@ -17,7 +17,7 @@ module has_threshold_stage #(
   input  wire [NODE_BITS-1:0] node_in,
   input  wire [V_BITS-1:0]    v_in,
   input  wire                 descending_in,
-  input  wire                 fetching,   // 1 = found stands for the comparison: a word is read back
+  input  wire                 fetching,   // 1 = found stands for the comparison: reads back
   input  wire                 found,
   output wire [V_BITS:0]      limit_word, // the threshold that was read
   output reg  [NODE_BITS:0]   node_out,
