@@ -74,7 +74,7 @@ def refused(vectors: Path, case: Case) -> dict[str, str]:
     other = another(case)
     *stages, last = other.network.stages
     assert isinstance(last, MultiplyLayer)
-    stages.append(replace(last, bias=frozen(last.bias << 9)))
+    stages.append(replace(last, bias=frozen(last.bias << 18)))
     wide = replace(other, network=replace(other.network, stages=tuple(stages)))
     write(vectors / "wide", wide.driver(SCHEDULE))
     said["wide"] = r"bias must have words of \d+ bits, not \d+"
