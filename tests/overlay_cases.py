@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -32,6 +33,7 @@ CELLS = """
 """
 
 
+@functools.cache
 def files(
     board: str, on_chip: tuple[bool, ...] = (True, True), multipliers: Multipliers = "dsp"
 ) -> dict[str, bytes]:

@@ -11,13 +11,19 @@ import pytest
 from hascodesign.board.boards import BOARDS, find
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule
+from hascodesign.render.build import build_files
 from hascodesign.render.driver import BLOCKS
 from hascodesign.render.overlay import ADDRESSES, FOLDER, board_files, render_overlay
+from hascodesign.render.rtl import RtlOptions
 from tests import core_cases, driver_cases, rtl_cases
 from tests.overlay_cases import Vivado, files
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = f"{FOLDER}/"
+DELIVERED = [
+    "block_design.tcl", "build.sh", "has_overlay.v", "implement.tcl", "overlay.tcl",
+    "package_ip.tcl", "placement.tcl", "settings.tcl",
+]  # fmt: skip
 ON_CHIP, STREAMED = (True, True), (True, False)
 CORE, DMA, WEIGHT_DMA = (str(BLOCKS[name]) for name in ("core", "dma", "weight_dma"))
 
@@ -324,12 +330,13 @@ def test_make_overlay(vivado: Vivado) -> None:
 # ------------------------------------------------------------------------- placement
 
 ELSEWHERE = """
+{d_i/has_core_0/inst/core/pe[3].mac/DSP_ALU_INST DSP_ALU DSP48E2_X7Y6}
 {d_i/has_core_0/inst/core/pe[0].mac DSP48E1 DSP48_X7Y7}
 {d_i/has_core_0/inst/core/pe[1].mac DSP48E1 DSP48_X7Y8}
 {d_i/has_core_0/inst/core/bank RAMB36E1 RAMB36_X7Y7}
 """
 MORE = ELSEWHERE + "{d_i/has_core_0/inst/core/pe[2].mac DSP48E1 DSP48_X7Y9}"
-FEWER = "\n".join(ELSEWHERE.strip().splitlines()[:2])
+FEWER = "\n".join(ELSEWHERE.strip().splitlines()[:3])
 
 
 def test_the_first_placement_is_kept(vivado: Vivado) -> None:
@@ -340,7 +347,7 @@ def test_the_first_placement_is_kept(vivado: Vivado) -> None:
     assert lines == [
         f"set_property LOC {site} [get_cells {{d_i/has_core_0/inst/core/{cell}}}]"
         for site, cell in (
-            ("DSP48E2_X1Y1", "pe[1].adder/DSP_ALU_INST"),
+            ("DSP48E2_X1Y1", "pe[1].adder"),
             ("DSP48_X0Y1", "pe[0].mac"),
             ("DSP48_X0Y2", "pe[1].mac"),
             ("RAMB36_X0Y1", "bank"),
@@ -378,6 +385,21 @@ def test_placement_can_be_left_free(vivado: Vivado) -> None:
 
 
 # ------------------------------------------------------------------------- names
+
+
+def test_only_a_build_of_the_accelerator_has_an_overlay() -> None:
+    case = driver_cases.small()
+    for with_core in (True, False):
+        plan = build_files(
+            case.network, case.schedule, case.profile, find("kv260"), RtlOptions(),
+            clock_mhz=150.0, with_core=with_core,
+        )  # fmt: skip
+        made = sorted(plan.under(FOLDER))
+        assert made == (DELIVERED if with_core else [])
+        if with_core:
+            assert b"clock_mhz     150 " in plan.files[f"{SCRIPTS}settings.tcl"]
+        scripts = plan.files["vivado/create_project.tcl"]
+        assert b"has_overlay" not in scripts and b"out_of_context" in scripts
 
 
 def test_unsafe_names_never_reach_a_script() -> None:

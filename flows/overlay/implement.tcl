@@ -31,7 +31,8 @@ proc implement {overlay root deploy placement jobs} {
     set slack [get_property SLACK [get_timing_paths -$kind -max_paths 1 -nworst 1]]
     if {![string is double -strict $slack] || $slack < 0} {
       error "$kind slack at [dict get $overlay clock_mhz] MHz ([format %.3f $period] ns) must be at\
-        least 0 ns, not '$slack' ([lindex $reports 1]): render for a slower clock, --clock-mhz"
+        least 0 ns, not '$slack' ([lindex $reports 1]): give the flow a slower clock_mhz, under\
+        \[render\] of its --config file"
     }
   }
   if {$placement eq "held"} {

@@ -2,14 +2,15 @@
 # the first implementation writes what it found, and later ones keep to it.
 
 # A constraint for each, by cell; the implemented design is open.
-# Of a DSP48E2, which is several cells, the one that adds stands for the site.
+# A DSP48E2 is several cells: the one that adds tells the site, the constraint is for them all.
 proc placed {overlay} {
   set lines [list]
   set prefix *[dict get $overlay core]*
   foreach cell [get_cells -hierarchical -filter "NAME =~ $prefix && (REF_NAME == DSP48E1 ||\
     REF_NAME == DSP_ALU || REF_NAME =~ RAMB*)"] {
     set site [get_sites -of_objects $cell]
-    lappend lines "set_property LOC $site \[get_cells {$cell}\]"
+    regsub {/DSP_ALU_INST$} $cell {} whole
+    lappend lines "set_property LOC $site \[get_cells {$whole}\]"
   }
   return [lsort $lines]
 }

@@ -105,6 +105,8 @@ proc set_one {name value object} {
         if {!$value} { lappend ::implementing $object }
       } elseif {$name eq "LOC" && [dict exists $::placement $object]} {
         dict set ::placement $object $value
+      } elseif {$name eq "LOC" && [dict exists $::placement $object/DSP_ALU_INST]} {
+        dict set ::placement $object/DSP_ALU_INST $value
       } else {
         error "set_property: $object has no property $name"
       }
@@ -182,7 +184,11 @@ proc get_cells {args} {
   lassign [options get_cells {-hierarchical -filter:} $args] given rest
   if {!$::opened} { error "get_cells: no design is open" }
   if {![dict exists $given -filter]} {
-    return [expr {[dict exists $::placement [lindex $rest 0]] ? [lindex $rest 0] : "nowhere"}]
+    set name [lindex $rest 0]
+    foreach cell [list $name $name/DSP_ALU_INST] {
+      if {[dict exists $::placement $cell]} { return $name }
+    }
+    return nowhere
   }
   set test [dict get $given -filter]
   regsub -all {\m(NAME|REF_NAME) (==|=~) ([^\s()]+)} $test {[holds \1 \3]} test
