@@ -25,7 +25,7 @@ from hascodesign.contract.types import (
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.core import expected
-from tests import core_cases, rtl_cases
+from tests import core_cases, rtl_cases, stage_cases
 
 PE_FILES = ("has_pe.v", "has_product.v", "has_multiplier.v", "has_delay.v", "has_fault.v")
 
@@ -43,7 +43,7 @@ CORE_MODULES = {
     f"has_{name}": Bench(f"{name}_tests", (), "")
     for name in (
         "act_buffer", "bank_address", "conv_walk", "feature_maps", "gather", "lane_range",
-        "logits", "pool_walk", "registers", "results", "rotate", "scatter",
+        "logits", "packet", "pool_walk", "registers", "results", "rotate", "scatter",
     )
 }  # fmt: skip
 ARRAY_MODULES = {
@@ -179,11 +179,17 @@ def core_suite(folder: Path) -> Suite:
     other = Schedule(spec, tuple(rtl_cases.random_map(rng, item, spec.pe) for item in net.layers))
     codes, healthy = core_cases.images(rng, net, 2), FaultProfile(spec)
     inside = (True,) * len(net.layers)
-    write_tree(folder, core_cases.build(net, schedule, healthy).files)
+    plan = core_cases.build(net, schedule, healthy)
+    write_tree(folder, plan.files)
     images(folder / "vectors", net, schedule, codes)
     images(folder / "vectors", other_net, other, close(rng, other_net, other, 4), "other")
     roms, built = build_roms(other_net, other, inside), build_roms(net, schedule, inside)
     core_cases.write_memories(folder / "vectors/memories.npz", roms, built, spec)
+    images(folder / "modes", net, schedule, codes)
+    core_cases.write_memories(folder / "modes/memories.npz", built, built, spec)
+    limits = stage_cases.limits_of(plan)
+    stages = [stage_cases.random_stage(rng, spec, limits, number) for number in range(4)]
+    stage_cases.write_stages(folder / "modes/stages.npz", healthy, stages)
     images(folder / "many", net, schedule, core_cases.images(rng, net, 20))
     modules = sorted(path.name.split(".")[0] for path in share("rtl_templates", "core").iterdir())
     benches = (
@@ -191,6 +197,8 @@ def core_suite(folder: Path) -> Suite:
         Bench("core_streams_tests,core_counter_tests", ("--built",)),
         Bench("core_tests", ("--built", "--pauses", "3"), "many"),
         Bench("core_protocol_tests,core_map_tests", ("--built",)),
+        Bench("core_packet_tests,core_fetch_tests", ("--built",)),
+        Bench("core_test_mode_tests", ("--built",), "modes"),
     )
     selected = tuple(f"*{name}*" for name in modules)
     return Suite("core", folder, "has_core", {}, selected, benches, dict(CORE_MODULES))

@@ -44,6 +44,7 @@ REGISTERS, LOGITS, RESULTS, SEQUENCER, PACKET = (
 DRAIN, STEPS, GATHER = "has_drain.v", "has_steps.v", "core/has_gather.v"
 WALKS = ("conv_walk", "pool_walk", "gather", "lane_range", "rotate", "bank_address")
 ACTIVATIONS = "core/has_activations.v"
+POOL_MERGE, POOL_PLACE = "core/has_pool_merge.v", "core/has_pool_place.v"
 
 OF_REGISTERS = (
     Broken(
@@ -240,6 +241,30 @@ OF_ACTIVATIONS = (
     Broken("a word is withdrawn", GATHER, "end else if (move) begin", "end else begin"),
     Broken("a word too many", GATHER, "valid_3 && last_3;", "valid_3;"),
 )
+OF_POOL_MERGE = (
+    Broken("the write before is not seen", POOL_MERGE, "again ? written :", "1'b0 ? written :"),
+    Broken("a code that begins is merged", POOL_MERGE, "(begins || (code", "((code"),
+    Broken("all codes are unsigned", POOL_MERGE, "{code_signed, {", "{1'b0, {"),
+    Broken(
+        "again, whatever was written",
+        POOL_MERGE,
+        "again <= write_enable[b]\n          &&",
+        "again <=",
+    ),
+)
+OF_POOL_PLACE = (
+    Broken("a line does not end", POOL_PLACE, "line_end || across ? NONE", "across ? NONE"),
+    Broken("a window for each line", POOL_PLACE, "line_end && down ? line +", "line_end ? line +"),
+    Broken(
+        "cut windows are written",
+        POOL_PLACE,
+        "< windows_wide && window_y_now",
+        "<= windows_wide && window_y_now",
+    ),
+    Broken(
+        "passes go on", POOL_PLACE, "base = origin ? {ELEMENT_BITS{1'b0}} : !step", "base = !step"
+    ),
+)
 OF_RESTART = (
     Broken(
         "a restart cuts an answer",
@@ -289,5 +314,7 @@ PROOFS = (
         16,
         OF_ACTIVATIONS,
     ),
+    Proof("pool_merge", (POOL_MERGE,), 2, 8, OF_POOL_MERGE),
+    Proof("pool_place", (POOL_PLACE,), 2, 18, OF_POOL_PLACE),
     Proof("restart", (SEQUENCER, LOGITS), 8, 22, OF_RESTART),
 )
