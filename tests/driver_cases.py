@@ -112,6 +112,14 @@ def _turned(layer: MultiplyLayer) -> MultiplyLayer:
     )
 
 
+def wider(case: Case) -> Case:
+    """The same with biases that need more bits than the accumulator."""
+    *stages, last = case.network.stages
+    assert isinstance(last, MultiplyLayer)
+    stages.append(replace(last, bias=frozen(last.bias << SPEC.acc_bits)))
+    return replace(case, network=replace(case.network, stages=tuple(stages)))
+
+
 def lay_out(
     work: Path, case: Case, plan: BuildPlan, schedules: Mapping[str, Case], bench: Any
 ) -> Path:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hascodesign.contract.build import BuildPlan
-from hascodesign.contract.types import MultiplyLayer, frozen
 from hascodesign.render.driver import SCHEDULE
-from tests.driver_cases import SPEC, Case, another, faulty, lay_out, run, small, write
+from tests.driver_cases import SPEC, Case, another, faulty, lay_out, run, small, wider, write
 
 
 def test_images_waits_and_commands(tmp_path: Path) -> None:
@@ -71,12 +69,7 @@ def refused(vectors: Path, case: Case) -> dict[str, str]:
     document["array"]["pe"] = 4
     document["stages"][0]["lowest"] = 1
     (folder / "core.json").write_text(json.dumps(document))
-    other = another(case)
-    *stages, last = other.network.stages
-    assert isinstance(last, MultiplyLayer)
-    stages.append(replace(last, bias=frozen(last.bias << 18)))
-    wide = replace(other, network=replace(other.network, stages=tuple(stages)))
-    write(vectors / "wide", wide.driver(SCHEDULE))
+    write(vectors / "wide", wider(another(case)).driver(SCHEDULE))
     said["wide"] = r"bias must have words of \d+ bits, not \d+"
     return said
 

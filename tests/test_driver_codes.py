@@ -103,16 +103,16 @@ def test_classes_are_those_of_the_flow(driver: Any, scale: Any) -> None:
 
 def test_memories_are_read_as_they_were_rendered(driver: Any, tmp_path: Path) -> None:
     """Widened to the build's words where the schedule needs fewer bits, sign and all."""
-    built_for = driver_cases.small()
-    other = driver_cases.another(built_for)
-    for folder, one in (("mine", built_for), ("other", other)):
+    case = driver_cases.small()
+    other = driver_cases.another(case)
+    for folder, one in (("mine", driver_cases.wider(case)), ("other", other)):
         driver_cases.write(tmp_path / folder, one.driver(SCHEDULE))
-    built = driver("description").read(tmp_path / "mine")
+    built, narrow = (driver("description").read(tmp_path / name) for name in ("mine", "other"))
     found = driver("contents").read(tmp_path / "other", built)
     width = built.memories[2].width
-    narrow = max(abs(int(layer.bias.min())) for layer in other.network.layers).bit_length() + 1
-    assert narrow < width
+    assert narrow.memories[2].width < width
     bias = np.concatenate([layer.bias for layer in other.network.layers])
+    assert bias.min() < 0
     assert list(found.words[2]) == [int(word) & ((1 << width) - 1) for word in bias]
     assert [list(map(list, one)) for one in found.slots] == [
         row_map.slots.tolist() for row_map in other.schedule.layers
