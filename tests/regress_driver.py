@@ -43,7 +43,7 @@ def main() -> int:
     """Lay out, run, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--simulator", choices=simulate.SIMULATORS, default="verilator")
+    parser.add_argument("--simulator", choices=simulate.SIMULATORS, default="icarus")
     parser.add_argument("--work", type=Path, help="folder that keeps what was simulated")
     parser.add_argument("--only", choices=("images", "loop"))
     options = parser.parse_args()
@@ -126,7 +126,7 @@ def loop(work: Path, build: Flow, simulator: str) -> int:
     )
     path = work / "chip.json"
     path.write_bytes(formats.write(found.profile, "json"))
-    other = flow(work, 2, path)
+    other = flow(work, 3, path)  # odd: built without preloads, too
     driver_cases.write(folder / "other", other.plan.under(SCHEDULE))
     driver_cases.write(folder / "other", expected(other, true, LOADED))
     run(work, "driver_loop_tests", simulator, {"half": "load"})
