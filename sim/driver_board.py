@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from abc import ABC, abstractmethod
 from types import ModuleType
 from typing import Any
 
@@ -94,7 +95,7 @@ class Memory:
         return address - MEMORY
 
 
-class Channel:
+class Channel(ABC):
     """What the two directions of a DMA have in common: their registers."""
 
     def __init__(self, memory: Memory) -> None:
@@ -125,9 +126,9 @@ class Channel:
         else:
             self.registers[register] = value
 
+    @abstractmethod
     def begin(self, address: int, size: int) -> None:
         """Move a packet."""
-        raise NotImplementedError
 
 
 class ToStream(Channel):
@@ -332,7 +333,7 @@ class Overlay:
 
     def __init__(self, board: Board, path: str, download: bool) -> None:
         if board.broken:
-            raise RuntimeError(board.broken)
+            raise RuntimeError(board.broken)  # what pynq's loader raises
         board.overlays.append((path, download))
         if download:
             resume(board.reset)()

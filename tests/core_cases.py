@@ -24,6 +24,7 @@ from hascodesign.contract.types import (
 from hascodesign.render.core import CoreOptions, render_core
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions
+from hascodesign.verify.core import expected
 from tests import rtl_cases
 
 Shape = tuple[int, int, int]
@@ -124,6 +125,29 @@ def build(
     options = CoreOptions(RtlOptions(pipeline=pipeline, on_chip=inside), lanes=lanes)
     roms = build_roms(net, schedule, inside)
     return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
+
+
+def rewritten(
+    work: Path,
+    one: tuple[IntegerNetwork, Schedule],
+    other: tuple[IntegerNetwork, Schedule],
+    codes: IntArray,
+    lanes: int = 0,
+) -> tuple[BuildPlan, dict[str, dict[str, IntArray]]]:
+    """A healthy build of one network, the jobs of both, and the other's memories to write.
+
+    They lie in ``work/vectors/memories.npz``; all layers are on chip.
+    """
+    spec = one[1].array
+    inside, healthy = (True,) * len(one[0].layers), FaultProfile(spec)
+    jobs = {
+        name: expected(net, schedule, healthy, codes, inside)
+        for name, (net, schedule) in (("images", one), ("other", other))
+    }
+    (work / "vectors").mkdir()
+    path = work / "vectors" / "memories.npz"
+    write_memories(path, build_roms(*other, inside), build_roms(*one, inside), spec)
+    return build(*one, healthy, lanes=lanes), jobs
 
 
 def write_memories(

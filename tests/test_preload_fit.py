@@ -27,7 +27,7 @@ from tests.engine_helpers import (
     random_schedule,
 )
 from tests.preload_cases import preloaded
-from tests.test_schedule_fitting import case, logits_by_reference, write
+from tests.written_cases import case, logits_by_reference, write
 
 
 def stuck_everywhere(dataflow: str, kind: str, bits: tuple[int, ...]):

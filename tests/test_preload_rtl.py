@@ -14,9 +14,9 @@ from hascodesign.common.shipped import share
 from hascodesign.contract.array import with_preloads, wmem_words
 from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ModelError, VerificationMismatch
-from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule, frozen
+from hascodesign.contract.types import ArraySpec, Schedule, frozen
 from hascodesign.render.rom import build_roms
-from hascodesign.verify.core import expected, verify_core
+from hascodesign.verify.core import verify_core
 from hascodesign.verify.memories import check_memories
 from hascodesign.verify.run import verify
 from hascodesign.verify.vectors import check_vectors
@@ -80,19 +80,7 @@ def test_written_at_run_time(tmp_path: Path, dataflow: str) -> None:
     maps = [rtl_cases.random_map(rng, item, spec.pe) for item in net.layers]
     other = Schedule(spec, tuple(maps))
     codes = core_cases.images(rng, net, 2)
-    inside, healthy = (True,) * len(net.layers), FaultProfile(spec)
-    jobs = {
-        "images": expected(net, schedule, healthy, codes, inside),
-        "other": expected(other_net, other, healthy, codes, inside),
-    }
-    (tmp_path / "vectors").mkdir()
-    core_cases.write_memories(
-        tmp_path / "vectors" / "memories.npz",
-        build_roms(other_net, other, inside),
-        build_roms(net, schedule, inside),
-        spec,
-    )
-    plan = core_cases.build(net, schedule, healthy)
+    plan, jobs = core_cases.rewritten(tmp_path, (net, schedule), (other_net, other), codes)
     bench("core_protocol_tests", plan, jobs, tmp_path)
 
 

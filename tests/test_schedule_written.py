@@ -9,7 +9,7 @@ import pytest
 from hascodesign.contract.errors import ScheduleError
 from hascodesign.schedule import formats, written
 from tests.engine_helpers import random_inputs, random_schedule
-from tests.test_schedule_fitting import case, write
+from tests.written_cases import case, write
 
 
 def document(network, found):

@@ -16,7 +16,6 @@ from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import ArraySpec, Dataflow, Fault, FaultProfile, IntArray, Schedule
 from hascodesign.engine.network import Evaluator
 from hascodesign.render.core_cycles import drain_cycles, feed_cycles, lanes_and_runs
-from hascodesign.render.rom import build_roms
 from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.verify import simulate
 from hascodesign.verify.core import expected, verify_core
@@ -298,20 +297,7 @@ def test_protocol(tmp_path: Path) -> None:
     maps = [rtl_cases.random_map(rng, item, spec.pe) for item in net.layers]
     other = Schedule(spec, tuple(maps))
     codes = core_cases.images(rng, net, 2)
-    inside = (True,) * len(net.layers)
-    healthy = FaultProfile(spec)
-    jobs = {
-        "images": expected(net, schedule, healthy, codes, inside),
-        "other": expected(other_net, other, healthy, codes, inside),
-    }
-    (tmp_path / "vectors").mkdir()
-    core_cases.write_memories(
-        tmp_path / "vectors" / "memories.npz",
-        build_roms(other_net, other, inside),
-        build_roms(net, schedule, inside),
-        spec,
-    )
-    plan = core_cases.build(net, schedule, healthy)
+    plan, jobs = core_cases.rewritten(tmp_path, (net, schedule), (other_net, other), codes)
     bench("core_protocol_tests,core_map_tests", plan, jobs, tmp_path)
 
 
@@ -327,20 +313,7 @@ def test_packets_and_memories_read_back(tmp_path: Path, dataflow: Dataflow) -> N
     maps = [rtl_cases.random_map(rng, x, spec.pe, spare=x.index % 2) for x in net.layers]
     other = Schedule(spec, tuple(maps))
     codes = core_cases.images(rng, net, 2)
-    inside = (True,) * len(net.layers)
-    healthy = FaultProfile(spec)
-    jobs = {
-        "images": expected(net, schedule, healthy, codes, inside),
-        "other": expected(other_net, other, healthy, codes, inside),
-    }
-    (tmp_path / "vectors").mkdir()
-    core_cases.write_memories(
-        tmp_path / "vectors" / "memories.npz",
-        build_roms(other_net, other, inside),
-        build_roms(net, schedule, inside),
-        spec,
-    )
-    plan = core_cases.build(net, schedule, healthy, lanes=2)
+    plan, jobs = core_cases.rewritten(tmp_path, (net, schedule), (other_net, other), codes, lanes=2)
     bench("core_packet_tests,core_fetch_tests", plan, jobs, tmp_path)
 
 
