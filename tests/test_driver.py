@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hascodesign.contract.build import BuildPlan
+from hascodesign.fleet import delta
 from hascodesign.render.driver import SCHEDULE
+from hascodesign.render.rom import build_roms
 from tests.driver_cases import SPEC, Case, another, faulty, lay_out, run, small, wider, write
 
 
@@ -84,6 +87,9 @@ def test_schedules_are_loaded_and_turned_bits_found(tmp_path: Path) -> None:
         "turned": [[weight, bias, threshold], [row_map, preload]],
     }
     (vectors / "bench.json").write_text(json.dumps(bench))
+    moved = replace(case, schedule=other.schedule)
+    roms = [build_roms(one.network, one.schedule, one.on_chip) for one in (case, moved)]
+    (vectors / "moved.npz").write_bytes(delta.encode("moved", roms[0], roms[1], b"{}"))
     run(tmp_path, ["driver_schedule_tests"])
 
 

@@ -202,6 +202,14 @@ def test_a_bit_of_a_block_ram_lands_on_its_bank(tmp_path: Path) -> None:
     assert bram.onto_banks(array, found, 0.53).conditions["vccbram_v"] == 0.53
 
 
+def test_the_places_with_the_most_faulty_bits_come_first(tmp_path: Path) -> None:
+    array = ArraySpec(2, 5, 4, 8, 24, "os", 1500)  # eight blocks
+    rows = "0.54,0,1,0\n0.54,0,2,0\n0.54,0,3,0\n0.53,0,0,0\n0.53,8,0,0\n0.53,8,1,0\n"
+    found = measured(tmp_path, rows)
+    assert bram.brams_of(array) == 8
+    assert bram.worst_places(array, found) == [8, 0]  # at 0.53 V; places without one are left out
+
+
 def test_nested_cells_of_a_list(tmp_path: Path) -> None:
     found = measured(tmp_path, "0.54,0,7,5\n0.54,0,8,5\n0.53,0,7,5\n0.53,0,9,5\n")
     cells = bram.nested_cells(ArraySpec(1, 4, 4, 8, 24, "os", 1024), found)

@@ -145,6 +145,7 @@ def core(*, srl: bool, tmp_path: Path) -> tuple[int, int, bool]:
         recipe = re.sub("^setattr -mod -set.*\n", "", recipe.replace(" -nosrl", ""), flags=re.M)
     made = netlist.netlist(plan, recipe, "has_core_faulty", faults=True, work=tmp_path)
     assert srl == any(name.startswith("SRL") for name in made.cells)
+    assert len(re.findall(rb"^module ", made.verilog, re.M)) == 1  # flat, and its cells counted so
     models = netlist.cell_models("xc7", made.cells)
     gates = gate_level.gate_level_plan(plan, "has_core", {"faulty": made.verilog}, models)
     netlist_run, rtl_run = (

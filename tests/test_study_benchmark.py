@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,10 @@ def test_what_is_kept_is_read_back_and_added_to(
     path.write_bytes(b"{")
     study(out, ("plain", "rule"))
     assert asked == ["rule", "plain", "rule"]
+    other = replace(KINDS["8x1"], draw=KINDS["16x1"].draw)
+    monkeypatch.setattr(benchmark, "KINDS", {"8x1": other})  # another chip by the same name
+    study(out, ("plain",))
+    assert asked == ["rule", "plain", "rule", "plain"]
 
 
 def test_the_kinds_are_what_they_say() -> None:

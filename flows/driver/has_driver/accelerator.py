@@ -83,7 +83,7 @@ class Accelerator:
         if not timeout > 0:
             raise InputError(f"timeout must be more than 0 s, not {timeout}")
         self.built = description.read(Path(folder))
-        self._as_built = self.built.folder  # whose memories the bitstream has at power-up
+        self._as_built = self.built  # the bitstream has its memories at power-up
         self.batch, self.timeout = batch, timeout
         if link is None:
             link = PynqLink(Path(bitstream), self.built, batch, load=not attach)
@@ -279,8 +279,9 @@ class Accelerator:
         DriverError
             As for ``load_schedule``.
         """
-        base = read_contents(self._as_built, self.built)
-        self._load(deltas.read(Path(path), base, self.built), self.built)
+        built = self._as_built
+        base = read_contents(built.folder, built)
+        self._load(deltas.read(Path(path), base, built), built)
 
     def _load(self, wanted: Contents, built: description.Description) -> None:
         self._half_written = True
