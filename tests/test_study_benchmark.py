@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import pytest
 
+from hascodesign.cli.main import app
 from hascodesign.cli.options import cache
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
@@ -240,3 +241,15 @@ def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"{")
     with pytest.raises(ConfigError, match="must be JSON"):
         benchmark_report.add(chips([98], [90]), path)
+
+
+def test_what_is_to_be_added_is_read_before_the_study(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(benchmark, "run", None)
+    for options, words in (
+        (["--add", str(tmp_path / "none.json")], "must be readable"),
+        (["--kinds", "8x1,9x9"], "not '9x9'"),
+        (["--methods", "all,x"], "not 'all'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            app(["study", "benchmark", "--out", str(tmp_path), *options], standalone_mode=False)
+    assert not any(tmp_path.iterdir())

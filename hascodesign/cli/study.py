@@ -143,6 +143,8 @@ def study_benchmark(
     from hascodesign.study.methods import METHODS  # noqa: PLC0415
     from hascodesign.study.voltage import measured_folder  # noqa: PLC0415
 
+    for path in add:
+        benchmark_report.read(path)  # now, not after a night
     record = find(board)
     changes = {"board": record.name, "model": model, "render.preload": preload}
     folder = os.environ.get("HASCODESIGN_DATA")

@@ -110,7 +110,7 @@ def add(result: Benchmark, path: Path) -> Benchmark:
         there already.
     """
     name = inputs.printable(path)
-    document = _read(path)
+    document = read(path)
     for key, ours in (
         ("network_sha256", result.network_sha256),
         ("heldout_images", result.heldout),
@@ -150,7 +150,14 @@ def add(result: Benchmark, path: Path) -> Benchmark:
     return replace(result, rows=tuple(rows), added={**result.added, **dict.fromkeys(new, name)})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A results file that follows benchmark.schema.json.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or does not.
+    """
     name = inputs.printable(path)
     try:
         document = json.loads(inputs.read(path, inputs.RESULTS))
