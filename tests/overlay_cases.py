@@ -46,6 +46,18 @@ def files(
     )  # fmt: skip
 
 
+def fake_tool(path: Path, script: str) -> None:
+    """A program that runs one of the stand-ins' scripts."""
+    if shutil.which("tclsh"):
+        tcl = ["tclsh"]
+    elif importlib.util.find_spec("_tkinter"):
+        tcl = [sys.executable, str(FAKES / "tclsh.py")]
+    else:
+        pytest.skip("neither tclsh nor Python's tkinter is here to run Tcl")
+    path.write_text(f"#!/bin/sh\nexec {' '.join(tcl)} '{FAKES}/{script}.tcl' \"$@\"\n")
+    path.chmod(0o755)
+
+
 class Vivado:
     """A folder of a build, and a vivado on PATH that checks what it is told."""
 
@@ -53,15 +65,7 @@ class Vivado:
         self.build = root / "a build"  # a space, as a user's folder may have
         self.log, self.bin = root / "log", root / "bin"
         self.bin.mkdir()
-        if shutil.which("tclsh"):
-            tcl = ["tclsh"]
-        elif importlib.util.find_spec("_tkinter"):
-            tcl = [sys.executable, str(FAKES / "tclsh.py")]
-        else:
-            pytest.skip("neither tclsh nor Python's tkinter is here to run Tcl")
-        fake = self.bin / "vivado"
-        fake.write_text(f"#!/bin/sh\nexec {' '.join(tcl)} '{FAKES}/vivado_overlay.tcl' \"$@\"\n")
-        fake.chmod(0o755)
+        fake_tool(self.bin / "vivado", "vivado_overlay")
 
     def lay(self, content: dict[str, bytes]) -> None:
         """The build's folder, with nothing of an earlier one."""

@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hascodesign.render.driver import BLOCKS
 from hascodesign.render.overlay import FOLDER
 from tests.overlay_cases import Vivado, files
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = f"{FOLDER}/"
-DELIVERED = [
-    "block_design.tcl", "build.sh", "has_overlay.v", "implement.tcl", "overlay.tcl",
-    "package_ip.tcl", "placement.tcl", "settings.tcl",
-]  # fmt: skip
-ON_CHIP, STREAMED = (True, True), (True, False)
-CORE, DMA, WEIGHT_DMA = (str(BLOCKS[name]) for name in ("core", "dma", "weight_dma"))
 
 
 @pytest.fixture

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from hascodesign.board.boards import find
 from hascodesign.common.files import write_tree
 from hascodesign.contract.errors import ConfigError
 from hascodesign.render.project import render_project
+from tests.overlay_cases import fake_tool
 
 FAKES = Path(__file__).parent / "fake_tools"
 
@@ -45,16 +43,8 @@ class FakeTool:
         self.log = root / "log"
         self.bin = root / "bin"
         self.bin.mkdir()
-        if shutil.which("tclsh"):
-            tcl = ["tclsh"]
-        elif importlib.util.find_spec("_tkinter"):
-            tcl = [sys.executable, str(FAKES / "tclsh.py")]
-        else:
-            pytest.skip("neither tclsh nor Python's tkinter is here to run Tcl")
         for name in ("vivado", "vitis_hls"):
-            fake = self.bin / name
-            fake.write_text(f"#!/bin/sh\nexec {' '.join(tcl)} '{FAKES}/{name}.tcl' \"$@\"\n")
-            fake.chmod(0o755)
+            fake_tool(self.bin / name, name)
 
     def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         self.log.write_text("")
