@@ -22,11 +22,18 @@ def memories() -> dict[tuple[int, int], list[int]]:
     found = {}
     with np.load(FOLDER / "memories.npz", allow_pickle=False) as file:
         for name in file.files:
-            memory, width = (int(part) for part in name.split("_"))
+            memory, width = (int(part) for part in name.split("_")[:2])
             size = -(-width // 8)
             words = [int.from_bytes(row[:size].tobytes(), "little") for row in file[name]]
             found[memory, width] = words
     return found
+
+
+def preload() -> tuple[int, int] | None:
+    """Number and bits of the memory of the preloads, where they are built."""
+    with np.load(FOLDER / "memories.npz", allow_pickle=False) as file:
+        found = [name.split("_") for name in file.files if name.endswith("_preload")]
+    return (int(found[0][0]), int(found[0][1])) if found else None
 
 
 async def write(bench: CoreBench, words: dict[tuple[int, int], list[int]]) -> None:

@@ -16,7 +16,7 @@ import cocotb
 import core_bench as core
 import numpy as np
 from core_bench import CoreBench, with_last
-from core_map_tests import memories, write
+from core_map_tests import memories, preload, write
 from core_steps import FOLDER, check, idle, job, ready, wait
 from streams import IntArray, pack, signed
 
@@ -118,9 +118,8 @@ async def cleared(dut: Any, pauses: int | None = None) -> CoreBench:
     bench = await ready(dut, pauses)
     await idle(bench)
     await bench.registers.set(core.CONTROL, 0)
-    last = max(memories())
-    if int(dut.MEMORIES.value) == int(dut.layers.STAGES.value) + 5:  # with preloads
-        await bench.registers.write_memory(last[0], [0] * len(memories()[last]), last[1])
+    if (key := preload()) is not None:
+        await bench.registers.write_memory(key[0], [0] * len(memories()[key]), key[1])
     await bench.registers.set(core.CONTROL, core.ENABLE)
     return bench
 

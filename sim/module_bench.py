@@ -40,6 +40,7 @@ async def begin(dut: Any, **values: int) -> None:
     """Start the clock with these values on the inputs."""
     drive(dut, **values)
     Clock(dut.clk, 10, unit="ns").start()
+    await edge(dut)  # at time 0, before the inputs or after
     await edge(dut)
 
 

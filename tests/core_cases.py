@@ -153,7 +153,7 @@ def rewritten(
 def write_memories(
     path: Path, roms: tuple[Rom, ...], built: tuple[Rom, ...], spec: ArraySpec
 ) -> None:
-    """Every memory as the registers take it: ``<number>_<bits>`` -> [words, bytes].
+    """Every memory as the registers take it: ``<number>_<bits>_<content>`` -> [words, bytes].
 
     ``built``: the memories of the design that is written to, which give the widths.
     """
@@ -170,16 +170,16 @@ def write_memories(
             for words in zip(*(bank.words for bank in banks), strict=True)
         ]
         if banks:
-            tables[f"{number}_{banks[0].width * spec.pe}"] = _bytes(beats)
+            tables[f"{number}_{banks[0].width * spec.pe}_{content}"] = _bytes(beats)
     for rom in roms:
-        if rom.content in ("weights", "preload"):
-            continue
+        if rom.content in ("weights", "preload") or (rom.name == "descending" and last == 4):
+            continue  # where nothing has thresholds nothing descends: no such memory is built
         number = names.get(rom.name)
         if number is None:
             number = 4 + int(rom.name.removeprefix("thresholds_"))
         width = widths[rom.name]
         mask = (1 << width) - 1
-        tables[f"{number}_{width}"] = _bytes([word & mask for word in rom.words])
+        tables[f"{number}_{width}_{rom.content}"] = _bytes([word & mask for word in rom.words])
     np.savez(path, allow_pickle=False, **tables)
 
 

@@ -314,7 +314,7 @@ def test_packets_and_memories_read_back(tmp_path: Path, dataflow: Dataflow) -> N
     other = Schedule(spec, tuple(maps))
     codes = core_cases.images(rng, net, 2)
     plan, jobs = core_cases.rewritten(tmp_path, (net, schedule), (other_net, other), codes, lanes=2)
-    bench("core_packet_tests,core_fetch_tests", plan, jobs, tmp_path)
+    bench("core_packet_tests,core_fetch_tests,core_cell_tests", plan, jobs, tmp_path)
 
 
 def test_weight_stream(tmp_path: Path) -> None:
