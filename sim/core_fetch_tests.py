@@ -13,7 +13,7 @@ import cocotb
 import core_bench as core
 from core_bench import CoreBench
 from core_map_tests import memories, write
-from core_steps import check, idle, job, ready, wait
+from core_steps import check, idle, job, ready
 
 WEIGHTS, ROW_MAP = 0, 1
 

@@ -1,4 +1,4 @@
-"""Peak memory: a process's own and its children's, not that of what started it."""
+"""Peak memory: a process's own and its children's, not that of what started it; pages kept."""
 
 from __future__ import annotations
 
@@ -32,3 +32,15 @@ def test_a_process_that_is_gone_holds_nothing() -> None:
         process.wait()
     assert process_memory.high_water(process.pid) == 0
     assert process_memory.high_water() > 1 << 20
+
+
+def test_what_large_blocks_leave_is_kept_for_the_next() -> None:
+    again = "\n".join((
+        "import resource",
+        "for _ in range(20): b'1' * (48 << 20)",
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)",
+    ))  # fmt: skip
+    hold = "from hascodesign.common.process_memory import hold_freed; hold_freed()\n"
+    pages = 20 * (48 << 20) // 4096
+    assert told(again) > pages
+    assert told(hold + again) < pages // 5

@@ -32,7 +32,7 @@ from hascodesign.cli.options import (
     named,
 )
 from hascodesign.cli.study import study_app
-from hascodesign.common import files, interrupt
+from hascodesign.common import files, interrupt, process_memory
 from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.flow.config import board_config, board_of, load_config
 from hascodesign.flow.steps import NAMES, STEPS
@@ -315,6 +315,7 @@ def main() -> None:
     # torch and numba bring a pool of threads each: one that spins while it waits takes the cores
     # from the other. Read when their libraries load, so it is set before them.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    process_memory.hold_freed()
     try:
         code = app(standalone_mode=False)
     except _UsageError as error:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 
 from hascodesign import __version__
+from hascodesign.common import process_memory
 from hascodesign.contract.errors import ConfigError, ToolNotFound
 from hascodesign.fleet import work
 from hascodesign.flow.store import source_digest
@@ -52,6 +53,7 @@ class Supply(WorkerPlugin):  # type: ignore[misc]  # dask tells no types
     def setup(self, worker: Any) -> None:
         """Hand it over."""
         del worker
+        process_memory.hold_freed()
         work.supply(self._name, self._content)
 
 
