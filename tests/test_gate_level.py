@@ -180,10 +180,12 @@ def test_the_figures_come_from_the_recipe_that_is_simulated() -> None:
         scripts = render_project(boards.find(board), files, clock_mhz=100.0, top="has_core")
         quoted = scripts[synthesis.SCRIPT].decode()
         assert "-nosrl" in quoted
+        whole_of_it, taken_out = re.subn(r"^setparam -set INIT 1'x .*\n", "", quoted, flags=re.M)
+        assert taken_out == 1  # what memories hold, which the netlist must have and no figure does
         healthy, faulty = (
             netlist.netlist_recipe(quoted, "netlist", faults=faults) for faults in (False, True)
         )
-        assert healthy.startswith(quoted)
+        assert healthy.startswith(whole_of_it)
         assert faulty.replace(" -chparam FAULT_SITES 1", "") == healthy
     assert (
         whole.recipe(BuildPlan(files), "xc7", "has_core")
@@ -191,6 +193,18 @@ def test_the_figures_come_from_the_recipe_that_is_simulated() -> None:
             synthesis.SCRIPT
         ].decode()
     )
+
+
+def test_what_memories_hold_takes_no_cell(tmp_path: Path) -> None:
+    plan = memories()
+    recipe = whole.recipe(plan, "xc7", "memories")
+    made = netlist.netlist(plan, recipe, "netlist", faults=False, work=tmp_path)
+    statistics = synthesis.STATISTICS
+    _, found = netlist.synthesise(
+        plan, recipe, (statistics,), work=tmp_path, log=tmp_path / "yosys.log"
+    )
+    assert netlist.cells_of(found[statistics]) == made.cells
+    assert re.search(rb"\.INIT_00\(256'h\w*[1-9a-f]", made.verilog)
 
 
 def test_the_clock_comes_from_the_recipe_that_is_simulated() -> None:

@@ -25,6 +25,7 @@ _SCRIPT = "synth/synth.ys"
 _UNDRIVEN = re.compile(r"^Warning: .* is used but has no driver", re.MULTILINE)
 _HIERARCHY = re.compile(r"^hierarchy -check -top (\w+)$", re.MULTILINE)
 _MODULE = re.compile(r"^module (\w+)\b.*?^endmodule\b", re.MULTILINE | re.DOTALL)
+_CONTENTS_OUT = re.compile(r"^setparam -set INIT 1'x .*\n", re.MULTILINE)
 _SPECIFY = re.compile(r"^\s*specify\b.*?^\s*endspecify\b", re.MULTILINE | re.DOTALL)
 
 _INSTANCE = re.compile(r"^\s*(\w+)\s+(?:#\s*\(|\w+\s*\()", re.MULTILINE)
@@ -93,7 +94,7 @@ def top_of(recipe: str) -> str:
 
 
 def netlist_recipe(recipe: str, name: str, *, faults: bool) -> str:
-    """The same recipe, line by line, which in the end writes the netlist as Verilog.
+    """The same recipe, line by line, with what memories hold, which in the end writes Verilog.
 
     Parameters
     ----------
@@ -104,6 +105,7 @@ def netlist_recipe(recipe: str, name: str, *, faults: bool) -> str:
     top = top_of(recipe)
     head = f"hierarchy -check -top {top}"
     script = recipe.replace(head, f"{head} -chparam FAULT_SITES 1") if faults else recipe
+    script = _CONTENTS_OUT.sub("", script)
     ending = (
         f"rename -top {name}",
         "splitnets",  # a wire a bit: simulators pass on a whole vector where one bit changes
