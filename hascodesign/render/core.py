@@ -31,6 +31,7 @@ from hascodesign.render.core_cycles import (
 )
 from hascodesign.render.core_stages import (
     Shape,
+    check_network,
     elements,
     fields,
     largest_element,
@@ -38,15 +39,11 @@ from hascodesign.render.core_stages import (
     map_shapes,
     merged,
     read_maps,
-    sides,
-    stage_name,
     table,
 )
 from hascodesign.render.rtl import RtlOptions, count_bits, widened
 
-MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
 MOST_BANKS = 64  # of an activation buffer, that too
-MAX_STAGES = 64  # cycle counters in the register map
 MAX_VALUE_WORDS = 512  # registers that hold a word to be written
 MAX_ELEMENTS = 1 << 24  # of one feature map
 TEST_STEPS = 4  # of the longest test vector
@@ -94,7 +91,7 @@ def render_core(
     files = rtl.render_rtl(network, schedule, profile, options.array)
     _check_array(network, spec)
     shapes = map_shapes(network)
-    _check_network(network, shapes)
+    check_network(network, shapes)
     banks, words = buffer_sizes(network, schedule, options)
     lanes = result_lanes(network, spec, options)
     on_chip = options.array.on_chip or (True,) * len(network.layers)
@@ -206,23 +203,6 @@ def _check_array(network: IntegerNetwork, spec: ArraySpec) -> None:
         raise ConfigError(
             f"input codes must be at most {spec.act_bits} bits, not {network.input.bits}"
         )
-
-
-def _check_network(network: IntegerNetwork, shapes: Sequence[Shape]) -> None:
-    if len(network.stages) > MAX_STAGES:
-        raise ConfigError(f"stages must be at most {MAX_STAGES}, not {len(network.stages)}")
-    for stage, shape in zip(network.stages, shapes, strict=True):
-        largest = max(sides(stage, shape))
-        if largest > MAX_SIDE:
-            raise ConfigError(
-                f"sides of {stage_name(stage)} must be at most {MAX_SIDE}, not {largest}"
-            )
-    last = network.stages[-1]
-    if not isinstance(last, MultiplyLayer) or last.output is not None or last.positions != 1:
-        raise ConfigError(f"the last stage must be a layer of one position, not {stage_name(last)}")
-    for layer in network.layers[:-1]:
-        if layer.output is None:
-            raise ConfigError(f"layer {layer.name} must have output codes: it is not the last")
 
 
 def _buffer_words(

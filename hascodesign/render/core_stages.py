@@ -9,6 +9,9 @@ from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import IntegerNetwork, MaxPool, MultiplyLayer, Schedule
 from hascodesign.render.rtl import comment_text
 
+MAX_SIDE = 4095  # rows or columns of a map with its padding, of a kernel, a stride
+MAX_STAGES = 64  # cycle counters in the register map
+
 Shape = tuple[int, int, int]
 
 
@@ -25,6 +28,31 @@ def map_shapes(network: IntegerNetwork) -> tuple[Shape, ...]:
         if min(shape[:2]) < 1:
             raise ConfigError(f"the kernel of {stage_name(stage)} must fit its map {given}")
     return tuple(shapes)
+
+
+def check_network(network: IntegerNetwork, shapes: Sequence[Shape]) -> None:
+    """Refuse a network that no accelerator runs by itself.
+
+    Raises
+    ------
+    ConfigError
+        Too many stages, a side too long, hidden layers without codes, or a last stage that is no
+        layer of one position.
+    """
+    if len(network.stages) > MAX_STAGES:
+        raise ConfigError(f"stages must be at most {MAX_STAGES}, not {len(network.stages)}")
+    for stage, shape in zip(network.stages, shapes, strict=True):
+        largest = max(sides(stage, shape))
+        if largest > MAX_SIDE:
+            raise ConfigError(
+                f"sides of {stage_name(stage)} must be at most {MAX_SIDE}, not {largest}"
+            )
+    last = network.stages[-1]
+    if not isinstance(last, MultiplyLayer) or last.output is not None or last.positions != 1:
+        raise ConfigError(f"the last stage must be a layer of one position, not {stage_name(last)}")
+    for layer in network.layers[:-1]:
+        if layer.output is None:
+            raise ConfigError(f"layer {layer.name} must have output codes: it is not the last")
 
 
 def merged(network: IntegerNetwork) -> frozenset[int]:
@@ -60,52 +88,54 @@ def sides(stage: MultiplyLayer | MaxPool, shape: Shape) -> tuple[int, ...]:
     return (*padded, *stage.conv.kernel, *stage.conv.stride)
 
 
+#: Constants of a stage and their widths: bits, or what the width is called.
+_FIELDS: tuple[tuple[str, int | str], ...] = (
+    ("read_map", 1),
+    ("pooling", 1),
+    ("final_layer", 1),
+    ("code_signed", 1),
+    ("layer", "layer_bits"),
+    ("columns", "column_bits"),
+    ("passes_less_1", "pass_bits"),
+    ("steps_less_1", "step_bits"),
+    ("out_width_less_1", "side_bits"),
+    ("out_height_less_1", "side_bits"),
+    ("kernel_height_less_1", "side_bits"),
+    ("kernel_width_less_1", "side_bits"),
+    ("map_height", "side_bits"),
+    ("y_first", "side_bits"),
+    ("y_step", "side_bits"),
+    ("map_row", "element_bits"),
+    ("kernel_row", "element_bits"),
+    ("x_first", "element_bits"),
+    ("x_step", "element_bits"),
+    ("base_first", "element_bits"),
+    ("base_step", "element_bits"),
+    ("out_channels", "element_bits"),
+)
+_MERGING: tuple[tuple[str, int | str], ...] = (  # where a convolution keeps a pooling's maxima
+    ("skipped", 1),
+    ("window_width_less_1", "side_bits"),
+    ("window_height_less_1", "side_bits"),
+    ("windows_wide", "side_bits"),
+    ("windows_high", "side_bits"),
+    ("window_row", "element_bits"),
+)
+#: Names of all constants of a stage.
+NAMES = tuple(name for name, _ in (*_FIELDS, *_MERGING))
+
+
 def fields(bits: dict[str, Any]) -> list[tuple[str, int]]:
     """Name and width of each constant of a stage."""
-    side, element = bits["side_bits"], bits["element_bits"]
-    merging = [
-        ("skipped", 1),
-        ("window_width_less_1", side),
-        ("window_height_less_1", side),
-        ("windows_wide", side),
-        ("windows_high", side),
-        ("window_row", element),
-    ]
-    return [
-        ("read_map", 1),
-        ("pooling", 1),
-        ("final_layer", 1),
-        ("code_signed", 1),
-        ("layer", bits["layer_bits"]),
-        ("columns", bits["column_bits"]),
-        ("passes_less_1", bits["pass_bits"]),
-        ("steps_less_1", bits["step_bits"]),
-        ("out_width_less_1", side),
-        ("out_height_less_1", side),
-        ("kernel_height_less_1", side),
-        ("kernel_width_less_1", side),
-        ("map_height", side),
-        ("y_first", side),
-        ("y_step", side),
-        ("map_row", element),
-        ("kernel_row", element),
-        ("x_first", element),
-        ("x_step", element),
-        ("base_first", element),
-        ("base_step", element),
-        ("out_channels", element),
-        *(merging if bits["merging"] else []),
-    ]
+    given = (*_FIELDS, *(_MERGING if bits["merging"] else ()))
+    return [(name, width if isinstance(width, int) else bits[width]) for name, width in given]
 
 
-def table(
-    network: IntegerNetwork,
-    schedule: Schedule,
-    shapes: Sequence[Shape],
-    fields: Sequence[tuple[str, int]],
-) -> list[dict[str, Any]]:
-    """One row of constants per stage, negative numbers as two's complement."""
-    rows: list[dict[str, Any]] = []
+def constants(
+    network: IntegerNetwork, schedule: Schedule, shapes: Sequence[Shape]
+) -> list[dict[str, int]]:
+    """Every constant of each stage, by its name."""
+    rows: list[dict[str, int]] = []
     signed = network.input.signed
     without, maps = merged(network), read_maps(network)
     for place, (stage, shape) in enumerate(zip(network.stages, shapes, strict=True)):
@@ -116,14 +146,28 @@ def table(
             row |= _window_row(stage, network.stages[place + 1] if place + 1 in without else None)
             signed = stage.out_signed
         row |= {"code_signed": int(signed), "read_map": maps[place]}
-        masked = {name: row.get(name, 0) & ((1 << bits) - 1) for name, bits in fields}
-        height, width, channels = shape
-        rows.append(
-            {
-                **masked,
-                "comment": f"{comment_text(stage_name(stage))}: {height} x {width} x {channels}",
-            }
-        )
+        rows.append({name: row.get(name, 0) for name in NAMES})
+    return rows
+
+
+def stage_comment(stage: MultiplyLayer | MaxPool, shape: Shape) -> str:
+    """A stage and the map that it reads, for a comment."""
+    height, width, channels = shape
+    return f"{comment_text(stage_name(stage))}: {height} x {width} x {channels}"
+
+
+def table(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    shapes: Sequence[Shape],
+    fields: Sequence[tuple[str, int]],
+) -> list[dict[str, Any]]:
+    """One row of constants per stage, negative numbers as two's complement."""
+    rows: list[dict[str, Any]] = []
+    found = zip(network.stages, shapes, constants(network, schedule, shapes), strict=True)
+    for stage, shape, row in found:
+        masked = {name: row[name] & ((1 << bits) - 1) for name, bits in fields}
+        rows.append({**masked, "comment": stage_comment(stage, shape)})
     return rows
 
 
