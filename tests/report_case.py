@@ -12,6 +12,7 @@ from hascodesign.contract.results import (
     CoreRun,
     CoreStage,
     FaultCoverage,
+    HlsRun,
     LayerVerification,
     Masking,
     Resources,
@@ -158,6 +159,7 @@ def result(n: int = 360) -> FlowResult:
                 for run in ("healthy", "faulty")
             ),
             notes=("conv0 takes 12 % more cycles.",),
+            hls=(HlsRun("healthy", 20, 61740, 1.0), HlsRun("faulty", 20, 61740, 1.0)),
         ),
         slots=(
             WrittenSlot("conv0", 3, 0, 5, ("sign", "words 2", "constant -40"), 12.5, 0.25),

@@ -83,6 +83,9 @@ def test_the_report_says_what_was_done(built):
     accuracy = report["accuracy"]
     assert report["version"] == 1 and report["board"] == "pynq-z2"
     assert report["verification"]["mismatches"] == 0
+    # 20 whole images through the compiled C++: every accumulator, code and logit
+    hls = {run["run"]: (run["images"], run["outputs"]) for run in report["core"]["hls"]}
+    assert hls == {"healthy": (20, 123480), "faulty": (20, 123480)}
     assert report["equivalence"]["differences"] == 0
     assert accuracy["integer"]["value"] >= 98.0
     assert accuracy["integer"]["value"] == accuracy["brevitas"]["value"]

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hascodesign.board import tools
 from hascodesign.common.display import Display
 from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.results import CoreRun, CoreStage
+from hascodesign.contract.results import CoreRun, CoreStage, WholeImages
 from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.flow import proof
 from hascodesign.flow.config import VerifyConfig
@@ -66,6 +67,17 @@ def test_no_image_fits_and_the_report_says_so(tmp_path: Path) -> None:
     found = proof.whole_images(job(VerifyConfig(core_cycles=1)), tmp_path, Display())
     assert found.built and not found.runs
     assert found.notes[0].startswith("0 of 2 images")
+
+
+def test_without_a_compiler_the_report_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "find", lambda name: None)
+    whole = WholeImages(built=True, runs=(), notes=("one",))
+    found, files = proof.hls_images(job(VerifyConfig()), whole, tmp_path, Display())
+    assert found.hls == () and found.notes[0] == "one"
+    assert found.notes[1].startswith("The C++ of hls/ was not compiled: no g++; apt-get install")
+    assert sorted(files) == ["hls/images/faulty.txt", "hls/images/healthy.txt"]
 
 
 def test_an_accelerator_that_is_not_built_is_named(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ class FakeTool:
         self.bin.mkdir()
         for name in ("vivado", "vitis_hls"):
             fake_tool(self.bin / name, name)
+        for name in ("vitis-run", "v++"):
+            fake_tool(self.bin / name, "vitis")
 
     def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         self.log.write_text("")
@@ -63,8 +65,11 @@ class FakeTool:
         script = str(self.build / "vivado/create_project.tcl")
         return self.run("vivado", "-mode", "batch", "-source", script, **settings)
 
-    def vitis_hls(self) -> subprocess.CompletedProcess[str]:
-        return self.run("vitis_hls", "-f", str(self.build / "hls/run_hls.tcl"))
+    def vitis_hls(self, **settings: str) -> subprocess.CompletedProcess[str]:
+        return self.run("vitis_hls", "-f", str(self.build / "hls/run_hls.tcl"), **settings)
+
+    def vitis(self, **settings: str) -> subprocess.CompletedProcess[str]:
+        return self.run("sh", str(self.build / "hls/run_vitis.sh"), **settings)
 
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines()
@@ -135,37 +140,105 @@ def test_vivado_stops_at_a_failed_synthesis_and_an_absent_clock(tool: FakeTool) 
     assert "no port aclk" in done.stderr
 
 
-def test_vitis_hls_takes_design_and_bench(tool: FakeTool) -> None:
-    write_tree(tool.build.with_name("build"), {**FILES, **scripts("kv260", 200.0)})
+NETWORK = {
+    "hls/has_network.cpp": b'#include "has_layer.h"\nvoid has_network(int n) {}\n',
+    "hls/has_network_tb.cpp": b"int main() { return 0; }\n",
+}
+HLS = FILES | NETWORK
+
+
+def written(tool: FakeTool, files: dict[str, bytes], board: str = "kv260") -> None:
+    """A build and its scripts; a folder without a space, which C arguments have no way to hold."""
     tool.build = tool.build.with_name("build")
-    done = tool.vitis_hls()
-    assert done.returncode == 0, done.stderr
-    assert tool.lines() == [
-        f"open_project project in {tool.build / 'hls'}",
-        "add_files design has_layer.cpp",
-        "add_files bench has_layer_tb.cpp",
+    write_tree(tool.build, {**files, **render_project(find(board), HLS, clock_mhz=200.0)})
+
+
+def taken(top: str) -> list[str]:
+    return [
+        f"add_files design {top}.cpp",
+        f"add_files bench {top}_tb.cpp",
         "set_part xck26-sfvc784-2LV-c",
         "create_clock 5.000",
         "csim_design",
-        "csynth_design has_layer",
+        f"csynth_design {top}",
+        "export_design ip_catalog",
         "close_project",
     ]
 
 
-def test_vitis_hls_runs_the_bench_on_every_vector_file(tool: FakeTool) -> None:
-    tool.build = tool.build.with_name("build")
-    vectors = {"hls/vectors/b.txt": b"", "hls/vectors/a.txt": b"", "hls/vectors/notes.md": b""}
-    write_tree(tool.build, {**FILES, **vectors, **scripts()})
-    assert tool.vitis_hls().returncode == 0
+@pytest.mark.parametrize("newer", [False, True])
+def test_vitis_hls_takes_every_design_and_its_bench(tool: FakeTool, newer: bool) -> None:
+    written(tool, HLS)
+    script = str(tool.build / "hls/run_hls.tcl")
+    done = tool.run("vitis-run", "--mode", "hls", "--tcl", script) if newer else tool.vitis_hls()
+    assert done.returncode == 0, done.stderr
+    tops = ("has_layer", "has_network")
+    here = tool.build / "hls"
+    assert tool.lines() == [
+        line for top in tops for line in (f"open_project project_{top} in {here}", *taken(top))
+    ]
+
+
+def test_vitis_hls_runs_each_bench_on_its_own_files_and_the_rtl_where_asked(
+    tool: FakeTool,
+) -> None:
+    vectors = ("vectors/b.txt", "vectors/a.txt", "vectors/notes.md", "images/healthy.txt")
+    written(tool, HLS | {f"hls/{name}": b"" for name in (*vectors, "images/faulty.txt")})
+    assert tool.vitis_hls(HAS_TOP="has_layer").returncode == 0
     assert tool.lines()[5:8] == ["argument a.txt", "argument b.txt", "csim_design"]
+    assert tool.vitis_hls(HAS_TOP="has_network", HAS_COSIM="1").returncode == 0
+    assert tool.lines()[5:] == [
+        "argument healthy.txt", "csim_design", "csynth_design has_network",
+        "argument healthy.txt", "cosim_design", "export_design ip_catalog", "close_project",
+    ]  # fmt: skip
+
+
+def test_vitis_by_configuration_files(tool: FakeTool) -> None:
+    written(tool, HLS | {"hls/vectors/a.txt": b"", "hls/images/healthy.txt": b""})
+    done = tool.vitis()
+    assert done.returncode == 0, done.stderr
+    tops = {"has_layer": "a.txt", "has_network": "healthy.txt"}
+    assert tool.lines() == [
+        line
+        for top, given in tops.items()
+        for step in ("--csim", "-c", "--package")
+        for line in (f"{step} {top} xck26-sfvc784-2LV-c 5.000ns", f"argument {given}")
+    ]
+    done = tool.vitis(HAS_TOP="has_network", HAS_COSIM="1")
+    assert done.returncode == 0, done.stderr
+    steps = [line.split()[0] for line in tool.lines() if line.startswith("-")]
+    assert steps == ["--csim", "-c", "--cosim", "--package"]
 
 
 @pytest.mark.parametrize(
-    "missing", ["hls/has_layer.cpp", "hls/has_layer_tb.cpp", "hls/has_layer.h"]
+    ("given", "instead", "said"),
+    [
+        ("csim.argv", "csim.args", "unknown key csim.args"),
+        ("-c --mode", "-c --moed", "unknown option --moed"),
+        ("ip_catalog", "ip_catalogue", "must be one of"),
+        ("syn.file=$here/$1", "syn.file=$here/x$1", "no such file"),
+        ("--package", "--export", "unknown option --export"),
+    ],
+)
+def test_vitis_refuses_what_it_does_not_know(
+    tool: FakeTool, given: str, instead: str, said: str
+) -> None:
+    written(tool, HLS)
+    script = tool.build / "hls/run_vitis.sh"
+    text = script.read_text()
+    assert given in text
+    script.write_text(text.replace(given, instead))
+    done = tool.vitis()
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["hls/has_layer.cpp", "hls/has_layer_tb.cpp", "hls/has_layer.h", "hls/has_network.cpp"],
 )
 def test_vitis_hls_stops_at_a_missing_file(tool: FakeTool, missing: str) -> None:
-    tool.build = tool.build.with_name("build")
-    write_tree(tool.build, {**FILES, **scripts()})
+    written(tool, HLS)
     (tool.build / missing).unlink()
     done = tool.vitis_hls()
     assert done.returncode == 1
@@ -173,11 +246,11 @@ def test_vitis_hls_stops_at_a_missing_file(tool: FakeTool, missing: str) -> None
 
 
 def test_vitis_hls_stops_at_an_unknown_top(tool: FakeTool) -> None:
-    tool.build = tool.build.with_name("build")
-    write_tree(tool.build, {**FILES, **scripts(hls_top="other")})
-    done = tool.vitis_hls()
-    assert done.returncode == 1
-    assert "no function other" in done.stderr
+    written(tool, HLS)
+    (tool.build / "hls/has_network.cpp").write_bytes(b"void other(int n) {}\n")
+    for done in (tool.vitis_hls(), tool.vitis()):
+        assert done.returncode == 1
+        assert "no function has_network" in done.stderr
 
 
 def test_without_cpp_there_is_no_hls_script() -> None:
@@ -224,7 +297,7 @@ def test_unsafe_file_names_never_reach_a_script(path: str) -> None:
 
 def test_unsafe_names_and_clocks_are_refused() -> None:
     with pytest.raises(ConfigError, match="must be an identifier, not 'a b'"):
-        scripts(hls_top="a b")
+        scripts(clock_port="a b")
     with pytest.raises(ConfigError, match="must be an identifier"):
         scripts(top="a\n")
     with pytest.raises(ConfigError, match="a part must have letters"):

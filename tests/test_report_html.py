@@ -60,8 +60,9 @@ def test_page_is_the_same_bytes_again() -> None:
 
 def test_page_shows_the_figures() -> None:
     for words in ("97.78 %", "59.7 points", "98.1 %", "0 mismatches", "7,424 integers", "128 / 220",
-                  "PE 13: dead, every product reads 0", "One seed of the search was the",
-                  "dense2 external", "above the guideline of 50 %"):  # fmt: skip
+                  "123,480 integers", "PE 13: dead, every product reads 0",
+                  "One seed of the search was the", "dense2 external",
+                  "above the guideline of 50 %"):  # fmt: skip
         assert words in PAGE, words
     assert PAGE.count("<svg") == 4
 

@@ -39,7 +39,11 @@ def test_sentences() -> None:
     assert lines[0] == "The schedule recovers 98.1 % of the accuracy that the faults cost."
     assert lines[1] == "Of 4 faults the verified columns exercised 3; 2 changed an accumulator."
     assert lines[2].startswith("Each alone, ")
-    assert lines[3:] == [*RESULT.search.notes, *RESULT.whole.notes, *RESULT.resources.notes]
+    assert lines[3] == (
+        "The HLS C++, compiled by g++, gave 20 images healthy and 20 images faulty:"
+        " 123,480 integers, 0 differ."
+    )
+    assert lines[4:] == [*RESULT.search.notes, *RESULT.whole.notes, *RESULT.resources.notes]
     small = replace(RESULT, accuracy={**RESULT.accuracy, "faulty_identity": accuracy(353, 360)})
     assert terminal.sentences(small)[0].endswith("there is nothing to recover.")
 

@@ -35,6 +35,16 @@ struct has_word {
 #endif
 };
 
+// A code of W bits without sign, W at most 8.
+template <int W>
+struct has_code {
+#if HAS_AP_INT
+  typedef ap_uint<W> type;
+#else
+  typedef uint8_t type;
+#endif
+};
+
 // The low W bits of a word, read as two's complement.
 template <int W>
 static inline typename has_word<W>::type has_signed(uint64_t word) {

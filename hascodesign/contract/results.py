@@ -182,12 +182,23 @@ class CoreRun:
 
 
 @dataclass(frozen=True, slots=True)
+class HlsRun:
+    """Whole images in the compiled HLS C++, every integer compared."""
+
+    run: str  # "healthy" or "faulty"
+    images: int
+    outputs: int  # integers compared: accumulators, codes, logits
+    seconds: float  # of compiling and running
+
+
+@dataclass(frozen=True, slots=True)
 class WholeImages:
-    """What the verification did with the whole accelerator."""
+    """What the verification did with the whole accelerator, in Verilog and in C++."""
 
     built: bool  # False: the array alone is rendered, simulated and synthesised
     runs: tuple[CoreRun, ...]  # healthy and faulty, or none
     notes: tuple[str, ...]  # sentences: what did not run and why, and what took too long
+    hls: tuple[HlsRun, ...] = ()  # healthy and faulty, or none
 
 
 @dataclass(frozen=True, slots=True)

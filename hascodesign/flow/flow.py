@@ -237,6 +237,11 @@ class Flow(Subject):
         return simulate.identity(self.request.simulator)
 
     @cached_property
+    def compiler_identity(self) -> str:
+        """The compiler of the HLS C++; empty where there is none."""
+        return tools.identity("g++") if tools.find("g++") else ""
+
+    @cached_property
     def yosys_identity(self) -> str:
         """The yosys that is there."""
         return tools.identity("yosys")

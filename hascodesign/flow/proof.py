@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hascodesign.board import tools
 from hascodesign.common import processes
 from hascodesign.common.display import Display
 from hascodesign.common.follow import following
@@ -17,7 +18,7 @@ from hascodesign.contract.errors import ConfigError, VerificationMismatch
 from hascodesign.contract.results import CoreRun, CoreStage, Verification, WholeImages
 from hascodesign.contract.types import IntArray
 from hascodesign.flow.config import VerifyConfig
-from hascodesign.render import hls
+from hascodesign.render import hls, hls_network
 from hascodesign.render.core import CoreOptions, image_cycles, result_lanes
 from hascodesign.render.core_cycles import drain_cycles, wide_convolutions
 from hascodesign.render.rom_format import check_rom_files
@@ -27,7 +28,10 @@ from hascodesign.verify.progress import LOG, images_reader, seconds, words
 IMAGES = 2  # that run through the whole accelerator by default
 OVERHEAD = 0.1  # of the ideal cycles, beyond which a convolution is named
 RUNS = ("healthy", "faulty")
-FOLDERS = (*RUNS, *(f"core-{run}" for run in RUNS))  # that a verification makes
+HLS_IMAGES = 20  # that run through the compiled C++, at most
+HLS_PRODUCTS = 100_000_000  # of all of them, beyond which fewer run
+HLS_FOLDER = "hls"
+FOLDERS = (*RUNS, *(f"core-{run}" for run in RUNS), HLS_FOLDER)  # that a verification makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,9 @@ def verify(
     longest = max(verification.layers, key=lambda layer: layer.cycles)
     rate = longest.cycles / longest.seconds if longest.seconds > 0 else None
     whole = whole_images(job, work, display, rate)
+    if hls_network.TOP in build.plan.files:
+        whole, more = hls_images(job, whole, work, display)
+        texts |= more
     if job.refusal is None:
         texts |= images.image_file(
             build.network, build.schedule, build.profile, job.codes, job.labels
@@ -142,6 +149,41 @@ def whole_images(
             runs.append(future.result())
             display.progress("whole images", done + 1, len(RUNS))
     return WholeImages(built=True, runs=tuple(runs), notes=(*notes, *_slow(job, runs[0])))
+
+
+def hls_images(
+    job: VerifyJob, whole: WholeImages, work: Path, display: Display
+) -> tuple[WholeImages, dict[str, bytes]]:
+    """Classify images in the plan's compiled HLS C++, healthy and with the faults.
+
+    Returns
+    -------
+    ``whole`` with what that showed, or with a note where there is no compiler; the input files of
+    the test bench, path -> content.
+    """
+    from hascodesign.engine import gemm  # noqa: PLC0415  (numba compiles)
+    from hascodesign.verify import hls as bench  # noqa: PLC0415
+
+    build = job.build
+    network, schedule = build.network, build.schedule
+    count = max(1, min(HLS_IMAGES, len(job.codes), HLS_PRODUCTS // max(1, network.macs)))
+    codes = job.codes[:count]
+    texts, delivered = {}, {}
+    for run in RUNS:
+        profile = build.profile if run == "faulty" else replace(build.profile, faults=())
+        traces = list(gemm.trace(network, schedule, profile, codes))
+        texts[run], delivered[f"hls/images/{run}.txt"] = (
+            hls_network.network_vectors(network, schedule, codes, traces, job.on_chip, every=every)
+            for every in (True, False)
+        )
+    if not tools.find("g++"):
+        note = f"The C++ of hls/ was not compiled: no g++; {tools.TOOLS['g++'].install}."
+        return replace(whole, notes=(*whole.notes, note)), delivered
+    display.progress("HLS C++", 0, 1)
+    integers = hls_network.compared(network, count, every=True)
+    runs = bench.run_network(build.plan, texts, count, integers, work=work / HLS_FOLDER)
+    display.progress("HLS C++", 1, 1)
+    return replace(whole, hls=runs), delivered
 
 
 def check_images(wanted: int, heldout: int) -> None:

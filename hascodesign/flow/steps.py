@@ -73,7 +73,7 @@ _TABLE = (
         "_verify",
         (
             *("plan", "deployed", "schedule", "profile", "dataset.heldout", "request.simulator"),
-            *("config.verify", "core_refusal", "simulator_identity"),
+            *("config.verify", "core_refusal", "simulator_identity", "compiler_identity"),
         ),
         ("simulator", "core_images"),
         command="verify",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
-from hascodesign.contract.build import BuildPlan
+from hascodesign.contract.build import BuildPlan, Rom
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Board, FaultProfile, IntegerNetwork, Schedule
-from hascodesign.render import core, driver, hls, overlay, project, rom, rtl
+from hascodesign.render import core, driver, hls, hls_network, overlay, project, rom, rtl
 from hascodesign.render.rtl import RtlOptions
 
 
@@ -35,7 +37,7 @@ def build_files(
         [
             BuildPlan(verilog(network, schedule, profile, options, with_core=with_core)),
             BuildPlan(rom.rom_files(roms)),
-            BuildPlan(hls.render_hls(network, schedule, roms, on_chip, profile)),
+            BuildPlan(hls_files(network, schedule, roms, on_chip, profile)),
         ]
     )
     clock = clock_mhz or board.clock_mhz
@@ -54,6 +56,20 @@ def build_files(
             clock_mhz=clock, multipliers=options.multipliers,
         )  # fmt: skip
     return BuildPlan.merge([sources, BuildPlan(scripts), BuildPlan(host)])
+
+
+def hls_files(
+    network: IntegerNetwork,
+    schedule: Schedule,
+    roms: Sequence[Rom],
+    on_chip: Sequence[bool],
+    profile: FaultProfile,
+) -> dict[str, bytes]:
+    """Every file of hls/: a layer, and where the network can be run by itself all of it."""
+    files = hls.render_hls(network, schedule, roms, on_chip, profile)
+    if hls_network.network_refusal(network) is None:
+        files |= hls_network.render_network(network, schedule, on_chip)
+    return files
 
 
 def verilog(

@@ -42,7 +42,10 @@ from hascodesign.contract.types import (
 )
 from hascodesign.render.rom import pack_words
 
-PLAIN = ("has_types.h", "has_faults.h", "has_layer.h", "has_layer.cpp", "has_layer_tb.cpp")
+PLAIN = (
+    *("has_types.h", "has_faults.h", "has_array.h", "has_layer.h", "has_layer.cpp"),
+    "has_layer_tb.cpp",
+)
 RENDERED = ("has_config.h", "faults.h")
 _MASKED: tuple[Site, ...] = ("weight", "act", "product", "psum", "acc")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -74,7 +77,17 @@ def render_hls(
     spec = schedule.array
     profile = FaultProfile(spec) if profile is None else profile
     _check(network, spec, profile)
-    templates = Environment(
+    environment = templates()
+    values = _config(network, schedule, roms, on_chip) | _faults(profile)
+    files = {name: share("flows", "hls", name).read_bytes() for name in PLAIN}
+    for name in RENDERED:
+        files[name] = environment.get_template(f"{name}.j2").render(values).encode()
+    return {f"hls/{name}": files[name] for name in sorted(files)}
+
+
+def templates() -> Environment:
+    """Templates of the rendered headers."""
+    return Environment(
         loader=FileSystemLoader(share("flows", "hls")),
         variable_start_string="[[",
         variable_end_string="]]",
@@ -87,11 +100,6 @@ def render_hls(
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    values = _config(network, schedule, roms, on_chip) | _faults(profile)
-    files = {name: share("flows", "hls", name).read_bytes() for name in PLAIN}
-    for name in RENDERED:
-        files[name] = templates.get_template(f"{name}.j2").render(values).encode()
-    return {f"hls/{name}": files[name] for name in sorted(files)}
 
 
 def weight_chunks(spec: ArraySpec) -> int:
@@ -259,9 +267,10 @@ def hls_vectors(
     beats = step_activations(data["activations"], order).transpose(2, 0, 1)
     words: list[str] = []
     if weights_port or map_port:
-        words = _weight_chunks(layer, row_map, spec, order)
-    return _text(
-        (layer.index, 2 if map_port else int(weights_port), row_map.passes, count),
+        words = weight_words(layer, row_map, spec, order)
+    source = 2 if map_port else int(weights_port)
+    return text_file(
+        f"has_vectors 1 {layer.index} {source} {row_map.passes} {count}",
         {
             "counters": data.get("columns", np.arange(count)).tolist(),
             "activations": (beats & ((1 << spec.act_bits) - 1)).ravel().tolist(),
@@ -281,7 +290,7 @@ def _map_words(layer: MultiplyLayer, row_map: RowMap) -> list[int]:
     return [int(word) for word in np.stack([row_map.slots, starts], axis=-1).ravel()]
 
 
-def _weight_chunks(
+def weight_words(
     layer: MultiplyLayer, row_map: RowMap, spec: ArraySpec, order: IntArray
 ) -> list[str]:
     """Words in the order of the port, [passes][T][P][chunks], 64 bits each, as hex."""
@@ -294,8 +303,9 @@ def _weight_chunks(
     ]
 
 
-def _text(head: tuple[int, ...], blocks: Mapping[str, list[int] | list[str]]) -> bytes:
-    lines = [f"has_vectors 1 {' '.join(map(str, head))}"]
+def text_file(head: str, blocks: Mapping[str, list[int] | list[str]]) -> bytes:
+    """An input file of a test bench: its head, then the numbers of each block."""
+    lines = [head]
     for name, numbers in blocks.items():
         lines.append(f"{name} {len(numbers)}")
         for first in range(0, len(numbers), _PER_LINE):

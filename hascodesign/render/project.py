@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import jinja2
@@ -26,7 +27,20 @@ _SCRIPTS = {
 }
 # modules of which a build has many that are alike
 _COPIED = ("has_pe", "has_pe_ws", "has_lane")
-_HLS_SCRIPT = ("hls/run_hls.tcl", "vitis_hls/run_hls.tcl.j2")
+_HLS_SCRIPTS = {
+    "hls/run_hls.tcl": "vitis_hls/run_hls.tcl.j2",
+    "hls/run_vitis.sh": "vitis_hls/run_vitis.sh.j2",
+}
+# where the input files of each function's bench lie, in hls/
+_VECTORS = {"has_network": "images/healthy.txt"}
+
+
+@dataclass(frozen=True, slots=True)
+class _HlsTop:
+    """A C++ function at the top, which has a bench of its name."""
+
+    name: str
+    vectors: str
 
 
 def render_project(
@@ -35,7 +49,6 @@ def render_project(
     *,
     clock_mhz: float,
     top: str = "has_array",
-    hls_top: str = "has_layer",
     clock_port: str = "clk",
     multipliers: Multipliers = "dsp",
 ) -> dict[str, bytes]:
@@ -49,14 +62,15 @@ def render_project(
     board : gives part, board part and yosys family.
     files : the build so far: ``rtl/*.v``, ``roms/*.mem``, ``hls/*``; only the paths count.
     clock_mhz : clock that the project is constrained to, MHz.
-    top, hls_top : Verilog module and C++ function at the top.
+    top : Verilog module at the top.
     clock_port : clock input of the module.
     multipliers : ``"lut"`` keeps the multipliers out of the DSP blocks.
 
     Returns
     -------
     ``vivado/create_project.tcl``, ``vivado/clock.xdc``, ``synth/synth.ys``, ``synth/Makefile``,
-    and ``hls/run_hls.tcl`` where there are C++ sources.
+    and ``hls/run_hls.tcl`` and ``run_vitis.sh`` where there are C++ sources: each function
+    ``<name>.cpp`` with a bench ``<name>_tb.cpp`` is a top.
 
     Raises
     ------
@@ -64,13 +78,12 @@ def render_project(
         A name with other characters than letters, digits, ``_``, ``-`` and ``.``, a build without
         Verilog, or a clock that is not a positive number.
     """
-    check_names(board, files, (top, hls_top, clock_port), clock_mhz)
+    tops = _hls_tops(files)
+    check_names(board, files, (top, clock_port, *(one.name for one in tops)), clock_mhz)
     rtl = files_in(files, "rtl", ".v")
     if not rtl:
         raise ConfigError("a project must have Verilog sources rtl/*.v, not none")
     mems, headers = files_in(files, "roms", ".mem"), files_in(files, "rtl", ".vh")
-    cpp = files_in(files, "hls", ".cpp")
-    benches = [path for path in cpp if _is_bench(path)]
     values = {
         "board": board,
         "clock_mhz": clock_mhz,
@@ -82,14 +95,10 @@ def render_project(
         "headers": headers,
         "mems": mems,
         "makefile_sources": " ".join(f"../{path}" for path in [*rtl, *headers, *mems]),
-        "hls_top": hls_top,
-        "hls_sources": [path for path in cpp if not _is_bench(path)],
-        "hls_benches": benches,
+        "hls_tops": tops,
         "hls_includes": sorted({str(PurePosixPath(path).parent) for path in _headers(files)}),
     }
-    scripts = dict(_SCRIPTS)
-    if cpp:
-        scripts[_HLS_SCRIPT[0]] = _HLS_SCRIPT[1]
+    scripts = _SCRIPTS | (_HLS_SCRIPTS if tops else {})
     templates = environment()
     return {
         path: templates.get_template(template).render(values).encode()
@@ -126,9 +135,13 @@ def _headers(files: Iterable[str]) -> list[str]:
     return [path for path in files if path.startswith(("hls/", "roms/")) and path.endswith(".h")]
 
 
-def _is_bench(path: str) -> bool:
-    stem = PurePosixPath(path).stem
-    return stem.startswith(("tb_", "test_")) or stem.endswith(("_tb", "_test"))
+def _hls_tops(files: Iterable[str]) -> list[_HlsTop]:
+    stems = {PurePosixPath(path).stem for path in files_in(files, "hls", ".cpp")}
+    return [
+        _HlsTop(stem, _VECTORS.get(stem, "vectors/*.txt"))
+        for stem in sorted(stems)
+        if f"{stem}_tb" in stems
+    ]
 
 
 def check_names(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hascodesign.contract.results import WholeImages
+from hascodesign.contract.results import HlsRun, WholeImages
 from hascodesign.report.record import (
     ACCURACIES,
     FlowResult,
@@ -85,6 +87,13 @@ def images_table(whole: WholeImages) -> Table:
     return table
 
 
+def hls_words(runs: Sequence[HlsRun]) -> str:
+    """What whole images in the compiled C++ showed."""
+    told = " and ".join(f"{run.images} images {run.run}" for run in runs)
+    compared = sum(run.outputs for run in runs)
+    return f"The HLS C++, compiled by g++, gave {told}: {compared:,} integers, 0 differ."
+
+
 def resources_table(result: FlowResult) -> Table:
     """What the synthesised top module takes of the board."""
     held, percent = result.resources, result.percent
@@ -126,6 +135,8 @@ def sentences(result: FlowResult) -> list[str]:
     )
     if result.power is not None:
         lines.append(power_words(result.power))
+    if result.whole.hls:
+        lines.append(hls_words(result.whole.hls))
     if result.timing is not None:
         lines.append(timing_words(result.timing))
     if result.within_noise is not None:

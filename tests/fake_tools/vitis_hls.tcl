@@ -1,4 +1,5 @@
-# A Vitis HLS that does nothing but check what it is told: fake vitis_hls -f SCRIPT.
+# A Vitis HLS that does nothing but check what it is told: fake vitis_hls -f SCRIPT, or, as newer
+# versions have it, vitis-run --mode hls --tcl SCRIPT.
 source [file join [file dirname [file normalize [info script]]] common.tcl]
 
 set design [list]
@@ -9,6 +10,8 @@ set clock ""
 
 proc open_project {args} {
   lassign [options open_project {-reset} $args] given rest
+  set ::design [list]
+  set ::bench [list]
   note open_project [lindex $rest 0] in [pwd]
 }
 proc set_top {name} { set ::top $name }
@@ -40,18 +43,22 @@ proc create_clock {args} {
   set ::clock [dict get $given -period]
   note create_clock $::clock
 }
-proc csim_design {args} {
-  lassign [options csim_design {-argv:} $args] given rest
+proc arguments {command given} {
   if {[dict exists $given -argv]} {
     foreach path [dict get $given -argv] {
-      must_be_file csim_design $path
+      must_be_file $command $path
       note argument [file tail $path]
     }
   }
+}
+proc csim_design {args} {
+  lassign [options csim_design {-argv:} $args] given rest
+  arguments csim_design $given
   set text ""
   foreach path $::bench { append text [content $path] }
   if {![regexp {\mmain\s*\(} $text]} { error "csim_design: no main in the test bench" }
   note csim_design
+  set ::synthesised 0
 }
 proc csynth_design {} {
   if {$::part eq "" || $::clock eq ""} { error "csynth_design: no part or no clock" }
@@ -59,8 +66,26 @@ proc csynth_design {} {
   foreach path $::design { append text [content $path] }
   if {![regexp "\\m$::top\\s*\\(" $text]} { error "csynth_design: no function $::top" }
   note csynth_design $::top
+  set ::synthesised 1
+}
+proc cosim_design {args} {
+  lassign [options cosim_design {-argv: -rtl:} $args] given rest
+  if {!$::synthesised} { error "cosim_design: not synthesised" }
+  if {[dict get $given -rtl] ne "verilog"} { error "cosim_design: rtl must be verilog" }
+  arguments cosim_design $given
+  note cosim_design
+}
+proc export_design {args} {
+  lassign [options export_design {-format: -rtl:} $args] given rest
+  if {!$::synthesised} { error "export_design: not synthesised" }
+  if {[dict get $given -format] ni {ip_catalog xo syn_dcp sysgen rtl}} {
+    error "export_design: unknown format [dict get $given -format]"
+  }
+  if {[dict get $given -rtl] ni {verilog vhdl}} { error "export_design: unknown rtl" }
+  note export_design [dict get $given -format]
 }
 proc close_project {} { note close_project }
 
+if {[lrange $argv 0 2] eq {--mode hls --tcl}} { finish [lindex $argv 3] }
 if {[lindex $argv 0] ne "-f"} { error "vitis_hls -f FILE" }
 finish [lindex $argv 1]
