@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -221,3 +222,30 @@ def test_a_solver_ends_with_its_proof(tmp_path: Path) -> None:
     child.kill()
     child.wait()
     assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_program_that_began_before_keeps_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+    def meet(count: int) -> bool:
+        meeting = threading.Barrier(2)
+
+        def come() -> bool:
+            try:
+                meeting.wait(0.5)
+            except threading.BrokenBarrierError:
+                return False
+            return True
+
+        with processes.threads(count) as pool:
+            came = [pool.submit(come) for _ in range(2)]
+            return all([one.result() for one in came])
+
+    assert meet(2) and meet(3)
+    with processes.threads(1) as first:
+        sleeping = first.submit(processes.run, ["sleep", "2"])
+        while processes._programs.now == 0:
+            time.sleep(0.01)
+        assert not meet(2)
+        sleeping.result()
+    assert meet(2)

@@ -65,6 +65,27 @@ class _Group:
                 _stop(child)
 
 
+class _Count:
+    """How many programs run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.now = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        with self._lock:
+            self.now += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+_programs = _Count()
+
+
 class _Local(threading.local):
     group: _Group | None = None
 
@@ -110,7 +131,7 @@ def run(
         )  # fmt: skip
         group = _local.group or _Group()
         output: list[bytes] = []
-        with group.holding(child):
+        with group.holding(child), _programs.one_more():
             try:
                 status = _follow(child, end, _tee(output, kept.write, on_line))
             finally:
@@ -173,8 +194,11 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 def threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads that run programs; an exception here stops those first.
 
-    A plain pool waits at its end for programs that nobody wants any more.
+    A plain pool waits at its end for programs that nobody wants any more. It has at most ``count``
+    threads, and no more than there are cores without a program now, but for the first: what began
+    before, a synthesis, is what a flow waits for in the end, and keeps a core to itself.
     """
+    count = max(1, min(count, len(os.sched_getaffinity(0)) - _programs.now))
     group = _Group()
 
     def enter() -> None:
