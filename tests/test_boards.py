@@ -51,6 +51,7 @@ def test_names_of_the_published_table() -> None:
         "pynq-z1",
         "pynq-z2",
         "ultra96-v2",
+        "ulx3s-85f",
         "zcu102",
         "zcu104",
     ]
@@ -86,7 +87,14 @@ def test_resources_and_ports_by_family() -> None:
         "DSP": 220,
     }
     assert boards.available(boards.find("zcu104"))["URAM"] == 96
+    open_board = boards.find("ulx3s-85f")
+    assert (open_board.family, open_board.axi_hp_bits, open_board.clock_mhz) == ("ecp5", 0, 50.0)
+    assert boards.available(open_board) == {
+        "LUT": 83640, "FF": 83640, "BRAM36": 104, "URAM": 0, "DSP": 156
+    }  # fmt: skip
     for board in boards.BOARDS.values():
+        if board is open_board:
+            continue
         zynq7000 = board.part.startswith("xc7")
         assert board.family == ("xc7" if zynq7000 else "xcup")
         assert board.axi_hp_bits == (64 if zynq7000 else 128)

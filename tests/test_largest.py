@@ -51,6 +51,8 @@ def test_streamed_weights_wait_for_the_port() -> None:
     spec = replace(SPEC, pe=16, simd=8)
     assert port_cycles(spec, Z2) == 16 * 8 * 4 // 64
     assert port_cycles(SPEC, Z2) == 1
+    # a byte takes ten bits of 25 cycles, 50 MHz by 2 Mbaud
+    assert port_cycles(spec, boards.find("ulx3s-85f")) == 16 * 8 * 4 // 8 * 10 * 25
     schedule, options = identity_schedule(net, SPEC), CoreOptions()
     once, slow = (image_cycles(net, schedule, (True, False), options, n) for n in (1, 8))
     beats = schedule.layers[1].passes * SPEC.steps(net.layers[1].depth)

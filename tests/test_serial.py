@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hascodesign.common.shipped import share
+from tests import driver_cases
 
 ODD = {"IMAGE_BYTES": 2, "IMAGE_BITS": 12, "WEIGHT_BYTES": 3, "WEIGHT_BITS": 20}
 
@@ -52,3 +53,15 @@ def test_the_bridge_is_clean(tmp_path: Path, sizes: dict[str, int]) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_driver_over_the_line(tmp_path: Path) -> None:
+    """Bit by bit, four cycles each: images, a schedule loaded, a line that fails, commands."""
+    case = driver_cases.tiny()
+    other = driver_cases.another(case)
+    driver_cases.lay_out(tmp_path, case, case.plan(), {"other": other}, {"baud": 12_500_000})
+    driver_cases.behind_a_line(tmp_path, case.network, case.schedule, case.on_chip)
+    driver_cases.run(
+        tmp_path, ["driver_serial_tests"], "--faults", "--parameter", "DIVISOR=4",
+        top="has_uart_core",
+    )  # fmt: skip

@@ -86,6 +86,19 @@ _RECORDS = (
         axi_hp_bits=128,
         clock_mhz=200.0,
     ),
+    Board(
+        name="ulx3s-85f",
+        part="LFE5U-85F-6BG381C",
+        board_part=None,
+        family="ecp5",
+        lut=83_640,
+        ff=83_640,
+        bram36=104,  # 208 blocks of 18 kbit
+        uram=0,
+        dsp=156,
+        axi_hp_bits=0,
+        clock_mhz=50.0,
+    ),
 )
 
 

@@ -12,21 +12,29 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hascodesign.board import tools
+from hascodesign.board.netlist import synthesise
 from hascodesign.common.files import write_tree
 from hascodesign.common.shipped import share
+from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, StepFailed
-from hascodesign.contract.types import Multipliers
+from hascodesign.contract.types import Board, Multipliers
 
 DEVICE = "LFE5UM-85F-6"  # the slowest speed grade
 NOTE = (
     "post-route on an ECP5 with nextpnr, one seed, through a registered wrapper: an open stand-in"
     " for a vendor's timing, not the clock of the board's part"
 )
+#: nextpnr's options for a board's own part, where that is one that it routes.
+PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"LFE5U-85F-6BG381C": ("--85k", "--speed", "6", "--package", "CABGA381")}
+)
+BOARD_NOTE = "post-route with nextpnr, one seed, all of the board's design on its own part"
 _CLOCK_MHZ = 125  # what nextpnr aims at; beyond the goal, so that it does not stop at it
 _DEVICE_OPTIONS = ("--um-85k", "--speed", "6", "--package", "CABGA756")
 _LOG, _REPORT = "nextpnr.log", "timing.json"
@@ -121,6 +129,48 @@ def post_route_mhz(
     progress("timing: place and route", 3, 3)
     mhz, path, cells = read_report(report)
     return Timing(mhz, tools.version("nextpnr-ecp5", nextpnr), DEVICE, NOTE, path, cells)
+
+
+def board_mhz(
+    plan: BuildPlan,
+    board: Board,
+    *,
+    pins: str,
+    work: Path,
+    seed: int = 1,
+    progress: Callable[[str, int, int], None],
+) -> Timing:
+    """Place and route the design of a board's bitstream on its own part, and read its clock.
+
+    Parameters
+    ----------
+    plan : the build; its ``synth/synth.ys`` makes the netlist.
+    board : of a part of ``PARTS``.
+    pins : file of the build that says where pins lie and what clock comes in.
+    work : folder for the run; keeps the logs and nextpnr's report.
+    seed, progress : as for ``post_route_mhz``.
+
+    Raises
+    ------
+    ToolNotFound, StepFailed
+        As for ``post_route_mhz``.
+    """
+    nextpnr = tools.require("nextpnr-ecp5")
+    progress("timing: synthesis", 0, 2)
+    recipe = plan.files["synth/synth.ys"].decode() + "write_json ../synth/netlist.json\n"
+    _, made = synthesise(plan, recipe, ("synth/netlist.json",), work=work, log=work / "synth.log")
+    progress("timing: place and route", 1, 2)
+    with tempfile.TemporaryDirectory(dir=work, prefix=".timing-") as folder:
+        place = Path(folder)
+        write_tree(place, {"netlist.json": made["synth/netlist.json"], "pins": plan.files[pins]})
+        command = [str(nextpnr), *PARTS[board.part], "--json", "netlist.json", "--lpf", "pins"]
+        command += ["--report", _REPORT, "--timing-allow-fail", "--seed", str(seed)]
+        tools.run(command, cwd=place, log=work / _LOG, timeout=tools.SYNTHESIS_S)
+        report = (place / _REPORT).read_bytes()
+    (work / _REPORT).write_bytes(report)
+    progress("timing: place and route", 2, 2)
+    mhz, path, cells = read_report(report)
+    return Timing(mhz, tools.version("nextpnr-ecp5", nextpnr), board.part, BOARD_NOTE, path, cells)
 
 
 def read_report(report: bytes) -> tuple[float, tuple[Hop, ...], dict[str, int]]:

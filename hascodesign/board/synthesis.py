@@ -24,12 +24,15 @@ _LUTS: Mapping[str, int] = MappingProxyType(
     | {"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8}
     | {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8}
     | {"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
+    # ECP5 (FPGA-DS-02012): a slice has two 4-input LUTs, a carry takes both; 16 words of 4 bits
+    # take two slices, and a third for what they write
+    | {"CCU2C": 2, "TRELLIS_DPR16X4": 6}
 )
-_FFS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E")
-_BLOCKS = re.compile(r"RAMB(18|36)E[12]")
-_DSPS = re.compile(r"DSP48E[12]")
+_FFS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E|TRELLIS_FF")
+_BLOCKS = re.compile(r"RAMB(18|36)E[12]|DP16KD|PDPW16KD")
+_DSPS = re.compile(r"DSP48E[12]|MULT18X18D")
 # $scopeinfo is a note that newer yosys keeps of the hierarchy
-_FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|\$scopeinfo")
+_FREE = re.compile(r"CARRY[48]|MUXF[789]|VCC|GND|BUFG|[IO]BUF|PFUMX|L6MUX21|EHXPLLL|\$scopeinfo")
 _PASS = re.compile(r"^[\d.]+ Executing ")
 BASE_S, MULTIPLIER_S = 25.0, 0.06  # digits-cnn on 16 x 8 multipliers, two idle cores
 WHAT = "synthesis, yosys passes (their number an estimate)"
@@ -124,7 +127,7 @@ def count(cells: Mapping[str, int]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Resources of a netlist, and the cell types that no rule knows.
 
     Every LUT counts as one, though a 6-input LUT site can hold two small ones: an upper figure.
-    Two blocks of 18 kbit are one of 36, rounded up.
+    Two blocks of 18 kbit are one of 36, rounded up; the ECP5 has blocks of 18 kbit alone.
 
     Parameters
     ----------
@@ -167,6 +170,8 @@ def _over(used: Mapping[str, int], board: Board) -> list[str]:
 
 def _netlist(board: Board, tool: str, written: Sequence[Memory]) -> list[str]:
     """What is to be known of the netlist behind the figures."""
+    if board.family == "ecp5":
+        return ["BRAM36 counts pairs of blocks of 18 kbit (DP16KD), DSP multipliers (MULT18X18D)"]
     if board.family not in netlist.FAMILIES:
         return [
             f"the figures are of the recipe whose 7-series netlist is simulated; that of"

@@ -332,15 +332,15 @@ class Board:
     """One FPGA board: its part and what the part holds."""
 
     name: str
-    part: str  # Vivado part number
+    part: str  # the vendor's part number
     board_part: str | None  # Vivado board_part, None where none is published
-    family: Literal["xc7", "xcup"]  # yosys synth_xilinx -family
+    family: Literal["xc7", "xcup", "ecp5"]  # yosys synth_xilinx -family, or synth_ecp5
     lut: int
     ff: int
     bram36: int  # blocks of 36 kbit
     uram: int  # blocks of 288 kbit
     dsp: int
-    axi_hp_bits: int  # width of one AXI high-performance port
+    axi_hp_bits: int  # width of one AXI high-performance port; 0 = a serial line in its place
     clock_mhz: float  # default clock of the generated project
 
 

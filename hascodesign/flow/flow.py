@@ -275,23 +275,34 @@ class Flow(Subject):
 
     @property
     def timing(self) -> Mapping[str, Any] | None:
-        """Clock of the plan's array between registers; None where it was not asked for."""
+        """Clock of the plan's array between registers, or of the board's bitstream where it can be
+        routed; None where it was not asked for.
+        """
         return self.result("timing") if self.request.post_route else None
 
     def _timing(self) -> dict[str, Any]:
         from hascodesign.board import post_route  # noqa: PLC0415
+        from hascodesign.render import ulx3s  # noqa: PLC0415  (jinja2)
 
         work = self.request.out / "timing"
         files.remove(work)  # with what a killed run has left in it
-        got = post_route.post_route_mhz(
-            self.plan.files,
-            work=work,
-            multipliers=self.config.render.multipliers,
-            seed=PLACER_SEED,
-            progress=self.display.progress,
-        )
+        top, progress = "has_array", self.display.progress
+        if ulx3s.PINS in self.plan.files:
+            top = ulx3s.TOP
+            got = post_route.board_mhz(
+                self.plan, self.board, pins=ulx3s.PINS, work=work, seed=PLACER_SEED,
+                progress=progress,
+            )  # fmt: skip
+        else:
+            got = post_route.post_route_mhz(
+                self.plan.files,
+                work=work,
+                multipliers=self.config.render.multipliers,
+                seed=PLACER_SEED,
+                progress=progress,
+            )
         return {
-            "top": "has_array",
+            "top": top,
             "mhz": got.mhz,
             "device": got.device,
             "tool": got.tool,

@@ -11,6 +11,7 @@ from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.memories import bank_depths, weight_bits
 from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork
+from hascodesign.render import ulx3s
 from hascodesign.render.build import core_ramb18, core_refusal, kept_on_chip
 from hascodesign.render.core import CoreOptions, image_cycles
 
@@ -65,8 +66,11 @@ def largest(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
 
 
 def port_cycles(spec: ArraySpec, board: Board) -> int:
-    """Cycles in which one memory port brings a step's weights of all PEs."""
-    return -(-spec.pe * weight_bits(spec) // board.axi_hp_bits)
+    """Cycles in which one memory port, or the serial line, brings a step's weights of all PEs."""
+    bits = spec.pe * weight_bits(spec)
+    if not board.axi_hp_bits:
+        return ulx3s.line_cycles(bits, board.clock_mhz)
+    return -(-bits // board.axi_hp_bits)
 
 
 def _shapes(board: Board) -> Iterator[tuple[int, int]]:

@@ -97,7 +97,7 @@ _TABLE = (
     Step(
         "timing",
         "_timing",
-        ("plan", "config.render.multipliers", "yosys_identity", "nextpnr_identity"),
+        ("plan", "board", "config.render.multipliers", "yosys_identity", "nextpnr_identity"),
         ("post_route", "multipliers"),
         ("yosys", "nextpnr-ecp5"),
         asked="post_route",

@@ -8,7 +8,17 @@ from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
 from hascodesign.contract.build import BuildPlan, Rom
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Board, FaultProfile, IntegerNetwork, Schedule
-from hascodesign.render import core, driver, hls, hls_network, overlay, project, rom, rtl
+from hascodesign.render import (
+    core,
+    driver,
+    hls,
+    hls_network,
+    overlay,
+    project,
+    rom,
+    rtl,
+    ulx3s,
+)
 from hascodesign.render.rtl import RtlOptions
 
 
@@ -23,6 +33,8 @@ def build_files(
     with_core: bool,
 ) -> BuildPlan:
     """RTL, ROMs, HLS, the tools' scripts and, for the accelerator, overlay and driver of one build.
+
+    On a board with a serial line, what stands around the accelerator comes in the overlay's place.
 
     Parameters
     ----------
@@ -41,16 +53,26 @@ def build_files(
         ]
     )
     clock = clock_mhz or board.clock_mhz
+    serial = with_core and board.family == "ecp5"
+    around: dict[str, bytes] = {}
+    if serial:
+        around = ulx3s.render_ulx3s(network, schedule, board, on_chip, clock_mhz=clock)
+        clock = ulx3s.clock_made(clock)
     scripts = project.render_project(
         board,
         sources.files,
         clock_mhz=clock,
         multipliers=options.multipliers,
-        top="has_core" if with_core else "has_array",
+        top=ulx3s.TOP if serial else "has_core" if with_core else "has_array",
+        around=[path for path in around if path.endswith(".v")],
     )
-    host: dict[str, bytes] = {}
+    host = around
     if with_core:
-        host = driver.render_driver(network, schedule, profile, sources.files, on_chip, clock)
+        baud = ulx3s.BAUD if serial else None
+        host |= driver.render_driver(
+            network, schedule, profile, sources.files, on_chip, clock, baud
+        )
+    if with_core and not serial:
         host |= overlay.render_overlay(
             network, schedule, board, sources.files, on_chip,
             clock_mhz=clock, multipliers=options.multipliers,

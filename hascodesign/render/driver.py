@@ -52,6 +52,7 @@ def render_driver(
     memories: Mapping[str, bytes],
     on_chip: Sequence[bool],
     clock_mhz: float,
+    baud: int | None = None,
 ) -> dict[str, bytes]:
     """The driver's sources and the description of the build that they are for.
 
@@ -63,15 +64,17 @@ def render_driver(
     memories : files of ``rom_files`` of the same build.
     on_chip : per multiply layer, whether its weights lie in the weight memories.
     clock_mhz : of the core on the board.
+    baud : of the serial line, where there is one and no overlay: the driver runs beside the board.
     """
     source = share("flows", "driver")
     files = {
         f"{FOLDER}/has_driver/{path.name}": path.read_bytes()
         for path in sorted((source / "has_driver").glob("*.py"))
     }
-    files[f"{FOLDER}/deploy.sh"] = (source / "deploy.sh").read_bytes()
-    files[f"{FOLDER}/accelerator.ipynb"] = notebook((source / "notebook.py").read_text("utf-8"))
-    described = describe(network, schedule, profile, on_chip, clock_mhz)
+    if baud is None:
+        files[f"{FOLDER}/deploy.sh"] = (source / "deploy.sh").read_bytes()
+        files[f"{FOLDER}/accelerator.ipynb"] = notebook((source / "notebook.py").read_text("utf-8"))
+    described = describe(network, schedule, profile, on_chip, clock_mhz, baud)
     files[f"{SCHEDULE}/core.json"] = _json(described)
     streamed = rom_files(_streamed(network, schedule, on_chip))
     held = {**memories, **streamed}
@@ -123,6 +126,7 @@ def describe(
     profile: FaultProfile,
     on_chip: Sequence[bool],
     clock_mhz: float,
+    baud: int | None = None,
 ) -> dict[str, Any]:
     """What core.json holds; ``flows/driver/has_driver/description.py`` reads it."""
     spec, quant = schedule.array, network.input
@@ -158,6 +162,7 @@ def describe(
         "memories": _memories(network, schedule, on_chip),
         "clock_mhz": clock_mhz,
         "blocks": BLOCKS,
+        "baud": baud,  # of the serial line; null where there is none
         "wmem_faults": [
             [fault.pe, fault.simd, bit, fault.address]
             for fault in profile.faults

@@ -19,12 +19,13 @@ _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_\-]*")
 
+_SYNTHESIS = {"synth/synth.ys": "yosys/synth.ys.j2", "synth/Makefile": "yosys/Makefile.j2"}
 _SCRIPTS = {
     "vivado/create_project.tcl": "vivado/create_project.tcl.j2",
     "vivado/clock.xdc": "vivado/clock.xdc.j2",
-    "synth/synth.ys": "yosys/synth.ys.j2",
-    "synth/Makefile": "yosys/Makefile.j2",
+    **_SYNTHESIS,
 }
+_ECP5_SCRIPTS = {**_SYNTHESIS, "synth/synth.ys": "yosys/synth_ecp5.ys.j2"}
 # modules of which a build has many that are alike
 _COPIED = ("has_pe", "has_pe_ws", "has_lane")
 _HLS_SCRIPTS = {
@@ -51,6 +52,7 @@ def render_project(
     top: str = "has_array",
     clock_port: str = "clk",
     multipliers: Multipliers = "dsp",
+    around: Iterable[str] = (),
 ) -> dict[str, bytes]:
     """Project scripts for the files of a build.
 
@@ -65,12 +67,13 @@ def render_project(
     top : Verilog module at the top.
     clock_port : clock input of the module.
     multipliers : ``"lut"`` keeps the multipliers out of the DSP blocks.
+    around : further Verilog, not below ``rtl/``, that is synthesised with it.
 
     Returns
     -------
-    ``vivado/create_project.tcl``, ``vivado/clock.xdc``, ``synth/synth.ys``, ``synth/Makefile``,
-    and ``hls/run_hls.tcl`` and ``run_vitis.sh`` where there are C++ sources: each function
-    ``<name>.cpp`` with a bench ``<name>_tb.cpp`` is a top.
+    ``synth/synth.ys``, ``synth/Makefile``, for a part of AMD ``vivado/create_project.tcl`` and
+    ``vivado/clock.xdc``, and ``hls/run_hls.tcl`` and ``run_vitis.sh`` where there are C++ sources:
+    each function ``<name>.cpp`` with a bench ``<name>_tb.cpp`` is a top.
 
     Raises
     ------
@@ -79,10 +82,12 @@ def render_project(
         Verilog, or a clock that is not a positive number.
     """
     tops = _hls_tops(files)
-    check_names(board, files, (top, clock_port, *(one.name for one in tops)), clock_mhz)
+    names = (top, clock_port, *(one.name for one in tops))
+    check_names(board, [*files, *around], names, clock_mhz)
     rtl = files_in(files, "rtl", ".v")
     if not rtl:
         raise ConfigError("a project must have Verilog sources rtl/*.v, not none")
+    rtl += sorted(around)
     mems, headers = files_in(files, "roms", ".mem"), files_in(files, "rtl", ".vh")
     values = {
         "board": board,
@@ -98,7 +103,8 @@ def render_project(
         "hls_tops": tops,
         "hls_includes": sorted({str(PurePosixPath(path).parent) for path in _headers(files)}),
     }
-    scripts = _SCRIPTS | (_HLS_SCRIPTS if tops else {})
+    scripts = _ECP5_SCRIPTS if board.family == "ecp5" else _SCRIPTS
+    scripts = scripts | (_HLS_SCRIPTS if tops else {})
     templates = environment()
     return {
         path: templates.get_template(template).render(values).encode()

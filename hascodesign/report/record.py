@@ -178,9 +178,9 @@ def power_words(power: Mapping[str, Any]) -> str:
 
 def timing_words(timing: Mapping[str, Any]) -> str:
     """The post-route clock, in one sentence that says what it is not."""
-    return (
-        f"The array alone reaches {timing['mhz']:.1f} MHz on {timing['device']}: {timing['note']}."
-    )
+    top = timing["top"]
+    what = "The array alone" if top == "has_array" else f"The whole design, {top},"
+    return f"{what} reaches {timing['mhz']:.1f} MHz on {timing['device']}: {timing['note']}."
 
 
 def describe(fault: Fault) -> str:

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from . import description
 from .accelerator import BITSTREAM, SCHEDULE, Accelerator
 from .errors import DriverError, InputError
+from .serial_link import SerialLink
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch=options.batch,
             timeout=options.timeout,
             attach=options.command == "status",
+            link=_line(options),
         )
         return int(options.run(core, options))
     except DriverError as error:
@@ -37,10 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _line(options: argparse.Namespace) -> SerialLink | None:
+    if options.port is None:
+        if options.baud is not None:
+            raise InputError("--baud is of a serial line, which --port names")
+        return None
+    built = description.read(options.schedule)
+    return SerialLink(options.port, built, options.baud, batch=options.batch)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="has_driver", description="Runs the accelerator.")
     parser.add_argument("--bitstream", type=Path, default=BITSTREAM, help="the overlay's .bit")
     parser.add_argument("--schedule", type=Path, default=SCHEDULE, help="what was built with it")
+    parser.add_argument("--port", help="of a board on a serial line, /dev/ttyUSB0 or the like")
+    parser.add_argument("--baud", type=int, help="of that line, where it is not the build's own")
     parser.add_argument("--load", type=Path, help="another schedule, to be loaded first")
     parser.add_argument("--batch", type=int, default=64, help="images of a batch, at most")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds of any wait, at most")

@@ -98,6 +98,7 @@ class Description:
     memories: tuple[Memory, ...]
     clock_mhz: float
     blocks: Blocks
+    baud: int | None  # of the serial line, where the bitstream has one
     wmem_faults: tuple[tuple[int, int, int, int], ...]  # PE, multiplier, bit, word of the bank
     folder: Path
 
@@ -191,6 +192,7 @@ def _description(found: dict[str, Any], folder: Path) -> Description:
         memories=tuple(Memory(**memory) for memory in found["memories"]),
         clock_mhz=float(found["clock_mhz"]),
         blocks=Blocks(**found["blocks"]),
+        baud=None if found["baud"] is None else int(found["baud"]),
         wmem_faults=tuple((pe, simd, bit, word) for pe, simd, bit, word in found["wmem_faults"]),
         folder=folder,
     )

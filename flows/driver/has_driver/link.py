@@ -1,7 +1,7 @@
 """What carries registers and streams between this program and the core.
 
-``PynqLink`` is one: memory-mapped registers and AXI DMAs. Anything that reads and writes
-registers, sends packets and takes one back can stand in its place, a serial line for one.
+``PynqLink`` is one: memory-mapped registers and AXI DMAs; ``SerialLink`` another. Anything that
+reads and writes registers, sends packets and takes one back can stand in their place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Wait = Callable[[Callable[[], bool], str], None]  # until it says so, or an error
+Access = tuple[int, int | None]  # address of a register; what is written, None where it is read
 
 
 class Link(Protocol):
@@ -24,6 +25,9 @@ class Link(Protocol):
 
     def write(self, address: int, value: int) -> None:
         """Write a register of 32 bits."""
+
+    def transact(self, accesses: Sequence[Access]) -> list[int]:
+        """Many accesses in their order; what was read."""
 
     @property
     def most_images(self) -> int:

@@ -12,6 +12,7 @@ from .places import differing, place, wmem_place
 from .registers import ILLEGAL, Registers
 
 WEIGHTS = 0  # number of the memory
+TOGETHER = 64  # words that are written or read in one
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,17 @@ class Memories:
         """Write words of one memory, from an address on."""
         registers, memory = self._registers, self._built.memories[number]
         held: list[int | None] = [None] * -(-memory.width // 32)
-        registers.write("SELECT", number)
-        registers.write("ADDRESS", start)
-        for word in words:
-            for part, before in enumerate(held):
-                value = word >> (32 * part) & 0xFFFF_FFFF
-                if value != before:  # else it stands there from the word before
-                    registers.write("VALUE", value, part)
-                    held[part] = value
-            registers.write("COMMIT", 0)
+        accesses = _at(number, start)
+        for first in range(0, len(words), TOGETHER):
+            for word in words[first : first + TOGETHER]:
+                for part, before in enumerate(held):
+                    value = word >> (32 * part) & 0xFFFF_FFFF
+                    if value != before:  # else it stands there from the word before
+                        accesses.append(("VALUE", part, value))
+                        held[part] = value
+                accesses.append(("COMMIT", 0, 0))
+            registers.transact(accesses)
+            accesses = []
         self._check(f"the words of {memory.name}", "written")
 
     def differences(self, contents: Contents) -> Iterator[Difference]:
@@ -88,16 +91,18 @@ class Memories:
     ) -> Iterator[Difference]:
         registers, memory = self._registers, self._built.memories[number]
         parts = range(-(-memory.width // 32))
-        registers.write("SELECT", number)
-        registers.write("ADDRESS", 0)
-        for address, wanted in enumerate(words):
-            registers.write("FETCH", lane)
-            got = sum(registers.read("VALUE", part) << (32 * part) for part in parts)
-            for bit in differing(wanted, got):
-                if memory.content == "weights" and self._known(address, bit):
-                    continue
-                where = place(self._built, contents, number, address, bit)
-                yield Difference(where, wanted >> bit & 1, lane)
+        one = [("FETCH", 0, lane), *(("VALUE", part, None) for part in parts)]
+        for first in range(0, len(words), TOGETHER):
+            some = words[first : first + TOGETHER]
+            begin = [] if first else _at(number, 0)
+            read = iter(registers.transact(begin + one * len(some)))
+            for address, wanted in enumerate(some, start=first):
+                got = sum(next(read) << (32 * part) for part in parts)
+                for bit in differing(wanted, got):
+                    if memory.content == "weights" and self._known(address, bit):
+                        continue
+                    where = place(self._built, contents, number, address, bit)
+                    yield Difference(where, wanted >> bit & 1, lane)
         self._check(f"the words of {memory.name}", "read back")
 
     def _known(self, address: int, bit: int) -> bool:
@@ -109,3 +114,8 @@ class Memories:
             raise DriverError(
                 f"{what} must be {done}, and the core has refused an access: {registers.words()}"
             )
+
+
+def _at(number: int, address: int) -> list[tuple[str, int, int | None]]:
+    """Accesses by which the next word written or read is that of a memory."""
+    return [("SELECT", 0, number), ("ADDRESS", 0, address)]

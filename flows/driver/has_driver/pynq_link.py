@@ -13,7 +13,7 @@ from . import codes
 from .description import Description
 from .dma import RECEIVE, SEND, DmaChannel
 from .errors import DriverError, InputError, MissingError
-from .link import Bytes, Wait
+from .link import Access, Bytes, Wait
 
 ALIGNED = 64  # bytes: of every packet's address, so that a DMA needs no realignment engine
 TESTED = 4  # beats of the longest test vector
@@ -73,6 +73,16 @@ class PynqLink:
     def write(self, address: int, value: int) -> None:
         """Write a register of the core."""
         self._core.write(address, int(value))
+
+    def transact(self, accesses: Sequence[Access]) -> list[int]:
+        """Many accesses in their order; what was read."""
+        found = []
+        for address, value in accesses:
+            if value is None:
+                found.append(self.read(address))
+            else:
+                self.write(address, value)
+        return found
 
     def stream(self, passes: Sequence[Bytes]) -> None:
         """Keep the packets of streamed weights where the DMA reads them."""

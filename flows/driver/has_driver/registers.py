@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .description import Description
@@ -53,6 +53,14 @@ class Registers:
     def write(self, name: str, value: int, place: int = 0) -> None:
         """Write a register of 32 bits."""
         self._link.write(self._at[name] + 4 * place, value)
+
+    def transact(self, accesses: Iterable[tuple[str, int, int | None]]) -> list[int]:
+        """Many accesses in their order: name, place in a row, value or None to read; what was read.
+
+        A line with a long way there and back takes them in one.
+        """
+        at = self._at
+        return self._link.transact([(at[name] + 4 * i, value) for name, i, value in accesses])
 
     def status(self) -> Status:
         """STATUS and what belongs to it."""
