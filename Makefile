@@ -46,6 +46,7 @@ regress: setup
 
 gate-level: setup
 	$(BIN)/python -m tests.gate_level
+	$(BIN)/python -m tests.gate_level_line
 
 kill-points: setup
 	$(BIN)/python -m tests.kill_points

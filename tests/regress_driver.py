@@ -1,10 +1,11 @@
 """The driver's very files on the simulated core of digits-cnn, as the flow delivers it.
 
     python -m tests.regress_driver [--images 100] [--simulator icarus|verilator] [--work FOLDER]
-                                   [--only images|loop]
+                                   [--only images|line|loop]
 
 images: the driver classifies held-out images on the default array with the faults of seed 1, in
-batches of 32; every logit is held to the engine's. loop: it plays the vectors of `diagnose` on that
+batches of 32; every logit is held to the engine's. line: likewise over the serial line of a ULX3S,
+a fifth of the images, four cycles a bit. loop: it plays the vectors of `diagnose` on that
 Verilog; `infer` makes a profile of the answers, whose sums are held to those of the true one; a
 second flow schedules for it; the driver loads that schedule into the first build and verifies it,
 with the engine's logits for the true faults. Exit code 1 where an integer differs.
@@ -37,6 +38,7 @@ from tests import driver_cases, regress_images
 from tests.regress_images import Run
 
 BUILT = "simulation-built"  # below the folder of a call
+BAUD = 12_500_000  # of the simulated line: four cycles of its clock a bit
 LOADED = 10  # images that the schedule loaded is verified on
 
 
@@ -46,16 +48,18 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--simulator", choices=simulate.SIMULATORS, default="icarus")
     parser.add_argument("--work", type=Path, help="folder that keeps what was simulated")
-    parser.add_argument("--only", choices=("images", "loop"))
+    parser.add_argument("--only", choices=("images", "line", "loop"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         build = flow(work, 1)
         lay_out(work, build)
         wrong = 0
-        if options.only != "loop":
+        if options.only in {None, "images"}:
             wrong += images(work, build, options.images, options.simulator)
-        if options.only != "images":
+        if options.only in {None, "line"}:
+            wrong += line(work, build, max(1, options.images // 5), options.simulator)
+        if options.only in {None, "loop"}:
             wrong += loop(work, build, options.simulator)
     return int(wrong > 0)
 
@@ -106,6 +110,30 @@ def images(work: Path, build: Flow, count: int, simulator: str) -> int:
         f"digits-cnn, {simulator}: {len(got)} images by the driver, {wanted.size:,} logits"
         f" compared, {wrong} differ; by the faults {np.count_nonzero(healthy != wanted):,} are"
         f" not the healthy ones; {right} of {len(got)} right; {cycles:,} cycles the last image",
+        flush=True,
+    )
+    return wrong
+
+
+def line(work: Path, build: Flow, count: int, simulator: str) -> int:
+    """Logits of held-out images that differ, over the serial line."""
+    folder = work / "vectors" / "driver" / "schedule"
+    driver_cases.write(folder, expected(build, build.profile, count))
+    driver_cases.behind_a_line(work, build.deployed, build.schedule, build.on_chip)
+    driver_cases.say(work, {"images": count, "baud": BAUD})
+    driver_cases.run(
+        work, ["driver_line_tests"], "--faults", "--simulator", simulator,
+        "--parameter", "DIVISOR=4", top="has_uart_core",
+    )  # fmt: skip
+    with np.load(work / "results" / "line.npz") as file:
+        got, seconds = file["logits"], float(file["seconds"])
+    with np.load(folder / "images.npz") as file:
+        wanted, healthy = file["logits"], file["healthy"]
+    wrong = int(np.count_nonzero(got != wanted))
+    print(
+        f"digits-cnn, {simulator}: {len(got)} images over the serial line, {wanted.size:,} logits"
+        f" compared, {wrong} differ; by the faults {np.count_nonzero(healthy != wanted):,} are not"
+        f" the healthy ones; {BAUD * seconds / 10 / len(got):.0f} byte times an image",
         flush=True,
     )
     return wrong
