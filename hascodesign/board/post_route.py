@@ -30,9 +30,15 @@ NOTE = (
     "post-route on an ECP5 with nextpnr, one seed, through a registered wrapper: an open stand-in"
     " for a vendor's timing, not the clock of the board's part"
 )
-#: nextpnr's options for a board's own part, where that is one that it routes.
+#: nextpnr's options for a board's own part, where that is one that it routes; router1, its default,
+#: takes long for a whole core.
 PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"LFE5U-85F-6BG381C": ("--85k", "--speed", "6", "--package", "CABGA381")}
+    {
+        "LFE5U-85F-6BG381C": (
+            *("--85k", "--speed", "6", "--package", "CABGA381"),
+            *("--router", "router2"),
+        )
+    }
 )
 BOARD_NOTE = "post-route with nextpnr, one seed, all of the board's design on its own part"
 _CLOCK_MHZ = 125  # what nextpnr aims at; beyond the goal, so that it does not stop at it
