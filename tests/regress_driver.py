@@ -58,7 +58,7 @@ def main() -> int:
         if options.only in {None, "images"}:
             wrong += images(work, build, options.images, options.simulator)
         if options.only in {None, "line"}:
-            wrong += line(work, build, max(1, options.images // 5), options.simulator)
+            wrong += line(work / "line", build, max(1, options.images // 5), options.simulator)
         if options.only in {None, "loop"}:
             wrong += loop(work, build, options.simulator)
     return int(wrong > 0)
@@ -117,6 +117,7 @@ def images(work: Path, build: Flow, count: int, simulator: str) -> int:
 
 def line(work: Path, build: Flow, count: int, simulator: str) -> int:
     """Logits of held-out images that differ, over the serial line."""
+    lay_out(work, build)
     folder = work / "vectors" / "driver" / "schedule"
     driver_cases.write(folder, expected(build, build.profile, count))
     driver_cases.behind_a_line(work, build.deployed, build.schedule, build.on_chip)
