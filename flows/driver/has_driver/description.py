@@ -192,7 +192,7 @@ def _description(found: dict[str, Any], folder: Path) -> Description:
         memories=tuple(Memory(**memory) for memory in found["memories"]),
         clock_mhz=float(found["clock_mhz"]),
         blocks=Blocks(**found["blocks"]),
-        baud=None if found["baud"] is None else int(found["baud"]),
+        baud=found.get("baud"),
         wmem_faults=tuple((pe, simd, bit, word) for pe, simd, bit, word in found["wmem_faults"]),
         folder=folder,
     )
