@@ -4,7 +4,8 @@
 // PIPELINE: 0 none, 1 registers after the multipliers, 2 also after the adder tree (the accumulator
 // loop then holds one addition), 3 also before the multipliers, 4 also in them, 5 also in the tree.
 // Registers never change a value. Masks come with the operands they act on; xor masks, which may
-// change from step to step, travel down the pipeline with them.
+// change from step to step, travel down the pipeline with them. OUTSIDE = 1: the multipliers are
+// outside, as has_product has it.
 `default_nettype none
 
 module has_pe #(
@@ -15,7 +16,8 @@ module has_pe #(
   parameter PIPELINE = 4,     // register stages, 0 to 5
   parameter USE_DSP = "yes",  // "no" = multipliers in logic
   parameter FAULT_SITES = 0,  // 1 = the masks act; 0 = they are not read
-  parameter PRELOAD = 0       // 1 = the accumulator starts from preload; 0 = from 0
+  parameter PRELOAD = 0,      // 1 = the accumulator starts from preload; 0 = from 0
+  parameter OUTSIDE = 0       // 1 = the multipliers are outside
 ) (
   input  wire                                     clk,
   input  wire                                     enable,
@@ -39,7 +41,10 @@ module has_pe #(
   input  wire [ACC_BITS-1:0]                      psum_and,
   input  wire [ACC_BITS-1:0]                      psum_or,
   input  wire [ACC_BITS-1:0]                      psum_xor,
+  input  wire [SIMD*(WEIGHT_BITS+ACT_BITS+1)-1:0] multiplied,  // OUTSIDE = 0 leaves it unread
   /* verilator lint_on UNUSEDSIGNAL */
+  output wire [SIMD*WEIGHT_BITS-1:0]              factor_weight,
+  output wire [SIMD*(ACT_BITS+1)-1:0]             factor_act,
   output reg  [ACC_BITS-1:0]                      acc
 );
 
@@ -60,13 +65,16 @@ module has_pe #(
 
       has_product #(
         .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .DELAY(PIPELINE > 2 ? 1 : 0),
-        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES)
+        .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES), .OUTSIDE(OUTSIDE)
       ) multiply (
         .clk(clk), .enable(enable), .weight(weight_met[s*WEIGHT_BITS +: WEIGHT_BITS]),
         .act(act_met[s*ACT_BITS +: ACT_BITS]), .act_signed(act_signed),
         .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
         .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
-        .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]), .product(product)
+        .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .multiplied(multiplied[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .factor_weight(factor_weight[s*WEIGHT_BITS +: WEIGHT_BITS]),
+        .factor_act(factor_act[s*(ACT_BITS+1) +: ACT_BITS+1]), .product(product)
       );
     end
 

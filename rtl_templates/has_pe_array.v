@@ -14,6 +14,8 @@
 // FAULT_SITES: 0 no faults; 1 the FAULTY_PES take masks from has_fault_masks; 2 all PEs do.
 // coordinates of act and weight: layer, bank address, pass, column, step; 32 bits, step lowest.
 // Read where COORDINATES is 1, for faults of bank words and transient ones.
+// PAIRED = 1, SYSTOLIC = 0 alone: PEs 2i and 2i+1 have one multiplier for their two products with
+// each activation, PE 2i's the low one; of an odd number the last PE has its own.
 `default_nettype none
 
 module has_pe_array #(
@@ -25,6 +27,7 @@ module has_pe_array #(
   parameter SYSTOLIC = 0,       // 1 = weight-stationary
   parameter PIPELINE = 4,       // register stages, 0 to 5
   parameter USE_DSP = "yes",
+  parameter PAIRED = 0,         // 1 = two PEs share their multipliers
   parameter FAULT_SITES = 0,
   parameter [PE-1:0] FAULTY_PES = 0,  // PEs that FAULT_SITES = 1 gives masks
   parameter COORDINATES = 0,    // 1 = masks may depend on the coordinates
@@ -66,11 +69,12 @@ module has_pe_array #(
 
   localparam WORD_BITS = SIMD * WEIGHT_BITS;
   localparam ACT_WORD_BITS = SIMD * ACT_BITS;
+  localparam FACTOR_WORD_BITS = SIMD * (ACT_BITS + 1);
   localparam PRODUCT_WORD_BITS = SIMD * (WEIGHT_BITS + ACT_BITS + 1);
   localparam PSUMS = SYSTOLIC != 0 ? SIMD : 1;  // partial sums of a PE that have faults
   localparam PSUM_WORD_BITS = PSUMS * ACC_BITS;
 
-  genvar p;
+  genvar p, s;
   generate
     for (p = 0; p < PE; p = p + 1) begin : g_pe
       localparam [31:0] ONES = 48 + p % 10;  // ASCII digits of p
@@ -97,6 +101,12 @@ module has_pe_array #(
       wire [ACC_BITS-1:0] acc, aligned, begins;
       wire [ACC_BITS-1:0] behind;
       reg  [ACC_BITS-1:0] shadow;
+      localparam OUTSIDE = (PAIRED != 0 && SYSTOLIC == 0 && (p % 2 == 1 || p + 1 < PE)) ? 1 : 0;
+      /* verilator lint_off UNUSEDSIGNAL */  // OUTSIDE = 0 leaves them unread
+      wire [WORD_BITS-1:0] factor_weight;
+      wire [FACTOR_WORD_BITS-1:0] factor_act;
+      wire [PRODUCT_WORD_BITS-1:0] multiplied;
+      /* verilator lint_on UNUSEDSIGNAL */
 
       if (p == 0 || SYSTOLIC == 0) begin : g_first
         assign address = read_address;
@@ -218,14 +228,15 @@ module has_pe_array #(
         has_pe #(
           .SIMD(SIMD), .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .ACC_BITS(ACC_BITS),
           .PIPELINE(PIPELINE), .USE_DSP(USE_DSP), .FAULT_SITES(FAULTS),
-          .PRELOAD(PRELOAD_DEPTH != 0 ? 1 : 0)
+          .PRELOAD(PRELOAD_DEPTH != 0 ? 1 : 0), .OUTSIDE(OUTSIDE)
         ) pe (
           .clk(clk), .enable(enable), .weight(weight), .act(act_in),
           .act_signed(act_signed), .accumulate(adds), .first(starts), .preload(begins),
           .weight_and(weight_and), .weight_or(weight_or), .weight_xor(weight_xor),
           .act_and(act_and), .act_or(act_or), .act_xor(act_xor),
           .product_and(product_and), .product_or(product_or), .product_xor(product_xor),
-          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor), .acc(acc)
+          .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor), .multiplied(multiplied),
+          .factor_weight(factor_weight), .factor_act(factor_act), .acc(acc)
         );
         assign act_met = act_in;
         assign aligned = acc;
@@ -243,9 +254,15 @@ module has_pe_array #(
           .psum_and(psum_and), .psum_or(psum_or), .psum_xor(psum_xor),
           .acc_and(acc_and), .acc_or(acc_or), .acc_xor(acc_xor), .acc(acc)
         );
+        assign factor_weight = {WORD_BITS{1'b0}};
+        assign factor_act = {FACTOR_WORD_BITS{1'b0}};
         has_delay #(.WIDTH(ACC_BITS), .DEPTH(PE - 1 - p)) align (
           .clk(clk), .enable(enable), .in(acc), .out(aligned)
         );
+      end
+
+      if (OUTSIDE == 0) begin : g_unpaired
+        assign multiplied = {PRODUCT_WORD_BITS{1'b0}};
       end
 
       if (p + 1 < PE) begin : g_chain  // on into the next lane: only a walk of all reads that far
@@ -256,6 +273,25 @@ module has_pe_array #(
       always @(posedge clk) begin
         if (capture) shadow <= aligned;
         else if (shift) shadow <= behind;
+      end
+    end
+    for (p = 0; p + 1 < PE && PAIRED != 0 && SYSTOLIC == 0; p = p + 2) begin : g_pair
+      localparam PRODUCT_BITS = WEIGHT_BITS + ACT_BITS + 1;
+      for (s = 0; s < SIMD; s = s + 1) begin : g_simd
+        has_multiplier_pair #(
+          .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(PIPELINE > 3 ? 1 : 0),
+          .SHARED(
+            FAULT_SITES == 0 || (FAULT_SITES == 1 && !FAULTY_PES[p] && !FAULTY_PES[p+1]) ? 1 : 0
+          )
+        ) multiplier (
+          .clk(clk), .enable(enable),
+          .weight_low(g_pe[p].factor_weight[s*WEIGHT_BITS +: WEIGHT_BITS]),
+          .weight_high(g_pe[p+1].factor_weight[s*WEIGHT_BITS +: WEIGHT_BITS]),
+          .act_low(g_pe[p].factor_act[s*(ACT_BITS+1) +: ACT_BITS+1]),
+          .act_high(g_pe[p+1].factor_act[s*(ACT_BITS+1) +: ACT_BITS+1]),
+          .low(g_pe[p].multiplied[s*PRODUCT_BITS +: PRODUCT_BITS]),
+          .high(g_pe[p+1].multiplied[s*PRODUCT_BITS +: PRODUCT_BITS])
+        );
       end
     end
     for (p = 0; p < LANES; p = p + 1) begin : g_head

@@ -63,6 +63,10 @@ module has_pe_ws #(
       /* verilator lint_on UNUSEDSIGNAL */
       wire [ACC_BITS-1:0] above, sum, sum_met, q;
 
+      /* verilator lint_off UNUSEDSIGNAL */  // the multiplier is inside
+      wire [WEIGHT_BITS-1:0] factor_weight;
+      wire [ACT_BITS:0] factor_act;
+      /* verilator lint_on UNUSEDSIGNAL */
       has_product #(
         .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .DELAY(SKEW), .PIPELINE(PIPELINE),
         .USE_DSP(USE_DSP), .FAULT_SITES(FAULT_SITES)
@@ -71,7 +75,9 @@ module has_pe_ws #(
         .act(act_met[s*ACT_BITS +: ACT_BITS]), .act_signed(act_signed),
         .mask_and(product_and[s*PRODUCT_BITS +: PRODUCT_BITS]),
         .mask_or(product_or[s*PRODUCT_BITS +: PRODUCT_BITS]),
-        .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]), .product(product)
+        .mask_xor(product_xor[s*PRODUCT_BITS +: PRODUCT_BITS]),
+        .multiplied({PRODUCT_BITS{1'b0}}), .factor_weight(factor_weight), .factor_act(factor_act),
+        .product(product)
       );
 
       if (s == 0) begin : g_top

@@ -2,7 +2,8 @@
 //   product = F(weight * act), DELAY + min(PIPELINE, 1) + (PIPELINE > 3) enabled cycles later
 // The operands wait DELAY cycles before the multiplier; act_signed holds still for a whole layer.
 // Masks come with the operands; the xor mask, which may change from step to step, travels down the
-// pipeline with them.
+// pipeline with them. OUTSIDE = 1: what is multiplied leaves as factor_*, and its product comes in
+// as multiplied, where PIPELINE > 3 a cycle later.
 `default_nettype none
 
 module has_product #(
@@ -11,7 +12,8 @@ module has_product #(
   parameter DELAY = 1,        // enabled cycles
   parameter PIPELINE = 4,     // register stages of the PE, 0 to 5
   parameter USE_DSP = "yes",  // "no" = multipliers in logic
-  parameter FAULT_SITES = 0   // 1 = the masks act; 0 = they are not read
+  parameter FAULT_SITES = 0,  // 1 = the masks act; 0 = they are not read
+  parameter OUTSIDE = 0       // 1 = the multiplier is outside, shared with another PE
 ) (
   input  wire                            clk,
   input  wire                            enable,
@@ -22,7 +24,10 @@ module has_product #(
   input  wire [WEIGHT_BITS+ACT_BITS:0]   mask_and,
   input  wire [WEIGHT_BITS+ACT_BITS:0]   mask_or,
   input  wire [WEIGHT_BITS+ACT_BITS:0]   mask_xor,
+  input  wire [WEIGHT_BITS+ACT_BITS:0]   multiplied,  // OUTSIDE = 0 leaves it unread
   /* verilator lint_on UNUSEDSIGNAL */
+  output wire [WEIGHT_BITS-1:0]          factor_weight,
+  output wire [ACT_BITS:0]               factor_act,
   output wire [WEIGHT_BITS+ACT_BITS:0]   product
 );
 
@@ -42,16 +47,22 @@ module has_product #(
   has_delay #(.WIDTH(ACT_BITS), .DEPTH(DELAY)) act_delay (
     .clk(clk), .enable(enable), .in(act), .out(act_held)
   );
-  has_multiplier #(
-    .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(REGISTER), .USE_DSP(USE_DSP)
-  ) multiplier (
-    .clk(clk), .enable(enable), .weight(w), .act(a), .product(m)
-  );
+  assign factor_weight = w;
+  assign factor_act = a;
   has_delay #(.WIDTH(BITS), .DEPTH(PIPELINE > 0 ? 1 : 0)) product_register (
     .clk(clk), .enable(enable), .in(met), .out(product)
   );
 
   generate
+    if (OUTSIDE != 0) begin : g_outside
+      assign m = multiplied;
+    end else begin : g_inside
+      has_multiplier #(
+        .WEIGHT_BITS(WEIGHT_BITS), .ACT_BITS(ACT_BITS), .REGISTER(REGISTER), .USE_DSP(USE_DSP)
+      ) multiplier (
+        .clk(clk), .enable(enable), .weight(w), .act(a), .product(m)
+      );
+    end
     if (FAULT_SITES != 0) begin : g_faulty
       wire [BITS-1:0] xor_held;
       has_delay #(.WIDTH(BITS), .DEPTH(DELAY + REGISTER)) xor_delay (

@@ -17,6 +17,7 @@ from hascodesign.contract.types import (
     IntArray,
     IntegerNetwork,
     MaxPool,
+    Multipliers,
     MultiplyLayer,
     Schedule,
     frozen,
@@ -120,9 +121,10 @@ def build(
     on_chip: tuple[bool, ...] | None = None,
     pipeline: int = 4,
     lanes: int = 0,
+    multipliers: Multipliers = "dsp",
 ) -> BuildPlan:
     inside = on_chip or (True,) * len(net.layers)
-    options = CoreOptions(RtlOptions(pipeline=pipeline, on_chip=inside), lanes=lanes)
+    options = CoreOptions(RtlOptions(pipeline, multipliers, inside), lanes=lanes)
     roms = build_roms(net, schedule, inside)
     return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
 

@@ -1,6 +1,7 @@
 """The netlists behind the figures of resources and clock, on the vectors of the flow.
 
-    python -m tests.gate_level [--family xc7|ecp5] [--top has_array|has_core] [--work FOLDER]
+    python -m tests.gate_level [--family xc7|ecp5] [--top has_array|has_core]
+        [--multipliers dsp|dsp2] [--work FOLDER]
 
 digits-cnn on the default array with the profile of seed 1: ``has_array`` layer by layer, every
 accumulator and code, and ``has_core`` on a whole held-out image, every logit, healthy and with the
@@ -104,12 +105,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", choices=netlist.FAMILIES)
     parser.add_argument("--top", choices=tuple(CHECKS))
+    parser.add_argument("--multipliers", choices=("dsp", "dsp2"), default="dsp")
     parser.add_argument("--work", type=Path, help="folder that keeps logs and netlists")
     options = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        build = flow(Run("icarus", "digits-cnn", "icarus", 1, 1, faults=True), work)
+        run = Run("icarus", "digits-cnn", "icarus", 1, 1, faults=True)
+        build = flow(run, work, **{"render.multipliers": options.multipliers})
         for family in netlist.FAMILIES:
             for top, check in CHECKS.items():
                 if options.family not in {None, family} or options.top not in {None, top}:

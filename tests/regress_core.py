@@ -22,7 +22,14 @@ from typing import Any
 import numpy as np
 
 from hascodesign.contract import array
-from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile, IntegerNetwork, Schedule
+from hascodesign.contract.types import (
+    ArraySpec,
+    Dataflow,
+    FaultProfile,
+    IntegerNetwork,
+    Multipliers,
+    Schedule,
+)
 from hascodesign.render.rtl import MAX_PIPELINE
 from hascodesign.verify.core import CoreVerification, verify_core
 from tests import core_cases, rtl_cases
@@ -66,7 +73,10 @@ def run(case: int, seed: int, work: Path) -> CoreVerification:
     inside = tuple(bool(rng.integers(4)) for _ in net.layers)
     lanes = (0, 2, 4)[case % 3]
     pipeline = int(rng.integers(MAX_PIPELINE + 1))
-    plan = core_cases.build(net, schedule, profile, inside, pipeline=pipeline, lanes=lanes)
+    multipliers: Multipliers = "dsp2" if dataflow == "os" and case % 3 == 2 else "dsp"
+    plan = core_cases.build(
+        net, schedule, profile, inside, pipeline=pipeline, lanes=lanes, multipliers=multipliers
+    )
     return verify_core(
         net,
         schedule,

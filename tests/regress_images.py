@@ -67,9 +67,10 @@ def runs() -> list[Run]:
     return found
 
 
-def flow(run: Run, work: Path) -> Flow:
-    """The flow that builds it; its steps are kept below ``work``."""
-    changes = {"model": run.model, "seed": run.seed, "render.preload": run.seed % 2 == 0, **QUICK}
+def flow(run: Run, work: Path, **more: Any) -> Flow:
+    """The flow that builds it, with more settings; its steps are kept below ``work``."""
+    changes = {"model": run.model, "seed": run.seed, "render.preload": run.seed % 2 == 0}
+    changes |= QUICK | more
     data = None
     if run.model.startswith("mnist"):
         data = Path(os.environ["HASCODESIGN_DATA"]) / "mnist-t10k"

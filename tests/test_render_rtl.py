@@ -101,7 +101,7 @@ def test_a_layer_name_stays_in_its_comment() -> None:
     [
         ({"pipeline": 6}, "pipeline must be 0 to 5, not 6"),
         ({"pipeline": -1}, "pipeline must be 0 to 5, not -1"),
-        ({"multipliers": "carry"}, "multipliers must be dsp or lut, not 'carry'"),
+        ({"multipliers": "carry"}, "multipliers must be dsp, dsp2 or lut, not 'carry'"),
         ({"on_chip": (True,)}, "on_chip must have 3 entries, not 1"),
     ],
 )
@@ -162,6 +162,8 @@ LINTED = {
         replace(SPEC, dataflow="ws"), True, RtlOptions(on_chip=(True, False, True))
     ),
     "systolic, one cell": (ArraySpec(1, 1, 1, 1, 16, "ws"), False, RtlOptions(0, "lut")),
+    "pairs, all kinds": (SPEC, True, RtlOptions(4, "dsp2", (True, False, True))),
+    "pairs, one PE over": (ArraySpec(3, 2, 8, 8, 24), True, RtlOptions(0, "dsp2")),
 }  # fmt: skip
 
 

@@ -48,6 +48,9 @@ SHAPES = {
     "narrow accumulator": Shape(ArraySpec(3, 8, 8, 8, 16), 2, "dsp", 4, pauses=1),
     "halved multipliers": Shape(ArraySpec(3, 6, 7, 8, 24), 4, "lut", 4, pauses=6),
     "all registers": Shape(ArraySpec(4, 9, 4, 4, 20), 5, "dsp", 5),
+    "pairs": Shape(ArraySpec(4, 3, 4, 8, 24), 4, "dsp2", 5, pauses=7),
+    "pairs, one PE over, wide": Shape(ArraySpec(5, 2, 8, 8, 24), 2, "dsp2", 4, spare=1),
+    "pairs, narrow, no registers": Shape(ArraySpec(2, 3, 1, 1, 16), 0, "dsp2", 3),
     "systolic": Shape(ArraySpec(4, 3, 4, 8, 24, "ws"), 2, "dsp", 5, spare=1),
     "systolic, halved multipliers": Shape(ArraySpec(3, 4, 5, 8, 20, "ws"), 4, "lut", 4, spare=1),
     "systolic, all registers": Shape(ArraySpec(4, 3, 4, 8, 24, "ws"), 5, "dsp", 5, pauses=8),
@@ -96,7 +99,7 @@ def test_the_array_equals_the_definition(tmp_path: Path, name: str) -> None:
             np.testing.assert_array_equal(got["codes"], codes)
 
 
-@pytest.mark.parametrize("name", ["plain", "systolic"])
+@pytest.mark.parametrize("name", ["plain", "pairs", "pairs, one PE over, wide", "systolic"])
 def test_the_healthy_build_ignores_the_profile(tmp_path: Path, name: str) -> None:
     shape = SHAPES[name]
     network, schedule, profile = case(shape)

@@ -18,19 +18,52 @@ from hascodesign.contract.types import (
 _RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 
 
+# bits of the wider operand of a DSP48E1 (UG479) and a DSP48E2 (UG579); the other one has 18
+_DSP_BITS = {"xc7": 25, "xcup": 27}
+#: Why the systolic array has no shared multipliers.
+PAIRED_WS = (
+    "--multipliers dsp2 needs dataflow os, in which two PEs take an activation in the same cycle,"
+    " not ws"
+)
+
+
 def check_array(array: ArraySpec, board: Board, multipliers: Multipliers = "dsp") -> None:
-    """Refuse an array with more multipliers than the board has DSP blocks.
+    """Refuse an array that takes more DSP blocks than the board has, or has no use for them.
 
     Raises
     ------
     ConfigError
-        P * S above the board's DSPs, unless ``multipliers`` is ``"lut"``.
+        Too many blocks for ``multipliers``; with ``"dsp2"`` a dataflow whose PEs share no
+        activation, or two weights too wide to be packed into one operand of the board's blocks.
     """
-    wanted = array.pe * array.simd
-    if multipliers == "dsp" and wanted > board.dsp:
+    if multipliers == "dsp2":
+        _check_pairs(array, board)
+    wanted = dsp_blocks(array, multipliers)
+    if wanted > board.dsp:
+        size = f"{array.pe} PEs x {array.simd} SIMD"
         raise ConfigError(
             f"array must have at most {board.dsp} multipliers, the DSPs of {board.name}, not "
-            f"{array.pe} PEs x {array.simd} SIMD = {wanted}; --multipliers lut builds them of LUTs"
+            f"{size + ' in pairs' if multipliers == 'dsp2' else size} = {wanted};"
+            " --multipliers lut builds them of LUTs"
+        )
+
+
+def dsp_blocks(array: ArraySpec, multipliers: Multipliers = "dsp") -> int:
+    """DSP blocks that the multipliers of an array take."""
+    rows = {"dsp": array.pe, "dsp2": -(-array.pe // 2), "lut": 0}
+    return rows[multipliers] * array.simd
+
+
+def _check_pairs(array: ArraySpec, board: Board) -> None:
+    if array.dataflow == "ws":
+        raise ConfigError(PAIRED_WS)
+    most = _DSP_BITS[board.family]
+    packed = array.product_bits + array.weight_bits + 1
+    if packed > most:
+        raise ConfigError(
+            "--multipliers dsp2 packs two weights into 2 * weight_bits + act_bits + 2 bits, which"
+            f" must be at most {most} for a DSP of {board.name}, not {packed}; --multipliers dsp"
+            " takes a DSP for each product"
         )
 
 

@@ -85,7 +85,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             typer.Option(help="Output- or weight-stationary."),
         ] = None,
         multipliers: Annotated[
-            Literal["dsp", "lut"] | None,
+            Literal["dsp", "dsp2", "lut"] | None,
             typer.Option(help="What multipliers are built of."),
         ] = None,
         simulator: Annotated[

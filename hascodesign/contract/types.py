@@ -344,5 +344,6 @@ class Board:
     clock_mhz: float  # default clock of the generated project
 
 
-MULTIPLIERS = ("dsp", "lut")
-Multipliers = Literal["dsp", "lut"]
+#: How the multipliers are built: a DSP block each, one for two PEs' products, logic.
+MULTIPLIERS = ("dsp", "dsp2", "lut")
+Multipliers = Literal["dsp", "dsp2", "lut"]

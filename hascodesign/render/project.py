@@ -27,7 +27,7 @@ _SCRIPTS = {
 }
 _ECP5_SCRIPTS = {**_SYNTHESIS, "synth/synth.ys": "yosys/synth_ecp5.ys.j2"}
 # modules of which a build has many that are alike
-_COPIED = ("has_pe", "has_pe_ws", "has_lane")
+_COPIED = ("has_pe", "has_pe_ws", "has_lane", "has_multiplier_pair")
 _HLS_SCRIPTS = {
     "hls/run_hls.tcl": "vitis_hls/run_hls.tcl.j2",
     "hls/run_vitis.sh": "vitis_hls/run_vitis.sh.j2",

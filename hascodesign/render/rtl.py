@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from hascodesign.board.capacity import PAIRED_WS
 from hascodesign.common.shipped import share
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.memories import (
@@ -76,6 +77,8 @@ def render_rtl(
         del files[name]
     if not network.preloaded:
         del files["has_preload.v"]
+    if options.multipliers != "dsp2":
+        del files["has_multiplier_pair.v"]
     return {f"rtl/{name}": text.encode("ascii") for name, text in files.items()}
 
 
@@ -125,7 +128,9 @@ def _check(
     if not 0 <= options.pipeline <= MAX_PIPELINE:
         raise ConfigError(f"pipeline must be 0 to {MAX_PIPELINE}, not {options.pipeline}")
     if options.multipliers not in MULTIPLIERS:
-        raise ConfigError(f"multipliers must be dsp or lut, not {options.multipliers!r}")
+        raise ConfigError(f"multipliers must be dsp, dsp2 or lut, not {options.multipliers!r}")
+    if options.multipliers == "dsp2" and spec.dataflow == "ws":
+        raise ConfigError(PAIRED_WS)
     if len(on_chip) != len(network.layers):
         raise ConfigError(f"on_chip must have {len(network.layers)} entries, not {len(on_chip)}")
     for layer in network.layers:
@@ -174,7 +179,8 @@ def array_context(
         "act_bits": spec.act_bits,
         "acc_bits": spec.acc_bits,
         "pipeline": options.pipeline,
-        "use_dsp": "yes" if options.multipliers == "dsp" else "no",
+        "use_dsp": "no" if options.multipliers == "lut" else "yes",
+        "paired": int(options.multipliers == "dsp2"),
         "bias_bits": bias_bits(network, spec),
         "v_bits": value_bits(network, spec),
         "column_bits": COLUMN_BITS,

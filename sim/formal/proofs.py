@@ -44,6 +44,7 @@ REGISTERS, LOGITS, RESULTS, SEQUENCER, PACKET = (
 DRAIN, STEPS, GATHER = "has_drain.v", "has_steps.v", "core/has_gather.v"
 WALKS = ("conv_walk", "pool_walk", "gather", "lane_range", "rotate", "bank_address")
 ACTIVATIONS = "core/has_activations.v"
+PAIR = "has_multiplier_pair.v"
 POOL_MERGE, POOL_PLACE = "core/has_pool_merge.v", "core/has_pool_place.v"
 
 OF_REGISTERS = (
@@ -265,6 +266,32 @@ OF_POOL_PLACE = (
         "passes go on", POOL_PLACE, "base = origin ? {ELEMENT_BITS{1'b0}} : !step", "base = !step"
     ),
 )
+OF_PAIR = (
+    Broken(
+        "what the low product borrowed is not given back",
+        PAIR,
+        "assign high = both[2*SPACING-1:SPACING] + {{(SPACING-1){1'b0}}, both[SPACING-1]};",
+        "assign high = both[2*SPACING-1:SPACING];",
+    ),
+    Broken(
+        "a negative low weight is not taken off",
+        PAIR,
+        "- {{WEIGHT_BITS{1'b0}}, below};",
+        "- {(WEIGHT_BITS+1){1'b0}};",
+    ),
+    Broken(
+        "no sign between", PAIR, "{(SPACING-WEIGHT_BITS){below}}", "{(SPACING-WEIGHT_BITS){1'b0}}"
+    ),
+    Broken(
+        "it moves while it stands", PAIR, ".enable(enable), .in(now)", ".enable(1'b1), .in(now)"
+    ),
+)
+OF_PAIR_APART = (
+    Broken(
+        "one activation for both", PAIR, "packed_weights * act_high", "packed_weights * act_low"
+    ),
+    Broken("given back by the other", PAIR, "own[SPACING-1]};", "both[SPACING-1]};"),
+)
 OF_RESTART = (
     Broken(
         "a restart cuts an answer",
@@ -316,5 +343,15 @@ PROOFS = (
     ),
     Proof("pool_merge", (POOL_MERGE,), 2, 8, OF_POOL_MERGE),
     Proof("pool_place", (POOL_PLACE,), 2, 18, OF_POOL_PLACE),
+    Proof("multiplier_pair", (PAIR, "has_delay.v"), 1, 4, OF_PAIR),
+    Proof(
+        "multiplier_pair_apart",
+        (PAIR, "has_delay.v"),
+        1,
+        4,
+        OF_PAIR_APART,
+        {"APART": 1},
+        "multiplier_pair",
+    ),
     Proof("restart", (SEQUENCER, LOGITS), 8, 22, OF_RESTART),
 )
