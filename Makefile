@@ -47,6 +47,7 @@ regress: setup
 gate-level: setup
 	$(BIN)/python -m tests.gate_level
 	$(BIN)/python -m tests.gate_level_line
+	$(BIN)/python -m tests.gate_level --family xc7 --top has_array --multipliers dsp2
 
 kill-points: setup
 	$(BIN)/python -m tests.kill_points

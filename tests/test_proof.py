@@ -14,7 +14,7 @@ from hascodesign.common.display import Display
 from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import CoreRun, CoreStage, WholeImages
-from hascodesign.contract.types import ArraySpec, FaultProfile
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.flow import proof
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render.build import core_ramb18, core_refusal
@@ -78,6 +78,33 @@ def test_without_a_compiler_the_report_says_so(
     assert found.hls == () and found.notes[0] == "one"
     assert found.notes[1].startswith("The C++ of hls/ was not compiled: no g++; apt-get install")
     assert sorted(files) == ["hls/images/faulty.txt", "hls/images/healthy.txt"]
+
+
+def test_as_many_images_in_cpp_as_their_products_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draw at every product takes its time; where one image is too much the report says so."""
+    monkeypatch.setattr(tools, "find", lambda name: None)
+    held = job(VerifyConfig())
+    whole = WholeImages(built=True, runs=(), notes=())
+    macs = held.build.network.macs
+
+    def images(profile: FaultProfile) -> int:
+        drawn = replace(held, build=replace(held.build, profile=profile))
+        _, files = proof.hls_images(drawn, whole, tmp_path, Display())
+        head = files["hls/images/healthy.txt"].split(b"\n")[0].split()
+        return int(head[2])
+
+    healthy = held.build.profile
+    draws = replace(healthy, faults=(Fault(0, "transient", "product", 0, 0, p=0.5),) * 2)
+    monkeypatch.setattr(proof, "HLS_PRODUCTS", 2 * macs)
+    assert [images(healthy), images(draws)] == [2, 1]
+    monkeypatch.setattr(proof, "HLS_MOST", macs - 1)
+    found, files = proof.hls_images(held, whole, tmp_path, Display())
+    assert not files and not found.hls
+    assert found.notes[0].startswith(
+        f"The C++ of hls/ ran no whole image: one takes as long as {macs:,} p"
+    )
 
 
 def test_an_accelerator_that_is_not_built_is_named(tmp_path: Path) -> None:
