@@ -2,12 +2,14 @@
 
 from .accelerator import Accelerator, Throughput
 from .errors import DriverError, InputError, MissingError, WaitError
+from .healing import Healing
 from .registers import Status
 from .verification import Verification
 
 __all__ = [
     "Accelerator",
     "DriverError",
+    "Healing",
     "InputError",
     "MissingError",
     "Status",

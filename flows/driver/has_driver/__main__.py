@@ -1,4 +1,4 @@
-"""The command line: ``python -m has_driver classify|verify|throughput|diagnose|status``.
+"""The command line: ``python -m has_driver classify|verify|throughput|diagnose|heal|status``.
 
 Exit codes: 0 done; 1 a difference, or the accelerator failed; 2 bad input or usage; 3 pynq or a
 part of the overlay is missing; 130 Ctrl-C.
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         ("verify", _verify, "hold logits and memories to what they must be"),
         ("throughput", _throughput, "time images"),
         ("diagnose", _diagnose, "play test vectors, for `hascodesign diagnose infer`"),
+        ("heal", _heal, "change over to what `hascodesign heal` made, and hold all to it"),
         ("status", _status, "what the registers say, with nothing loaded or reset"),
     ):
         one = commands.add_parser(name, help=words)
@@ -74,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("tests", type=Path, help="folder of `hascodesign diagnose vectors`")
             one.add_argument("--out", type=Path, required=True, help="the answers, .npz")
             one.add_argument("--runs", type=int, default=1, help="times that all is played")
-        if name in ("verify", "throughput"):
+        if name == "heal":
+            one.add_argument("folder", type=Path, help="board/ of what `hascodesign heal` wrote")
+        if name in ("verify", "throughput", "heal"):
             one.add_argument("--images", type=int, help="how many")
     return parser
 
@@ -122,6 +125,12 @@ def _diagnose(core: Accelerator, options: argparse.Namespace) -> int:
     found.save(options.out)
     print(f"{found.acc.size} answers of {found.acc.shape[1]} PEs in {options.out}")
     return 0
+
+
+def _heal(core: Accelerator, options: argparse.Namespace) -> int:
+    found = _loaded(core, options).heal(options.folder, options.images)
+    print(found)
+    return 0 if found.good else 1
 
 
 def _status(core: Accelerator, options: argparse.Namespace) -> int:

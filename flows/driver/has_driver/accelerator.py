@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import codes as coding
-from . import deltas, description, diagnosis, verification
+from . import deltas, description, diagnosis, healing, verification
 from .codes import Codes
 from .contents import Contents
 from .contents import read as read_contents
@@ -255,11 +255,16 @@ class Accelerator:
             stays stopped, ENABLE 0, until a schedule has been loaded to its end.
         """
         place = Path(folder)
-        other = description.read(place)
+        other = self._fitting(place)
+        self._load(read_contents(place, self.built), self.built.with_schedule_of(other))
+
+    def _fitting(self, folder: Path) -> description.Description:
+        """What a schedule's folder says of itself, if the build can take it."""
+        other = description.read(folder)
         refusal = self.built.refusal(other)
         if refusal is not None:
-            raise InputError(f"{place} must be a schedule for this build: {refusal}")
-        self._load(read_contents(place, self.built), self.built.with_schedule_of(other))
+            raise InputError(f"{folder} must be a schedule for this build: {refusal}")
+        return other
 
     def load_delta(self, path: str | Path) -> None:
         """Write what a fleet's chip changes in its bitstream, and read all memories back.
@@ -283,26 +288,31 @@ class Accelerator:
         base = read_contents(built.folder, built)
         self._load(deltas.read(Path(path), base, built), built)
 
-    def _load(self, wanted: Contents, built: description.Description) -> None:
+    def _load(
+        self, wanted: Contents, built: description.Description, held: Contents | None = None
+    ) -> int:
+        """Words written: those that ``held`` has otherwise, all of them where it is None."""
         self._half_written = True
         try:
-            self._write(wanted, Memories(self._registers, built))
+            written = self._write(wanted, Memories(self._registers, built), held)
         except DriverError as error:
             self._registers.write("CONTROL", 0)
             raise type(error)(f"{error}; {HALF_WRITTEN}") from None
         self._half_written = False
         self._contents, self.built = wanted, built
+        return written
 
-    def _write(self, wanted: Contents, memories: Memories) -> None:
+    def _write(self, wanted: Contents, memories: Memories, held: Contents | None) -> int:
         self._stop()
-        memories.write(wanted)
+        written = memories.write(wanted, held)
         for difference in memories.differences(wanted):
             raise DriverError(f"what was written must be read back: {difference}")
         self._link.stream(wanted.stream)
         self._enable()
         self._registers.check()
+        return written
 
-    # -------------------------------------------------------------------------------- diagnose
+    # ------------------------------------------------------------------------ diagnose and heal
 
     def answers(self, folder: str | Path, runs: int = 1) -> diagnosis.Answers:
         """Play the vectors of `hascodesign diagnose vectors` on the array, in the test mode.
@@ -314,8 +324,8 @@ class Accelerator:
 
         Returns
         -------
-        What `hascodesign diagnose infer --responses` takes, once saved. The schedule is written
-        again, and read back; where that fails ENABLE stays 0.
+        What `hascodesign diagnose infer --responses` takes, once saved. What the vectors took of
+        the memories is written again, and all is read back; where that fails ENABLE stays 0.
 
         Raises
         ------
@@ -328,19 +338,57 @@ class Accelerator:
             raise InputError(f"runs must be from 1 to {MOST_RUNS}, not {runs}")
         tests = diagnosis.read(Path(folder), self.built)
         kept = self.contents
-        player = diagnosis.Player(self._link, self._registers, self.built, self._wait, self.timeout)
-        player.check(tests)
+        player = self._player(tests)
         self._half_written = True
         try:
             self._stop()
             acc = np.stack([player.play(tests) for _ in range(runs)])
             player.leave()
-            self._write(kept, Memories(self._registers, self.built))
+            self._write(kept, Memories(self._registers, self.built), kept.without(player.spoilt))
         except DriverError as error:
             self._registers.write("CONTROL", 0)
             raise type(error)(f"{error}; {HALF_WRITTEN}") from None
         self._half_written = False
         return diagnosis.Answers(acc, tests.digest)
+
+    def _player(self, tests: diagnosis.Tests) -> diagnosis.Player:
+        """What plays vectors, if the build can."""
+        player = diagnosis.Player(self._link, self._registers, self.built, self._wait, self.timeout)
+        player.check(tests)
+        return player
+
+    def heal(self, folder: str | Path, images: int | None = None) -> healing.Healing:
+        """Change over to the schedule that a host made of this chip's answers, and hold all to it.
+
+        What `hascodesign heal` makes says how the chip behaves: the words that differ from those in
+        use are written, every memory is read back, whole images are classified and the vectors
+        played anew, and each integer is held to what was predicted.
+
+        Parameters
+        ----------
+        folder : ``board/`` of what `hascodesign heal` wrote.
+        images : how many are classified; all that it brings where None.
+
+        Raises
+        ------
+        InputError
+            It is of another build, or not whole; nothing has been written then.
+        DriverError
+            The build has no test mode, and nothing has been written; or as for ``load_schedule``.
+        """
+        place = Path(folder)
+        schedule = place / healing.SCHEDULE
+        tests = diagnosis.read(place / healing.TESTS, self.built)
+        predicted = healing.read(place, tests, self.built)
+        other = self._fitting(schedule)
+        wanted = read_contents(schedule, self.built)
+        self._player(tests)
+        self._check_ready()
+        written = self._load(wanted, self.built.with_schedule_of(other), self.contents)
+        verified = self.verify(images)
+        played = self.answers(place / healing.TESTS)
+        words = sum(map(len, wanted.words))
+        return healing.compare(predicted, played.acc[0], verified, (written, words))
 
     # ---------------------------------------------------------------------------------- verify
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Contents:
     words: tuple[Words, ...]  # by the memory's number, unsigned, of the build's width
     slots: tuple[tuple[Words, ...], ...]  # per layer and pass, the row of each PE, -1 for idle
     stream: tuple[Bytes, ...]  # per pass of the streamed layers, the bytes of its packet
+
+    def without(self, numbers: Sequence[int]) -> Contents:
+        """The same where nothing is known of some memories."""
+        held = enumerate(self.words)
+        return replace(self, words=tuple(() if n in numbers else words for n, words in held))
 
 
 @dataclass(frozen=True)

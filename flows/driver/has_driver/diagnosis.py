@@ -132,7 +132,7 @@ def _check_array(folder: Path, array: dict[str, Any], built: Description) -> Non
 
 
 class Player:
-    """Plays vectors on a core. Memory 0 holds the last block's words when it is done."""
+    """Plays vectors on a core; the memories of ``spoilt`` do not hold the schedule's words then."""
 
     def __init__(
         self, link: Link, registers: Registers, built: Description, wait: Wait, timeout: float
@@ -158,9 +158,18 @@ class Player:
         if steps > self._most_steps:
             raise InputError(f"a vector must have at most {self._most_steps} steps, not {steps}")
 
+    @property
+    def spoilt(self) -> tuple[int, ...]:
+        """Numbers of the memories that the vectors take: weights, and preloads where there are."""
+        preloads = [n for n, one in enumerate(self._built.memories) if one.content == "preload"]
+        return (WEIGHTS, *preloads)
+
     def play(self, tests: Tests) -> Acc:
         """Answers [PEs, answers] of one run."""
         answers = []
+        self._stop()
+        for number in self.spoilt[1:]:  # accumulators start from the first words of it
+            self._memories.write_words(number, (0,) * self._built.memories[number].depth)
         for block in tests.blocks:
             self._stop()
             self._memories.write_words(WEIGHTS, self._bank(block), block.base)

@@ -36,16 +36,30 @@ class Memories:
         self.lanes = registers.read("LANES")
         self._broken = {tuple(one) for one in built.wmem_faults}
 
-    def write(self, contents: Contents) -> None:
-        """Write every memory.
+    def write(self, contents: Contents, held: Contents | None = None) -> int:
+        """Write the words that are not those that the memories hold.
+
+        Parameters
+        ----------
+        contents : what they must hold.
+        held : what they hold; every word is written where None.
+
+        Returns
+        -------
+        Words written.
 
         Raises
         ------
         DriverError
             The core has refused a word.
         """
+        count = 0
         for number, words in enumerate(contents.words):
-            self.write_words(number, words)
+            before = () if held is None else held.words[number]
+            for start, run in _changed(before, words):
+                self.write_words(number, run, start)
+                count += len(run)
+        return count
 
     def write_words(self, number: int, words: Words, start: int = 0) -> None:
         """Write words of one memory, from an address on."""
@@ -119,3 +133,14 @@ class Memories:
 def _at(number: int, address: int) -> list[tuple[str, int, int | None]]:
     """Accesses by which the next word written or read is that of a memory."""
     return [("SELECT", 0, number), ("ADDRESS", 0, address)]
+
+
+def _changed(before: Words, words: Words) -> Iterator[tuple[int, Words]]:
+    """Runs of words that are not as before, each with its first address."""
+    same = [old == new for old, new in zip(before, words, strict=False)]
+    same += [False] * (len(words) - len(same))
+    start = 0
+    for stop in [at for at, one in enumerate(same) if one] + [len(words)]:
+        if start < stop:
+            yield start, words[start:stop]
+        start = stop + 1
