@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hascodesign.cli import main as cli
+from hascodesign.contract.errors import ConfigError
 from hascodesign.study import diagnose as study
 
 
@@ -40,6 +41,28 @@ def test_a_study_of_a_chip(monkeypatch, capsys):
     assert row.compared == 16 * 24 * 2 * (64 + 7 + 2)
     code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
     assert code == 0 and f"0 of {row.compared:,}" in out
+
+
+def test_workers_give_the_rows_of_one_process(monkeypatch):
+    """In the order of the seeds, whatever chip is done first; but for times."""
+    monkeypatch.setattr(study, "ARRAY", replace(study.ARRAY, wmem_depth=16))
+
+    def infer(*_):
+        raise ConfigError("none is explained")
+
+    def spread(where, shared, function, calls):
+        assert where == "two workers" and shared is None and function is study.one
+        return reversed([(place, function(*call)) for place, call in enumerate(calls)])
+
+    monkeypatch.setattr(study, "simulate", lambda *_: None)  # these two take longest, and are
+    monkeypatch.setattr(study, "infer", infer)  # not what is tested
+    monkeypatch.setattr("hascodesign.fleet.cluster.spread", spread)
+    monkeypatch.setattr(study, "COLUMNS", 2)
+    told: list[tuple[int, int]] = []
+    alone = study.run(2, 6)
+    shared = study.run(2, 6, lambda _, done, total: told.append((done, total)), "two workers")
+    assert [replace(row, seconds=0.0) for row in shared] == [replace(r, seconds=0.0) for r in alone]
+    assert [row.seed for row in shared] == [6, 7] and told == [(0, 2), (1, 2)]
 
 
 def test_a_study_tells_lies_from_pes_that_are_named(monkeypatch, capsys):

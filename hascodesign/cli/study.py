@@ -230,12 +230,15 @@ def study_voltage(
 def study_diagnose(
     n: Annotated[int, typer.Option("--n", help="So many drawn chips, from the first seed.")] = 24,
     first: Annotated[int, typer.Option(help="First seed, 0 to 4294967295.")] = 1,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
 ) -> None:
     """Diagnose drawn chips, the fault model as the chip; exit 1 where an explained PE is wrong."""
     from hascodesign.study import diagnose  # noqa: PLC0415  (numpy, numba: start-up time)
 
+    where = _where(scheduler, workers)
     with Display() as display:
-        rows = list(diagnose.run(n, first, display.progress))
+        rows = diagnose.run(n, first, display.progress, where)
     console().print(diagnose.table(rows))
     for row in rows:
         if row.unexplained:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
@@ -25,11 +27,14 @@ from hascodesign.contract.types import (
 )
 from hascodesign.diagnose.infer import infer
 from hascodesign.diagnose.simulate import simulate
-from hascodesign.diagnose.vectors import vectors
+from hascodesign.diagnose.vectors import TestSet, vectors
 from hascodesign.engine import gemm
 from hascodesign.faults.generate import AREA_WEIGHTS
 from hascodesign.faults.places import PERMANENT, Places, in_order, pick, sample
 from hascodesign.faults.profile import MAX_SEED, check, range_problem
+
+if TYPE_CHECKING:
+    from hascodesign.fleet.cluster import Where
 
 ARRAY = ArraySpec(16, 8, 4, 8, 24, wmem_depth=512)
 EVENLY: Mapping[Site, float] = {"weight": 8 * 4, "act": 8 * 8, "product": 8 * 13, "psum": 24}
@@ -73,8 +78,16 @@ def chip(seed: int) -> tuple[str, FaultProfile]:
     return draw, check(FaultProfile(ARRAY, in_order(faults)))
 
 
-def run(n: int, first: int = 1, progress: ProgressCall = silent) -> Iterator[ChipRow]:
+def run(
+    n: int, first: int = 1, progress: ProgressCall = silent, where: Where | None = None
+) -> list[ChipRow]:
     """Draw, play, infer and compare the chips of seeds ``first`` to ``first + n - 1``.
+
+    Parameters
+    ----------
+    n, first : which chips.
+    progress : told of every chip that is done.
+    where : a cluster that does the chips, None for this process: rows are the same but for times.
 
     Raises
     ------
@@ -86,23 +99,46 @@ def run(n: int, first: int = 1, progress: ProgressCall = silent) -> Iterator[Chi
     for seed in (first, first + n - 1):
         if (problem := range_problem("a seed", seed, 0, MAX_SEED)) is not None:
             raise ConfigError(problem)
-    test_set = vectors(ARRAY)
-    for number, seed in enumerate(range(first, first + n)):
-        progress("chips", number, n)
-        draw, true = chip(seed)
-        answers = simulate(test_set, true)
-        start = time.process_time()
-        try:
-            found = infer(test_set, answers)
-        except ConfigError:  # not one PE is explained
-            told, idle = true, set(range(ARRAY.pe))
-        else:
-            told, idle = found.profile, set(found.unexplained)
-        seconds = time.process_time() - start
-        differ, compared = sums_that_differ(true, told, seed, idle)
-        words = sum(fault.site == "wmem" for fault in true.faults)
-        faulty = len({fault.pe for fault in true.faults if fault.site != "wmem"})
-        yield ChipRow(seed, draw, faulty, words, len(idle), differ, compared, seconds)
+    rows: dict[int, ChipRow] = {}
+    for seed, row in _spread(range(first, first + n), where):
+        progress("chips", len(rows), n)
+        rows[seed] = row
+    return [rows[seed] for seed in sorted(rows)]
+
+
+def _spread(seeds: Sequence[int], where: Where | None) -> Iterator[tuple[int, ChipRow]]:
+    """Seed and row of each chip, as they come."""
+    if where is None:
+        yield from ((seed, one(seed)) for seed in seeds)
+        return
+    from hascodesign.fleet import cluster  # noqa: PLC0415  (dask, of an extra)
+
+    for place, row in cluster.spread(where, None, one, [(seed,) for seed in seeds]):
+        yield seeds[place], row
+
+
+@lru_cache(maxsize=1)
+def _test_set(array: ArraySpec) -> TestSet:
+    return vectors(array)
+
+
+def one(seed: int) -> ChipRow:
+    """The chip of one seed, diagnosed."""
+    test_set = _test_set(ARRAY)
+    draw, true = chip(seed)
+    answers = simulate(test_set, true)
+    start = time.process_time()
+    try:
+        found = infer(test_set, answers)
+    except ConfigError:  # not one PE is explained
+        told, idle = true, set(range(ARRAY.pe))
+    else:
+        told, idle = found.profile, set(found.unexplained)
+    seconds = time.process_time() - start
+    differ, compared = sums_that_differ(true, told, seed, idle)
+    words = sum(fault.site == "wmem" for fault in true.faults)
+    faulty = len({fault.pe for fault in true.faults if fault.site != "wmem"})
+    return ChipRow(seed, draw, faulty, words, len(idle), differ, compared, seconds)
 
 
 def sums_that_differ(
