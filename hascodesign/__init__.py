@@ -28,6 +28,7 @@ __all__ = [
     "build",
     "draw_faults",
     "evaluator",
+    "heal",
     "integerise",
     "load",
     "read_faults",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         verify,
     )
     from hascodesign.flow.notebook import flow as run
+    from hascodesign.healing.run import heal
 
 _NOTEBOOK = "hascodesign.flow.notebook"
 #: Name of the face -> module and name there.
@@ -60,6 +62,7 @@ _FACE = {
     "Array": ("hascodesign.contract.types", "ArraySpec"),
     "Evaluator": ("hascodesign.engine.network", "Evaluator"),
     "HascodesignError": ("hascodesign.contract.errors", "HascodesignError"),
+    "heal": ("hascodesign.healing.run", "heal"),
     "run": (_NOTEBOOK, "flow"),
 } | {
     name: (_NOTEBOOK, name)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hascodesign"
 ROWS = (
     {"__main__"},
     {"cli"},
-    {"study", "bench"},
+    {"study", "bench", "healing"},
     {"fleet", "torch"},
     {"flow"},
     {"report"},

@@ -16,6 +16,7 @@ from hascodesign.board.boards import BOARDS, find
 from hascodesign.cli.diagnose import diagnose_app
 from hascodesign.cli.faults import faults_app
 from hascodesign.cli.fleet import fleet_app
+from hascodesign.cli.heal import heal
 from hascodesign.cli.options import (
     Device,
     FlowBoard,
@@ -51,6 +52,7 @@ app.add_typer(faults_app, name="faults")
 app.add_typer(diagnose_app, name="diagnose")
 app.add_typer(study_app, name="study")
 app.add_typer(fleet_app, name="fleet")
+app.command("heal")(heal)
 
 
 def _flow_command(last: str, name: str, help_text: str) -> None:

@@ -53,6 +53,7 @@ IDX = Kind("IDX file", 1024 * MIB, ModelError, 1024 * MIB)
 CHECKPOINT = Kind("checkpoint", 1024 * MIB, ModelError, 1024 * MIB)
 TESTS = Kind("test set", MIB, ConfigError)
 RESULTS = Kind("results", 64 * MIB, ConfigError)
+CORE = Kind("build", MIB, ConfigError)
 RESPONSES = Kind("answers", 1024 * MIB, ConfigError, 1024 * MIB)
 ANY = Kind("the file", 1024 * MIB, ConfigError)  # whose own reader comes later
 #: Every kind by the name that the table of limits in docs/array.md gives it.
@@ -69,6 +70,7 @@ KINDS = {
     "checkpoint": CHECKPOINT,
     "test set of a diagnosis, `tests.json`": TESTS,
     "answers to it, `.npz`": RESPONSES,
+    "`core.json` of a build": CORE,
     "results of a benchmark, `.json`": RESULTS,
 }
 

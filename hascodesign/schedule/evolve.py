@@ -31,6 +31,7 @@ WRITTEN = (
     "Rows are written for their slots, fitted to {fitted} calibration images; {checked} others"
     " decided what was kept."
 )
+KEPT = "The map in use stays: with its rows written anew it loses nothing above the noise."
 ALONE = (
     "Rows stay as trained: on images that no fit saw, rows written for their slots lose"
     " {written:.4f} nats and the best map alone {alone:.4f}."
@@ -43,6 +44,8 @@ def search(
     seed: int = 0,
     progress: Progress = silent,
     starts: Sequence[Schedule] = (),
+    in_use: Schedule | None = None,
+    idle: Sequence[int] = (),
 ) -> SearchResult:
     """Row maps that cost the network the least on the faulty array, and rows written for them.
 
@@ -54,6 +57,9 @@ def search(
     seed : of every draw. The same seed gives the same schedule, unless the wall clock stops it.
     progress : told of every chunk of evaluations.
     starts : schedules of a like profile to begin with, too; they stand among the baselines.
+    in_use : the schedule that runs already, a start whose passes the result has. Its map stays
+        where its rows, written anew, lose nothing above the noise, and no PE of ``idle`` has one.
+    idle : PEs that nothing is known of.
 
     Returns
     -------
@@ -63,7 +69,12 @@ def search(
         that says so.
     """
     options = SearchOptions() if options is None else options
-    return _Search(evaluator, options, seed, progress).run(starts)
+    if in_use is None:
+        return _Search(evaluator, options, seed, progress).run(starts)
+    passes = passes_of(in_use)
+    free = all((row_map.slots[:, list(idle)] < 0).all() for row_map in in_use.layers)
+    search_of = _Search(evaluator, options, seed, progress, passes)
+    return search_of.run([in_use, *starts], in_use if free else None)
 
 
 def judge_given(
@@ -122,13 +133,15 @@ class _Search:
         self.evaluator = self.problem.evaluator()
         self.notes: list[str] = []
 
-    def run(self, starts: Sequence[Schedule]) -> SearchResult:
-        """The search."""
+    def run(self, starts: Sequence[Schedule], in_use: Schedule | None = None) -> SearchResult:
+        """The search; where there is a map in use, for one that is better than that."""
         judged, space = self._baselines(starts), self.problem.space
         starts = [one for one in starts if passes_of(one) == space.passes]
         winner = known = self._best(judged)
         found: Found | None = None
         try:
+            if in_use is not None and (kept := self._kept(in_use, known)) is not None:
+                return self._result(judged, kept, None)
             if self.options.moves and self.problem.profile.faults:
                 found = self.maps.search(self.options, self.progress, starts)
                 winner = self._with_rows(found, known)
@@ -143,6 +156,14 @@ class _Search:
             self.notes.append("Stopped by Ctrl-C; this is the best schedule so far.")
             return replace(self._result(judged, winner, found), interrupted=True)
         return self._result(judged, winner, found)
+
+    def _kept(self, in_use: Schedule, known: _Judged) -> _Judged | None:
+        """The map in use with its rows written anew; None where that loses more than the noise."""
+        one = self._deployed(self.maps.writer.on_map(in_use))
+        if self.maps.harmed(one.losses, sure=True) or one.loss > known.loss:
+            return None
+        self.notes.append(KEPT)
+        return one
 
     def _left(self) -> float | None:
         """Seconds that the search may still take, above 0; None where it has no limit."""

@@ -1,0 +1,213 @@
+"""`heal`: from a build and a chip's answers to what its driver loads, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hascodesign.cli import main as cli
+from hascodesign.common import files as common_files
+from hascodesign.common.display import Display
+from hascodesign.contract import arithmetic
+from hascodesign.contract.array import generator
+from hascodesign.contract.types import FaultProfile
+from hascodesign.diagnose import files
+from hascodesign.diagnose.simulate import simulate
+from hascodesign.diagnose.vectors import TestSet, vectors
+from hascodesign.faults import generate
+from hascodesign.flow.config import board_config, load_config
+from hascodesign.flow.flow import Flow
+from hascodesign.flow.request import Request
+from hascodesign.flow.store import StepStore
+from hascodesign.healing import run as healing
+from hascodesign.render.driver import render_driver
+from hascodesign.render.rom import build_roms
+from hascodesign.render.rom_format import rom_files
+from hascodesign.schedule import formats as schedules
+from hascodesign.schedule import written
+from hascodesign.verify.images import image_file
+
+CONFIG = {
+    "faults.faulty_pes": 0,
+    "schedule.random_maps": 2,
+    "schedule.extra_passes": 1,
+    "schedule.evaluations": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """digits-cnn on the default array, built without a fault, with a spare pass of each layer."""
+    out = tmp_path_factory.mktemp("build")
+    flow = Flow(request(out), StepStore(out / "steps"), Display())
+    roms = rom_files(build_roms(flow.network, flow.schedule, (True,) * 3))
+    shape = (flow.network, flow.schedule, flow.profile, roms, (True,) * 3)
+    common_files.write_tree(out, render_driver(*shape, clock_mhz=100.0))
+    common_files.write_tree(out, flow.records(flow.schedule))
+    heldout = flow.dataset.heldout
+    codes = arithmetic.quantise(heldout.images[:20], flow.network.input)
+    images = image_file(flow.deployed, flow.schedule, flow.profile, codes, heldout.labels[:20])
+    common_files.write_tree(out, images)
+    return out
+
+
+def request(out: Path) -> Request:
+    return Request(config=load_config(board_config("pynq-z2"), CONFIG), out=out, cache=out)
+
+
+@pytest.fixture(scope="module")
+def chip(build: Path) -> tuple[FaultProfile, TestSet, Any]:
+    """A chip of which the build knows nothing, and what it answers."""
+    with Display() as display:
+        array = healing.opened(request(build), build, None, display).array
+    rng = generator(5, "faults")
+    true = generate.by_area(array, rng, faulty_pes=8, faults_per_pe=2, bits="upper")
+    test_set = vectors(array)
+    return true, test_set, simulate(test_set, true)
+
+
+@pytest.fixture
+def call(build, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
+    """Run `hascodesign heal` on answers: exit code and standard error; the folder is healed/."""
+    monkeypatch.chdir(tmp_path)
+    config = board_config("pynq-z2").read_text()
+    config += "\n[schedule]\nrandom_maps = 2\nevaluations = 8\n"
+    (tmp_path / "flow.toml").write_text(config)
+
+    def run(answers: bytes, *options: object) -> tuple[int, str]:
+        Path("acc.npz").write_bytes(answers)
+        given = ["heal", build, "--answers", "acc.npz", "--out", "healed"]
+        given += ["--config", "flow.toml", *options]
+        monkeypatch.setattr(sys, "argv", ["hascodesign", *map(str, given)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return int(caught.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+def test_a_chip_that_nobody_described(build, chip, call):
+    """Its accuracy comes back, and what the driver is told is what the true chip does."""
+    true, test_set, acc = chip
+    code, said = call(files.write_responses(test_set, acc))
+    assert code == 0, said
+    with Display() as display:
+        in_use = healing.opened(request(build), build, None, display)
+    flow, content = in_use.flow, Path("healed/schedule.json").read_bytes()
+    schedule = schedules.from_json(content, flow.network, true.array)
+    deployed = written.from_json(content, flow.network, true.array) or flow.network
+    assert [m.passes for m in schedule.layers] == list(in_use.passes)
+    with np.load("healed/board/predicted.npz") as file:
+        assert np.array_equal(file["acc"], acc[0]) and file["explained"].all()
+    with np.load("healed/board/schedule/images.npz") as file:
+        images, labels = file["codes"], file["labels"]
+        wanted = image_file(deployed, schedule, true, images.astype(np.int64), labels)
+        (name,) = wanted
+        Path("true.npz").write_bytes(wanted[name])
+        with np.load("true.npz") as other:
+            assert np.array_equal(file["logits"], other["logits"]) and file["logits"].size == 1000
+            assert (file["logits"] != other["healthy"]).any()
+    held = {name: float(value) for name, value in _accuracies(said).items()}
+    assert held["in use"] < 60 and held["healthy"] - held["healed"] <= 1.0
+    core = json.loads(Path("healed/board/schedule/core.json").read_text())
+    assert core["layers"] == in_use.core["layers"]
+
+
+def _accuracies(said: str) -> dict[str, str]:
+    (line,) = [line for line in said.splitlines() if line.startswith("held-out accuracy")]
+    parts = line.split(": ", 1)[1].split(", ")
+    return {
+        part.split(" %")[0].rsplit(" ", 1)[0]: part.split(" %")[0].split()[-1] for part in parts
+    }
+
+
+def test_a_pe_that_nothing_explains_is_idle_or_nothing_is_made(chip, call):
+    """Idle where the passes leave room for its rows; with most PEs so, refused."""
+    _, test_set, acc = chip
+    noisy = np.concatenate([acc, acc])
+    noisy[1, 3] ^= 1
+    code, said = call(files.write_responses(test_set, noisy))
+    assert code == 1 and "are left idle: 3" in said
+    document = json.loads(Path("healed/schedule.json").read_text())
+    assert all(line[3] == -1 for layer in document["layers"] for line in layer["slots"])
+    assert "healed" not in said.splitlines()[-1]
+    noisy[1, :9] ^= 1
+    code, said = call(files.write_responses(test_set, noisy), "--out", "other")
+    assert code == 1 and "must stay idle" in said and not Path("other").exists()
+
+
+def test_answers_that_tell_nothing(chip, call):
+    """As `diagnose infer` refuses them: one line, and nothing is written."""
+    _, test_set, acc = chip
+    code, said = call(files.write_responses(test_set, np.zeros_like(acc)))
+    assert code == 2 and "no accumulator reached the file" in said and said.count("\n") == 1
+    assert not Path("healed").exists()
+
+
+def test_what_is_of_another_array_or_build(build, chip, call, tmp_path):
+    """Vectors, answers, the schedule in use and the network; nothing is written."""
+    _, test_set, acc = chip
+    answers = files.write_responses(test_set, acc)
+    other = vectors(replace(test_set.array, pe=8))
+    common_files.write_tree(tmp_path / "other", files.write_tests(other))
+    Path("own").mkdir()
+    Path("own/notes.txt").write_text("mine")
+    changed = json.loads((build / "schedule.json").read_text())
+    slots = changed["layers"][0]["slots"]
+    slots[0], slots[1] = slots[1], slots[0]
+    Path("shorter.json").write_text(json.dumps(changed).replace('"rows": 16', '"rows": 15'))
+    of_other = files.write_responses(other, simulate(other, FaultProfile(other.array)))
+    for given, options, words in (
+        (of_other, (), "must be to the vectors of the folder, not to others"),
+        (of_other, ("--tests", "other"), "must be of the array in use"),
+        (answers, ("--tests", "none"), "No such file or directory"),
+        (answers, ("--in-use", "shorter.json"), "rows"),
+        (answers, ("--out", "own"), "--out must be a new folder or one that `heal` wrote"),
+        (answers, ("--simulate", "true.json"), "--simulate has no effect with --answers"),
+        (answers, ("--board", "none"), "none"),
+    ):
+        code, said = call(given, *options)
+        assert code == 2 and words in said and said.count("\n") == 1, (options, said)
+        assert not Path("healed").exists()
+    assert [path.name for path in Path("own").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("deploy/driver/schedule/core.json", None, "No such file or directory"),
+        ("deploy/driver/schedule/core.json", lambda text: text[:-9], "must be whole JSON"),
+        ("deploy/driver/schedule/core.json", lambda text: "{}", "must be what the flow renders"),
+        (
+            "deploy/driver/schedule/weights_pe03.mem",
+            lambda text: ("0" if text[0] != "0" else "1") + text[1:],
+            "must be of the network that is loaded",
+        ),
+        (
+            "deploy/driver/schedule/core.json",
+            lambda text: text.replace('"classes": 10', '"classes": 11'),
+            "its classes must be 11, not 10",
+        ),
+    ],
+    ids=["no accelerator", "half a file", "another file", "other weights", "other classes"],
+)
+def test_a_build_that_is_none(build, chip, call, name, change, words):
+    _, test_set, acc = chip
+    path = build / name
+    held = path.read_bytes()
+    try:
+        path.unlink()
+        if change is not None:
+            path.write_text(change(held.decode()))
+        code, said = call(files.write_responses(test_set, acc))
+    finally:
+        path.write_bytes(held)
+    assert code == 2 and words in said and said.count("\n") == 1, said
+    assert not Path("healed").exists()
