@@ -69,8 +69,9 @@ def chip(build: Path) -> tuple[FaultProfile, TestSet, Any]:
         array = healing.opened(request(build), build, None, display).array
     rng = generator(5, "faults")
     true = generate.by_area(array, rng, faulty_pes=8, faults_per_pe=2, bits="upper")
-    test_set = vectors(array)
-    return true, test_set, simulate(test_set, true)
+    test_set = vectors(replace(array, wmem_depth=0))  # of the logic alone: a tenth of the answers
+    common_files.write_tree(build / "few", files.write_tests(test_set))
+    return true, test_set, simulate(test_set, replace(true, array=test_set.array))
 
 
 @pytest.fixture
@@ -81,10 +82,12 @@ def call(build, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str]]
     config += "\n[schedule]\nrandom_maps = 2\nevaluations = 8\n"
     (tmp_path / "flow.toml").write_text(config)
 
-    def run(answers: bytes, *options: object) -> tuple[int, str]:
+    def run(
+        answers: bytes, *options: object, way: tuple[str, ...] = ("--answers", "acc.npz")
+    ) -> tuple[int, str]:
         Path("acc.npz").write_bytes(answers)
-        given = ["heal", build, "--answers", "acc.npz", "--out", "healed"]
-        given += ["--config", "flow.toml", *options]
+        given = ["heal", build, *way, "--out", "healed"]
+        given += ["--config", "flow.toml", "--tests", build / "few", *options]
         monkeypatch.setattr(sys, "argv", ["hascodesign", *map(str, given)])
         with pytest.raises(SystemExit) as caught:
             cli.main()
@@ -170,7 +173,8 @@ def test_what_is_of_another_array_or_build(build, chip, call, tmp_path):
         (answers, ("--tests", "none"), "No such file or directory"),
         (answers, ("--in-use", "shorter.json"), "rows"),
         (answers, ("--out", "own"), "--out must be a new folder or one that `heal` wrote"),
-        (answers, ("--simulate", "true.json"), "--simulate has no effect with --answers"),
+        (answers, ("--simulate", "true.json"), "one way to the chip must be given"),
+        (answers, ("--images", 9), "--images has no effect without --simulate"),
         (answers, ("--board", "none"), "none"),
     ):
         code, said = call(given, *options)
@@ -211,3 +215,62 @@ def test_a_build_that_is_none(build, chip, call, name, change, words):
         path.write_bytes(held)
     assert code == 2 and words in said and said.count("\n") == 1, said
     assert not Path("healed").exists()
+
+
+BOARD_SIDE = """
+import os, shutil, sys
+loaded = sys.argv[1:3] if sys.argv[1] == "--load" else []
+command, folder, *rest = sys.argv[1 + len(loaded):]
+assert os.path.isdir(folder) and all(map(os.path.isdir, loaded[1:]))
+print("board:", command, *loaded[:1])
+if command == "diagnose":
+    assert os.path.isfile(folder + "/tests.json") and rest[0] == "--out"
+    shutil.copy(os.environ["ACC"], rest[1])
+elif not os.path.isfile(folder + "/predicted.npz"):
+    sys.exit(2)
+sys.exit(int(os.environ.get("CODE_" + command.upper(), 0)))
+"""
+FAKES = {
+    "ssh": 'test "$1" = -- && shift\ncd "$BOARD" && sh -c "$2"\n',
+    "scp": 'while [ "$1" != -- ]; do shift; done\n[ -z "${FAIL:-}" ] || exit 1\n'
+    'cd "$BOARD" && cp -r -- "${2#pynq:}" "${3#pynq:}"\n',
+    "sudo": 'test "$1" = -n && shift\nexec "$@"\n',
+}
+
+
+def test_a_board_that_ssh_reaches(build, chip, call, tmp_path, monkeypatch):
+    """Vectors there, answers here, the schedule there: the board's word decides."""
+    _, test_set, acc = chip
+    answers = files.write_responses(test_set, acc)
+    tools, board = tmp_path / "bin", tmp_path / "home"
+    common_files.write_tree(tools, {n: f"#!/bin/sh\n{text}".encode() for n, text in FAKES.items()})
+    for path in tools.iterdir():
+        path.chmod(0o755)
+    package = {"__init__.py": b"", "__main__.py": BOARD_SIDE.encode()}
+    common_files.write_tree(board / "hascodesign/driver/has_driver", package)
+    monkeypatch.setenv("PATH", f"{tools}:{Path(sys.executable).parent}:/usr/bin:/bin")
+    for name, value in (("BOARD", board), ("ACC", tmp_path / "acc.npz")):
+        monkeypatch.setenv(name, str(value))
+    real, made = healing.plan, []
+    monkeypatch.setattr(healing, "plan", lambda *given: made.append(real(*given)) or made[-1])
+    code, said = call(answers, "--host", "pynq", way=())
+    assert code == 0 and "board: heal\n" in said, said
+    code, said = call(answers, "--host", "pynq", "--in-use", "healed/schedule.json", way=())
+    assert code == 0 and "board: heal --load\n" in said, said
+    assert "0 of " in said  # the same answers: nothing is left to be written
+    monkeypatch.setattr(healing, "plan", lambda *_: made[0])  # again the same takes seconds
+    monkeypatch.setenv("CODE_HEAL", "1")
+    code, said = call(answers, "--host", "pynq", way=())
+    assert code == 1 and "must be as predicted, and is not" in said
+    for name, value, words in (
+        ("CODE_HEAL", "2", "pynq must be healed, and was not: ended with status 2: board: heal"),
+        ("CODE_DIAGNOSE", "1", "must play the vectors, and did not: ended with status 1"),
+        ("FAIL", "1", "pynq must be written, and was not: ended with status 1"),
+    ):
+        monkeypatch.setenv(name, value)
+        code, said = call(answers, "--host", "pynq", way=())
+        assert code == 1 and words in said.splitlines()[-1], said
+    assert "--host must be letters" in call(answers, "--host", "pynq;touch x", way=())[1]
+    monkeypatch.setenv("PATH", str(board))
+    code, said = call(answers, "--host", "pynq", way=())
+    assert code == 3 and "apt-get install openssh-client" in said

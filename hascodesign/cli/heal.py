@@ -15,21 +15,28 @@ from hascodesign.cli.options import (
     Model,
     OptionalInt,
     OptionalPath,
+    OptionalText,
     cache,
     data_for,
+    given,
 )
 from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.flow.config import board_config, board_of, load_config
 
 
 def heal(
+    context: typer.Context,
     build: Annotated[Path, typer.Argument(help="Output folder of the flow that the board runs.")],
     answers: Annotated[
         OptionalPath, typer.Option(help="Answers of the board to the vectors, .npz.")
     ] = None,
     simulate: Annotated[
         OptionalPath,
+        OptionalText,
         typer.Option(help="No board: the build's Verilog with these faults, .json or .csv."),
+    ] = None,
+    host: Annotated[
+        OptionalText, typer.Option(help="The board, user@host: all is done there by ssh.")
     ] = None,
     images: Annotated[
         int, typer.Option(min=2, max=1000, help="Images before and after, of --simulate.")
@@ -39,6 +46,7 @@ def heal(
     ] = "icarus",
     in_use: Annotated[
         OptionalPath,
+        OptionalText,
         typer.Option(help="schedule.json of what runs on the build; that of BUILD by default."),
     ] = None,
     tests: Annotated[
@@ -66,8 +74,16 @@ def heal(
     from hascodesign.flow.request import Request  # noqa: PLC0415  (numpy: start-up time)
     from hascodesign.healing import run  # noqa: PLC0415
 
-    if answers is not None and simulate is not None:
-        raise ConfigError("--simulate has no effect with --answers; leave one of them out")
+    ways = {"--answers": answers, "--simulate": simulate, "--host": host}
+    chosen = [name for name, value in ways.items() if value is not None]
+    if len(chosen) != 1:
+        raise ConfigError(
+            f"one way to the chip must be given, {', '.join(ways)}, not"
+            f" {' and '.join(chosen) or 'none'}"
+        )
+    for name in ("images", "simulator"):
+        if simulate is None and name in given(context):
+            raise ConfigError(f"--{name} has no effect without --simulate; leave it out")
     check_paths({"config": config, "checkpoint": checkpoint, "data": data})
     record = find(board or board_of(config))
     changes = {
@@ -88,11 +104,10 @@ def heal(
     )
     if answers is not None:
         done = run.from_answers(request, build, answers, in_use=in_use, tests=tests)
-    elif simulate is not None:
-        done = run.in_simulation(
-            request, build, simulate, in_use=in_use, tests=tests, images=images
-        )
+    elif host is not None:
+        done = run.on_board(request, build, host, in_use=in_use, tests=tests)
     else:
-        raise ConfigError("the chip must be given: --answers FILE or --simulate FAULTS")
+        faults = simulate or Path()  # one of the three is there
+        done = run.in_simulation(request, build, faults, in_use=in_use, tests=tests, images=images)
     if done.failure:
         raise HascodesignError(done.failure)

@@ -25,13 +25,14 @@ from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import StepStore
 from hascodesign.healing import build as builds
-from hascodesign.healing import simulated
+from hascodesign.healing import simulated, ssh
 from hascodesign.healing.build import InUse
 from hascodesign.healing.plan import BOARD, Healed, plan
 from hascodesign.render.driver import FOLDER
 
 MARK = f"{BOARD}/predicted.npz"  # of a folder that `heal` wrote
 MOST_NAMED = 16
+DIFFERS = "the healed chip must be as predicted, and is not: what differs stands above"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def heal(
     *,
     answers: str | Path | None = None,
     simulate: str | Path | None = None,
+    host: str | None = None,
     in_use: str | Path | None = None,
     tests: str | Path | None = None,
     out: str | Path | None = None,
@@ -65,6 +67,7 @@ def heal(
     build : output folder of the flow.
     answers : file of the driver's `diagnose`; the board loads what is made of it.
     simulate : or a profile, whose chip is simulated; the whole loop is gone through.
+    host : or the board, user@host, that ssh reaches; the whole loop there.
     in_use : schedule.json of what runs on the build; its own where None.
     tests : folder of the vectors; those of the array and seed 0 where None.
     out : output folder; that of the build with `-healed` where None.
@@ -87,12 +90,15 @@ def heal(
         checkpoint=_path(checkpoint),
         simulator=simulator,
     )
+    given = (answers is not None, simulate is not None, host is not None)
     running, played = _path(in_use), _path(tests)
-    if answers is not None and simulate is None:
+    if answers is not None and sum(given) == 1:
         return from_answers(request, folder, Path(answers), in_use=running, tests=played)
-    if simulate is not None and answers is None:
+    if simulate is not None and sum(given) == 1:
         return in_simulation(request, folder, Path(simulate), in_use=running, tests=played)
-    raise ConfigError("one way to the chip must be given, answers or simulate")
+    if host is not None and sum(given) == 1:
+        return on_board(request, folder, host, in_use=running, tests=played)
+    raise ConfigError("one way to the chip must be given: answers, simulate or host")
 
 
 def _path(given: str | Path | None) -> Path | None:
@@ -183,6 +189,45 @@ def in_simulation(
         return played(chip, test_set, Path(work), request, display)
 
 
+def on_board(
+    request: Request,
+    build: Path,
+    host: str,
+    *,
+    in_use: Path | None = None,
+    tests: Path | None = None,
+) -> Outcome:
+    """The whole loop on a board that ssh reaches.
+
+    Parameters
+    ----------
+    request, build, in_use, tests : as for `from_answers`; beside ``in_use``, the schedule.json of
+        an earlier healing, lies what the board has to load.
+    host : user@host.
+
+    Raises
+    ------
+    StepFailed
+        The board cannot be reached, or its driver refuses.
+    """
+    _check_out(request.out)
+    board = ssh.Board(host)
+    loaded = None if in_use is None else in_use.parent / BOARD / "schedule"
+    if loaded is not None and not loaded.is_dir():
+        raise ConfigError(f"--in-use must be of a healing's folder: {loaded} is not there")
+    with Display() as display, tempfile.TemporaryDirectory(prefix=files.TEMPORARY) as work:
+        running = opened(request, build, in_use, display)
+        test_set = tests_of(running, tests)
+        answers = board.play(tests_files.write_tests(test_set), loaded, Path(work))
+        acc = tests_files.read_responses(answers, test_set)
+        healed = plan(running, test_set, acc, display)
+        _write(request.out, healed.files)
+        good, said = board.heal(request.out / BOARD, in_use=loaded is not None)
+        for line in (*sentences(healed), *said.splitlines()):
+            display.line(line)
+    return Outcome(healed, request.out, failure(healed) or ("" if good else DIFFERS))
+
+
 def played(
     chip: simulated.Chip, test_set: TestSet, work: Path, request: Request, display: Display
 ) -> Outcome:
@@ -200,7 +245,7 @@ def played(
         display.line(line)
     words = failure(made[0])
     if not (seen.good or words):
-        words = "the healed chip must be as predicted, and is not: what differs stands above"
+        words = DIFFERS
     return Outcome(made[0], request.out, words, seen)
 
 
