@@ -37,7 +37,7 @@ async def every_chip(dut: Any) -> None:
             if int(number) != chip:
                 continue
             for pe, fields in enumerate(values.reshape(len(values), -1)):
-                handle = getattr(dut.array.array.g_pe[pe].g_masks.masks, register)
+                handle = getattr(dut.layers.array.g_pe[pe].g_masks.masks, register)
                 handle.value = pack(fields[None], len(handle) // len(fields))[0]
 
     def run() -> None:

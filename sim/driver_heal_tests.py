@@ -52,7 +52,7 @@ def switch_on(dut: Any) -> None:
     with np.load(MASKS, allow_pickle=False) as file:
         for name in file.files:
             for pe, fields in enumerate(file[name].reshape(len(file[name]), -1)):
-                handle = getattr(dut.array.array.g_pe[pe].g_masks.masks, name)
+                handle = getattr(dut.layers.array.g_pe[pe].g_masks.masks, name)
                 handle.value = pack(fields[None], len(handle) // len(fields))[0]
 
 

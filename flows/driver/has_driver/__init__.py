@@ -1,9 +1,10 @@
 """Driver of an accelerator that hascodesign has built; needs numpy, and pynq on the board."""
 
-from .accelerator import Accelerator, Throughput
+from .accelerator import Accelerator
 from .errors import DriverError, InputError, MissingError, WaitError
 from .healing import Healing
 from .registers import Status
+from .throughput import Throughput
 from .verification import Verification
 
 __all__ = [

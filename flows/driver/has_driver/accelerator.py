@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from .link import Link
 from .memories import Memories
 from .pynq_link import PynqLink
 from .registers import ALL_ERRORS, CLASS_ONLY, ENABLE, RESTART, Registers, Status
+from .throughput import Throughput
 from .verification import Verification
 
 HERE = Path(__file__).resolve().parent.parent  # deploy/driver
@@ -29,23 +29,6 @@ BITSTREAM = HERE.parent / "has_core.bit"
 MOST_IMAGES = 0xFFFF  # of one result packet
 MOST_RUNS = 1000
 HALF_WRITTEN = "a schedule was not loaded to its end, ENABLE is 0 until one is"
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """How fast images were classified."""
-
-    images: int
-    seconds: float  # for all of them
-    cycles: int  # of the core for the last
-    clock_mhz: float  # that the core is built for
-
-    def __str__(self) -> str:
-        return (
-            f"{self.images} images in {self.seconds:.3g} s, {self.images / self.seconds:.0f} a"
-            f" second; the core takes {self.cycles} cycles an image,"
-            f" {self.clock_mhz * 1e6 / self.cycles:.0f} a second at {self.clock_mhz:g} MHz"
-        )
 
 
 class Accelerator:
