@@ -42,7 +42,7 @@ async def every_chip(dut: Any) -> None:
 
     def run() -> None:
         core = opened(made, batch=32)
-        logits = {}
+        logits: dict[str, Any] = {}
         for chip, tests in enumerate(said["tests"]):
             resume(become)(chip)
             core.answers(FOLDER / tests).save(RESULTS / f"acc_{chip}.npz")
