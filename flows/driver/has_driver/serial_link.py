@@ -36,6 +36,7 @@ FRAME = 500  # bytes of a frame's commands, at most
 ROOM = 2000  # bytes that may be on their way, at most; the board keeps 2047
 MOST = 256  # words or beats of a command
 TRIES = 3  # to open the line
+EMPTY = 24  # bytes of the empty frame and its reply, were each escaped
 POLL = 0.01  # seconds that a read of the port takes, at most
 
 
@@ -187,7 +188,7 @@ class SerialLink:
         for _ in range(TRIES):
             self._send(b"")
             tag = self._tag
-            end = self._clock() + self._timeout / TRIES
+            end = self._clock() + self._timeout / TRIES + 10 * EMPTY / self.baud
             while self._clock() < end:
                 for reply in self._replies():
                     if reply == bytes((tag, DONE)):
