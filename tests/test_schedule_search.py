@@ -15,7 +15,7 @@ from hascodesign.contract.results import MOVES
 from hascodesign.contract.types import Fault, FaultProfile, IntArray, Schedule
 from hascodesign.engine.loss import MOST, SHARPNESS, cross_entropy
 from hascodesign.schedule.assign import assign_layer
-from hascodesign.schedule.evolve import problem_of, search
+from hascodesign.schedule.evolve import KEPT, problem_of, search
 from hascodesign.schedule.fitness import Fitness
 from hascodesign.schedule.fitting.search import MapSearch
 from hascodesign.schedule.formats import check, to_json
@@ -144,6 +144,21 @@ def test_never_worse_than_its_baselines(moves) -> None:
 def random_map(seed: int) -> Schedule:
     space = make_space(NETWORK, PROFILE)
     return space.decode(space.random(np.random.default_rng(seed)))
+
+
+def test_a_map_in_use_stays_where_it_serves() -> None:
+    """Not where the faults harm it, nor where a PE of which nothing is known has a row."""
+    options, healthy = replace(SMALL, moves=()), replace(PROFILE, faults=())
+    broken = replace(PROFILE, faults=tuple(Fault(pe, "flip", "psum", None, 12) for pe in (0, 2)))
+    deep = make_space(NETWORK, PROFILE, 1)
+    in_use = deep.decode(deep.random(np.random.default_rng(3)))
+    kept = search(pictures(NETWORK, healthy), options, 1, in_use=in_use)
+    assert kept.schedule == in_use and KEPT in kept.notes
+    for profile, idle in ((broken, ()), (healthy, (0,))):
+        found = search(pictures(NETWORK, profile), options, 1, in_use=in_use, idle=idle)
+        assert KEPT not in found.notes
+        assert [m.passes for m in found.schedule.layers] == [m.passes for m in in_use.layers]
+        assert found.loss <= by_name(found)["start_00"]
 
 
 def test_losses_are_of_the_images_that_are_looked_at() -> None:
