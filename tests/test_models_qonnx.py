@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto, load_model_from_string
 
+import hascodesign as has
 from hascodesign.contract.errors import ModelError, ToolNotFound
-from hascodesign.contract.types import Dataset, Split, frozen
+from hascodesign.contract.types import ArraySpec, Dataset, Split, frozen
 from hascodesign.models import load, qonnx
 from hascodesign.models.data import mnist
 from hascodesign.models.integer import compare, integerise
@@ -186,6 +188,19 @@ def test_loaded_with_data(tmp_path: Path) -> None:
     np.savez(tmp_path / "z.npz", images=random_images((6,)), labels=np.arange(300) % 4)
     with pytest.raises(ModelError, match="labels must be below the model's 3 classes"):
         load.load_qonnx(str(path), tmp_path / "z.npz")
+
+
+def test_a_script_takes_a_file_from_load_to_a_faulty_array(tmp_path: Path) -> None:
+    path = saved(tmp_path, mlp().bytes())
+    np.savez(tmp_path / "x.npz", images=random_images((6,)), labels=np.arange(300) % 3)
+    loaded = has.load(str(path), data=tmp_path / "x.npz")
+    array = ArraySpec(8, 4, 4, 8, 24)
+    images = torch.from_numpy(np.array(loaded.dataset.heldout.images))
+    healthy = has.torch.FaultyNetwork(loaded, has.draw_faults(array, faulty_pes=0))(images)
+    own = loaded.model(images.double()).detach()
+    assert torch.allclose(healthy.double(), own, rtol=1e-5, atol=1e-6) and own.unique().numel() > 3
+    faulty = has.torch.FaultyNetwork(loaded, has.draw_faults(array, faulty_pes=8, bits="upper"))
+    assert not torch.equal(faulty(images), healthy)
 
 
 ZOO = {"TFC_1W2A": 94.79, "TFC_2W2A": 96.60}  # published accuracy, % of MNIST's test images
