@@ -103,6 +103,18 @@ class Functional(nn.Module):
         return self.layers[-1](self.act(x + x) if self.branch else x)
 
 
+class Mean(nn.Module):
+    """The average of each channel by a method of the tensor, which a QuantTensor has not."""
+
+    def __init__(self, *, quant_tensor: bool) -> None:
+        super().__init__()
+        act = qnn.QuantReLU(bit_width=4, return_quant_tensor=quant_tensor)
+        self.layers, self.out = nn.Sequential(pixels(), conv(2, 4), act), plain(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.layers(x).mean((2, 3)))
+
+
 TENSOR = {"weight_quant": Int8WeightPerTensorFloat}
 CHANNELS = {
     "per_channel_broadcastable_shape": (1, 4, 1, 1),
@@ -227,6 +239,11 @@ CASES = {
             pixels(), conv(2, 4, (1, 3)), relu(), nn.Flatten(), plain(12), shape=(2, 1, 5)
         ),
         (2, 1, 5),
+    ),
+    "a method that a QuantTensor has not": Case(
+        lambda: Mean(quant_tensor=True).eval(),
+        ("model must take images of", "no attribute 'mean'", "leave return_quant_tensor=True out"),
+        lambda: settle(Mean(quant_tensor=False)),
     ),
     "plain convolution": Case(
         lambda: settled(pixels(), nn.Conv2d(2, 4, 3), relu(), nn.Flatten(), plain(48)),

@@ -294,6 +294,11 @@ def _hint(reason: str) -> str:
             "; a quantised bias takes the scale of the layer's input: give the quantiser before it"
             " return_quant_tensor=True"
         )
+    if "QuantTensor' object has no attribute" in reason:
+        return (
+            "; a QuantTensor has not all methods of a tensor: leave return_quant_tensor=True out of"
+            " the quantiser before it"
+        )
     if "conv1d" in reason:
         return f"; {instead_of('QuantConv1d')}"
     return ""
