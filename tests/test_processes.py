@@ -249,3 +249,12 @@ def test_a_program_that_began_before_keeps_a_core(monkeypatch: pytest.MonkeyPatc
         assert not meet(2)
         sleeping.result()
     assert meet(2)
+
+
+def test_programs_get_huge_pages_beside_what_they_are_given() -> None:
+    given = {"GLIBC_TUNABLES": "glibc.malloc.check=0", "NAME": "value"}
+    done = processes.run(["/bin/sh", "-c", 'echo "$GLIBC_TUNABLES $NAME"'], env=given)
+    assert done.output == b"glibc.malloc.check=0:glibc.malloc.hugetlb=1 value\n"
+    assert given["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
+    plain = processes.run(["/bin/sh", "-c", 'echo "$GLIBC_TUNABLES"'], env={})
+    assert plain.output == b"glibc.malloc.hugetlb=1\n"

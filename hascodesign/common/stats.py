@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from hascodesign.contract.results import Accuracy
 
@@ -73,5 +73,5 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
         return mean, mean
     spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = float(student_t.ppf(0.975, len(values) - 1)) * spread
+    half = float(stdtrit(len(values) - 1, 0.975)) * spread
     return mean - half, mean + half
