@@ -2,7 +2,8 @@
 
     python -m tests.regress_core [--seed S] [--cases A:B] [--save FOLDER] [--cycles]
 
-Prints a line for each case; exit code 1 where a case differs. ``--cycles`` measures instead, on
+Rows are written for their faulty slots in most cases, with every move. Prints a line for each case;
+exit code 1 where one differs, or where no row of any is written. ``--cycles`` measures instead, on
 each size of array, how many cycles convolutions with channels >= SIMD take beyond the ideal: 3 x 3
 and 1 x 1 kernels on 12 x 12 maps, rows in random order. With ``--save``, a case that has
 already run without a difference is not run again, so that a run that was cut off goes on.
@@ -15,6 +16,7 @@ import itertools
 import json
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from hascodesign.contract import array
+from hascodesign.contract.results import WrittenSlot
 from hascodesign.contract.types import (
     ArraySpec,
     Dataflow,
@@ -30,10 +33,13 @@ from hascodesign.contract.types import (
     Multipliers,
     Schedule,
 )
+from hascodesign.engine.network import Evaluator
 from hascodesign.render.rtl import MAX_PIPELINE
+from hascodesign.schedule.fitting.told import faulty_slots
 from hascodesign.verify.core import CoreVerification, verify_core
 from tests import core_cases, rtl_cases
 from tests.preload_cases import preloaded
+from tests.written_cases import write
 
 GRID = tuple(itertools.product((4, 8, 16, 32), (1, 2, 4, 8), (2, 4, 8)))
 
@@ -57,19 +63,40 @@ def network(rng: np.random.Generator, spec: ArraySpec, case: int) -> IntegerNetw
     )  # fmt: skip
 
 
-def run(case: int, seed: int, work: Path) -> CoreVerification:
-    """One case of the grid; faults, dataflow, streams, pauses, pipeline and preloads drawn."""
+def fitted(
+    rng: np.random.Generator, net: IntegerNetwork, profile: FaultProfile, schedule: Schedule
+) -> tuple[IntegerNetwork, list[WrittenSlot]]:
+    """The network written for the slots of a map, as a search does it, and what was written."""
+    codes = core_cases.images(rng, net, 48)
+    labels = rng.integers(net.layers[-1].rows, size=len(codes))
+    written = write(net, profile, codes, labels, schedule).network
+    slots = faulty_slots(Evaluator(net, profile, codes, labels), schedule, written, seed=1)
+    return written, [slot for slot in slots if slot.moves]
+
+
+def run(case: int, seed: int, work: Path) -> tuple[CoreVerification, list[WrittenSlot]]:
+    """One case of the grid; faults, dataflow, streams, pauses, pipeline, preloads and rows drawn.
+
+    In one of five the network is as trained, in another it starts from random words; in the others
+    its rows are written for their slots.
+    """
     pe, simd, bits = GRID[case]
     rng = np.random.default_rng([seed, case])
     dataflow: Dataflow = "ws" if (case + seed) % 4 == 3 else "os"
     spec = ArraySpec(pe, simd, bits, bits, 24, dataflow)
     net = network(rng, spec, case)
-    preloads = np.random.default_rng([seed, case, 1])
-    if preloads.integers(2):
-        net = preloaded(preloads, net, spec.acc_bits)
+    words = np.random.default_rng([seed, case, 1])
+    kind = int(words.integers(5))
+    if kind == 1:
+        net = preloaded(words, net, spec.acc_bits)
+    elif kind > 2:
+        net = array.with_preloads(net)
     schedule = core_cases.random_schedule(rng, net, spec)
-    words = array.wmem_words(net, spec, schedule)
-    profile = rtl_cases.any_profile(rng, spec, 8, words)
+    faults = max(8, 2 * spec.pe)
+    profile = rtl_cases.any_profile(rng, spec, faults, array.wmem_words(net, spec, schedule))
+    slots: list[WrittenSlot] = []
+    if kind > 1:
+        net, slots = fitted(words, net, profile, schedule)
     inside = tuple(bool(rng.integers(4)) for _ in net.layers)
     lanes = (0, 2, 4)[case % 3]
     pipeline = int(rng.integers(MAX_PIPELINE + 1))
@@ -77,7 +104,7 @@ def run(case: int, seed: int, work: Path) -> CoreVerification:
     plan = core_cases.build(
         net, schedule, profile, inside, pipeline=pipeline, lanes=lanes, multipliers=multipliers
     )
-    return verify_core(
+    done = verify_core(
         net,
         schedule,
         profile,
@@ -88,6 +115,7 @@ def run(case: int, seed: int, work: Path) -> CoreVerification:
         on_chip=inside,
         pauses=case if case % 2 else None,
     )
+    return done, slots
 
 
 def record(case: int, seed: int, folder: Path | None) -> dict[str, Any]:
@@ -98,9 +126,11 @@ def record(case: int, seed: int, folder: Path | None) -> dict[str, Any]:
         if not held["mismatches"]:
             return held
     with tempfile.TemporaryDirectory() as work:
-        done = run(case, seed, Path(work))
+        done, slots = run(case, seed, Path(work))
     names = ("images", "outputs", "mismatches", "first", "seconds")
     found = {name: getattr(done, name) for name in names}
+    found["moves"] = Counter(move.split()[0] for slot in slots for move in slot.moves)
+    found["written"] = len(slots)
     found["stages"] = [asdict(s) | {"overhead": s.overhead} for s in done.stages]
     if path is not None:
         path.write_text(json.dumps(found), "utf-8")
@@ -151,19 +181,22 @@ def main() -> int:
     if options.save is not None:
         options.save.mkdir(parents=True, exist_ok=True)
     bounds = [int(part) if part else None for part in options.cases.split(":")]
-    wrong = 0
+    wrong, moves = 0, Counter[str]()
     for case in range(len(GRID))[slice(*bounds)]:
         found = record(case, options.seed, options.save)
         wrong += found["mismatches"] > 0
+        moves.update(found["moves"])
         pe, simd, bits = GRID[case]
         print(
             f"{case}: {pe} x {simd}, {bits} bits: {found['outputs']} integers,"
-            f" {found['mismatches']} differ, {found['seconds']:.0f} s",
+            f" {found['mismatches']} differ, {found['written']} rows written,"
+            f" {found['seconds']:.0f} s",
             *found["first"],
             flush=True,
         )
-    print(f"{wrong} cases differ")
-    return int(wrong > 0)
+    told = ", ".join(f"{name} {count}" for name, count in sorted(moves.items()))
+    print(f"{wrong} cases differ; rows written by move: {told or 'none'}")
+    return int(wrong > 0 or not moves)
 
 
 if __name__ == "__main__":
