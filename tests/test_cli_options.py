@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import typer
 
+from hascodesign import __version__
 from hascodesign.cli import faults as faults_cli
 from hascodesign.cli import main as cli
 from hascodesign.contract.array import generator
@@ -286,3 +287,13 @@ def test_a_voltage_of_a_fixed_profile_is_refused_below_the_command_line(tmp_path
     flow = Flow(request, nothing, nothing)
     with pytest.raises(ConfigError, match="same at every voltage"):
         _ = flow.derived
+
+
+@pytest.mark.parametrize("word", ["--version", "version"])
+def test_the_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["hascodesign", word])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code or 0, capsys.readouterr().out.strip()) == (0, __version__)

@@ -43,7 +43,6 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="hascodesign",
-    help="Map a quantised network onto an imperfect PE array, and prove the result bit by bit.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,7 +51,6 @@ app.add_typer(faults_app, name="faults")
 app.add_typer(diagnose_app, name="diagnose")
 app.add_typer(study_app, name="study")
 app.add_typer(fleet_app, name="fleet")
-app.command("heal")(heal)
 
 
 def _flow_command(last: str, name: str, help_text: str) -> None:
@@ -192,6 +190,9 @@ def _torch_device(name: str) -> str | None:
     return check_device(name)
 
 
+app.command("heal")(heal)
+
+
 @app.command()
 def boards(
     fit: Annotated[
@@ -303,6 +304,22 @@ def check(
     if found:
         raise HascodesignError(f"{folder} must be as report.json lists it: {len(found)} differ")
     print(f"{folder} is whole")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Map a quantised network onto an imperfect PE array, and prove the result bit by bit."""
 
 
 @app.command()
