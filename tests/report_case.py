@@ -129,6 +129,7 @@ def result(n: int = 360) -> FlowResult:
         command="hascodesign flow --board pynq-z2",
         board=find("pynq-z2"),
         profile=PROFILE,
+        origin="given",
         seed=1,
         network=network(),
         dataset="digits",

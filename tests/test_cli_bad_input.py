@@ -160,12 +160,9 @@ def test_a_schedule_that_is_none(call, tmp_path):
         path.write_text(change(to_json(plain).decode()))
         result = call("render", "--out", out, "--schedule", path)
         assert refused(result, words)
-        assert (
-            len(
-                [line for line in result[1] if not ("stored" in line or line.startswith("healthy"))]
-            )
-            == 1
-        )
+        said = [line for line in result[1] if not ("stored" in line or line.startswith("healthy"))]
+        assert len(said) == 2  # the refusal, and what a schedule without its chip is judged on
+        assert f"{path} is judged on faults that are drawn, seed 1" in said[0]
     assert not (out / "unverified").exists()
 
 

@@ -41,6 +41,34 @@ def test_lines_come_while_the_program_runs(tmp_path: Path) -> None:
     assert not any(thread.name.startswith("Thread") for thread in threading.enumerate()[1:])
 
 
+def test_a_run_goes_on_where_nobody_reads(tmp_path: Path) -> None:
+    """Standard error is a pipe whose reader is gone; the log has every line, and says so."""
+    log = tmp_path / "flow.log"
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from hascodesign.common.display import Display\n"
+        "sys.stdin.read()\n"
+        "with Display(Path(sys.argv[1])) as display:\n"
+        "    display.line('first')\n"
+        "    display._last_line = -9.0\n"
+        "    display.progress('second', 1, 2)\n"
+        "    display.line('third')\n"
+        "print('to the end')\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(log)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert run.stdin is not None and run.stdout is not None and run.stderr is not None
+    run.stderr.close()
+    run.stdin.close()
+    assert run.stdout.read() == b"to the end\n"
+    assert run.wait(60) == 0
+    told = [line.split(maxsplit=2)[2] for line in log.read_text().splitlines()]
+    assert told == ["nobody reads the screen any more: the rest is here", "first", "third"]
+
+
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is missing")
 def test_layers_are_told_in_steps(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []

@@ -67,6 +67,13 @@ def test_page_shows_the_figures() -> None:
     assert PAGE.count("<svg") == 4
 
 
+def test_the_page_says_where_the_profile_comes_from() -> None:
+    assert "The profile was given, seed 7." in PAGE
+    told = replace(RESULT.profile, source="<our> bench", conditions={"volts": 0.9})
+    page = html.render(replace(RESULT, profile=told)).decode()
+    assert "Its source: &lt;our&gt; bench. Its conditions: volts 0.9." in page
+
+
 def test_nothing_recovered_is_said_so() -> None:
     small = replace(RESULT, accuracy={**RESULT.accuracy, "faulty_identity": accuracy(353, 360)})
     page = html.render(small).decode()

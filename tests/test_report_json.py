@@ -11,7 +11,7 @@ import pytest
 from hascodesign.common.stats import accuracy, wilson
 from hascodesign.contract.types import Fault
 from hascodesign.report import json as report_json
-from hascodesign.report.record import describe
+from hascodesign.report.record import ACCURACIES, describe
 from tests import report_case
 
 RESULT = report_case.result()
@@ -20,8 +20,8 @@ RESULT = report_case.result()
 def test_keys_that_the_format_promises() -> None:
     report = json.loads(report_json.dumps(report_json.build(RESULT)))
     assert list(report) == [
-        "version", "command", "seed", "board", "array", "model", "data", "warnings", "equivalence",
-        "accuracy",
+        "version", "command", "seed", "board", "array", "profile", "model", "data", "warnings",
+        "equivalence", "accuracy",
         "recovery", "within_noise", "schedule", "verification", "masked", "power",
         "core", "files", "resources", "timing", "steps", "peak_rss_bytes", "sha256",
     ]  # fmt: skip
@@ -30,6 +30,9 @@ def test_keys_that_the_format_promises() -> None:
     assert report["array"] == {
         "pe": 16, "simd": 8, "weight_bits": 4, "act_bits": 8, "acc_bits": 24, "dataflow": "os",
         "wmem_depth": 58,
+    }  # fmt: skip
+    assert report["profile"] == {
+        "origin": "given", "seed": 7, "source": "", "conditions": {},
     }  # fmt: skip
     assert report["data"] == {
         "calibration": 1437, "heldout": 360, "held": "held out of the search",
@@ -42,6 +45,12 @@ def test_keys_that_the_format_promises() -> None:
     assert {"used", "available", "percent"} <= report["resources"].keys()
     assert report["steps"][0] == {"name": "load", "seconds": 1.5, "cached": True}
     assert report["peak_rss_bytes"] == 1 << 30
+
+
+def test_accuracies_stand_in_one_order_whatever_gave_them() -> None:
+    stored = dict(sorted(RESULT.accuracy.items()))
+    report = report_json.build(replace(RESULT, accuracy=stored))
+    assert list(report["accuracy"]) == list(ACCURACIES)
 
 
 def test_model_counts_weights_biases_and_products() -> None:

@@ -7,8 +7,14 @@
 # board could not be reached or written; 2 wrong usage; 3 ssh is missing.
 set -eu
 
+usage="usage: sh deploy.sh user@host [folder]"
+case ${1-} in -h | --help)
+    echo "$usage"
+    exit 0
+    ;;
+esac
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-    echo "usage: sh deploy.sh user@host [folder]" >&2
+    echo "$usage" >&2
     exit 2
 fi
 host=$1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,22 @@ def silent(what: str, done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
+class _Screen(Console):
+    """Standard error. A run does not end because nobody reads on, as behind ``| head``."""
+
+    def __init__(self, closed: Callable[[], None]) -> None:
+        super().__init__(stderr=True, highlight=False)
+        self._closed = closed
+
+    def on_broken_pipe(self) -> None:
+        """Show no more, and say so once where it can still be read."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
+        self.quiet = True
+        self._closed()
+
+
 class Display:
     """Progress and messages of one run; a context manager.
 
@@ -29,7 +46,9 @@ class Display:
     """
 
     def __init__(self, log: Path | None = None) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console: Console = _Screen(
+            lambda: self.record("nobody reads the screen any more: the rest is here")
+        )
         self._log = log
         self._bars: Progress | None = None
         self._last_line = 0.0
@@ -78,7 +97,7 @@ class Display:
             self._last_line = now if done == 0 else self._last_line
             return
         self._last_line = now
-        print(f"  {what}: {done}/{total}", file=sys.stderr, flush=True)
+        self.console.print(f"  {what}: {done}/{total}", markup=False, soft_wrap=True)
 
     def _bar(self, what: str, done: int, total: int) -> None:
         bars = self._bars

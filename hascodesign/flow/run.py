@@ -97,6 +97,8 @@ def _run(request: Request, display: Display) -> Flow:
                     flow.check_images()
                 if step == "integerise":
                     flow.say_accuracy()
+                if step == "faults" and flow.profile_warning is not None:
+                    display.line(flow.profile_warning)
     except (VerificationMismatch, StepFailed):
         delivery.withdraw(request.out, inputs=_inputs(request))
         raise
@@ -179,6 +181,7 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         command=flow.request.command,
         board=flow.board,
         profile=flow.profile,
+        origin=flow.origin,
         seed=flow.config.seed,
         network=flow.network,
         dataset=data.name,
@@ -186,8 +189,11 @@ def _report(flow: Flow, content: Mapping[str, bytes]) -> dict[str, bytes]:
         heldout=len(data.heldout.labels),
         held=data.held,
         equivalence=flow.integers[1],
-        warnings=oddities.warnings(
-            flow.network, flow.integers[1], data, factory_weights=flow.factory_weights
+        warnings=(
+            *oddities.warnings(
+                flow.network, flow.integers[1], data, factory_weights=flow.factory_weights
+            ),
+            *filter(None, [flow.profile_warning]),
         ),
         accuracy=flow.accuracy,
         search=flow.search,

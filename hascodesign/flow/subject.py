@@ -27,7 +27,7 @@ from hascodesign.contract.types import (
 from hascodesign.faults import commands, generate, voltage
 from hascodesign.faults import formats as fault_formats
 from hascodesign.faults.profile import check
-from hascodesign.faults.sources import kind_of
+from hascodesign.faults.sources import Kind, kind_of
 from hascodesign.flow import oddities
 from hascodesign.flow.request import SHIPPED, Request, content, is_qonnx, is_user_model, size
 from hascodesign.flow.steps import STEPS
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
 NOMINAL_VOLTS = 1.0
 #: Held-out images whose every code says, in each run, whether a model does what it did before.
 EVIDENCE = 32
+
+#: Where a profile comes from, by the kind of what --faults names.
+_ORIGINS: dict[Kind, str] = {
+    "profile": "given",
+    "cells": "given as cells that fail at voltages",
+    "probabilities": "drawn from given probabilities",
+    "measured": "given as a measured list",
+}
 
 
 class Subject:
@@ -270,6 +278,24 @@ class Subject:
     def source(self) -> tuple[float | None, str | None]:
         """What the user gave to draw or to derive the profile from."""
         return self.request.voltage, content(self.request.faults)
+
+    @cached_property
+    def origin(self) -> str:
+        """Where the profile comes from, in words."""
+        path, volts = self.request.faults, self.request.voltage
+        if path is None:
+            return "drawn" if volts is None else "drawn for a supply voltage"
+        return _ORIGINS[kind_of(path)]
+
+    @property
+    def profile_warning(self) -> str | None:
+        """What may have been overlooked where a schedule is given, one chip's, and no chip."""
+        if self.request.schedule is None or self.request.faults is not None:
+            return None
+        return (
+            f"{self.request.schedule} is judged on faults that are {self.origin}, seed"
+            f" {self.config.seed}: a schedule is for one chip, whose own profile --faults names"
+        )
 
     def _derived(self) -> FaultProfile:
         spec, path = replace(self.array, wmem_depth=self.network_words), self.request.faults

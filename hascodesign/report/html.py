@@ -15,6 +15,7 @@ from hascodesign.report.record import (
     describe,
     masking_words,
     power_words,
+    profile_words,
     timing_words,
 )
 
@@ -50,6 +51,7 @@ def context(result: FlowResult) -> dict[str, Any]:
         "names": ACCURACIES,
         "faults": _faults(result),
         "masked": masking_words(result.masking),
+        "origin": profile_words(result),
         "power": "" if result.power is None else power_words(result.power),
         "clock": "" if result.timing is None else timing_words(result.timing),
         "severities": array_map.SEVERITIES,

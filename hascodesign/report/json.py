@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from hascodesign.common.seal import sealed
 from hascodesign.contract.results import Accuracy
 from hascodesign.report.record import (
+    ACCURACIES,
     FRONT,
     FlowResult,
     describe,
@@ -34,6 +36,12 @@ def build(result: FlowResult) -> dict[str, Any]:
         "seed": result.seed,
         "board": result.board.name,
         "array": asdict(result.profile.array),
+        "profile": {
+            "origin": result.origin,
+            "seed": result.profile.seed,
+            "source": result.profile.source,
+            "conditions": dict(result.profile.conditions),
+        },
         "model": {
             "name": network.name,
             "dataset": result.dataset,
@@ -55,7 +63,7 @@ def build(result: FlowResult) -> dict[str, Any]:
         "equivalence": _equivalence(result),
         "accuracy": {
             name: _accuracy(entry)
-            for name, entry in result.accuracy.items()
+            for name, entry in _in_order(result.accuracy)
             if not name.startswith(FRONT)
         },
         "recovery": result.recovery,
@@ -208,6 +216,12 @@ def _verification(result: FlowResult) -> dict[str, Any]:
         "note": faulty_words(done),
         "seconds": done.seconds,
     }
+
+
+def _in_order(found: Mapping[str, Accuracy]) -> list[tuple[str, Accuracy]]:
+    """As people read them: a step that was stored gives them by name."""
+    places = {name: place for place, name in enumerate(ACCURACIES)}
+    return sorted(found.items(), key=lambda item: (places.get(item[0], len(places)), item[0]))
 
 
 def _resources(result: FlowResult) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class FlowResult:
     command: str
     board: Board
     profile: FaultProfile
+    origin: str  # of the profile: given, drawn, ...
     seed: int  # of the flow; the profile has its own
     network: IntegerNetwork
     dataset: str
@@ -174,6 +175,18 @@ def power_words(power: Mapping[str, Any]) -> str:
         f"At {power['voltage']:g} V the array takes {100 * power['relative']:.1f} % of its power at"
         f" nominal voltage; {power['label']}."
     )
+
+
+def profile_words(result: FlowResult) -> str:
+    """Where the profile comes from, and what it says of itself."""
+    profile = result.profile
+    said = [f"The profile was {result.origin}, seed {profile.seed}."]
+    if profile.source:
+        said.append(f"Its source: {profile.source}.")
+    if profile.conditions:
+        told = ", ".join(f"{name} {value}" for name, value in profile.conditions.items())
+        said.append(f"Its conditions: {told}.")
+    return " ".join(said)
 
 
 def timing_words(timing: Mapping[str, Any]) -> str:
