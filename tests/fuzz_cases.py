@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from torch import nn
 from hascodesign.common import inputs
 from hascodesign.common.arrays import read_npz
 from hascodesign.contract.array import identity_map, identity_schedule
-from hascodesign.contract.types import ArraySpec, Dataset, Schedule
+from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec, Dataset, FaultProfile, Schedule
 from hascodesign.faults import bram, commands, formats, transient, voltage
 from hascodesign.flow.config import FlowConfig, board_config, load_config
+from hascodesign.healing import build as builds
 from hascodesign.models import qonnx
 from hascodesign.models.data import user_data
 from hascodesign.models.load import load_checkpoint
+from hascodesign.render.driver import describe
 from hascodesign.schedule import formats as schedules
 from tests import fuzz_mutations as mutations
 from tests import qonnx_cases
@@ -133,7 +137,28 @@ def _same_config(config, folder):
     assert FlowConfig.model_validate(config.model_dump()) == config
 
 
+def _read_core(path):
+    """Read as `heal` does: the options that it fixes, and the schedule held against it."""
+    core = builds.read_core(path)
+    builds.settings(core, load_config(board_config("pynq-z2"), {}))
+    plain = identity_schedule(NETWORK, ARRAY)
+    refusal = builds.InUse(None, core, plain, NETWORK).refusal(NETWORK, plain)
+    if refusal:
+        raise ConfigError(f"{path}: {refusal}")
+    return core
+
+
+def _same_core(core, folder):
+    (folder / "again.json").write_text(json.dumps(core))
+    assert builds.read_core(folder / "again.json") == core
+    assert {one["name"] for one in core["memories"]} >= {"weights", "row_map"}
+    assert 0 < core["clock_mhz"] < 1e6
+
+
 def text_cases() -> list[Case]:
+    cores = [json.dumps(describe(NETWORK, identity_schedule(NETWORK, ARRAY), FaultProfile(ARRAY),
+                                 (True, True), clock, baud), indent=1).encode()
+             for clock, baud in ((100.0, None), (40.625, 2_000_000))]  # fmt: skip
     plain = schedules.to_json(identity_schedule(NETWORK, ARRAY))
     maps = tuple(identity_map(layer, ARRAY.pe, passes=3) for layer in NETWORK.layers)
     spare = schedules.to_json(Schedule(ARRAY, maps))
@@ -143,6 +168,7 @@ def text_cases() -> list[Case]:
         Case("schedule.json", [plain, spare], (*ANY, *TEXT, *TEXT), _read_schedule, _same_schedule),
         Case("flow.toml", flows, (*ANY, *TEXT, *TEXT),
              lambda path: load_config(path, changes), _same_config),
+        Case("core.json", cores, (*ANY, *TEXT, *TEXT), _read_core, _same_core),
     ]  # fmt: skip
 
 

@@ -107,7 +107,8 @@ def _path(given: str | Path | None) -> Path | None:
 
 def opened(request: Request, build: Path, in_use: Path | None, display: Display) -> InUse:
     """The build in use, with the network and the images that a request names."""
-    request = replace(request, config=builds.settings(build, request.config))
+    core = builds.read_core(build / builds.CORE)
+    request = replace(request, config=builds.settings(core, request.config))
     return builds.read(build, Flow(request, StepStore(build / "steps"), display), in_use)
 
 

@@ -1,0 +1,107 @@
+"""The build that `heal` is given: its core.json, and its memories held to the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hascodesign.common import files
+from hascodesign.contract.errors import ConfigError
+from hascodesign.healing import build as builds
+from hascodesign.render.driver import SCHEDULE
+from hascodesign.schedule import formats
+from tests import driver_cases
+
+
+@pytest.fixture
+def case() -> driver_cases.Case:
+    """The last layer's weights are streamed."""
+    return driver_cases.small(on_chip=(True, False), images=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, case: driver_cases.Case) -> Path:
+    """A delivery of it, as far as `heal` reads it."""
+    held = {f"{SCHEDULE}/{name}": data for name, data in case.driver(SCHEDULE).items()}
+    held[builds.IN_USE] = formats.to_json(case.schedule)
+    files.write_tree(tmp_path / "build", held)
+    return tmp_path / "build"
+
+
+@pytest.fixture
+def read(folder: Path, case: driver_cases.Case) -> Callable[..., builds.InUse]:
+    flow: Any = SimpleNamespace(network=case.network, array=case.schedule.array)
+    return lambda in_use=None: builds.read(folder, flow, in_use)
+
+
+def changed(path: Path) -> None:
+    text = path.read_text()
+    path.write_text(("1" if text[0] == "0" else "0") + text[1:])
+
+
+@pytest.mark.parametrize("name", ["weights_pe00.mem", "stream.mem", "bias.mem", "row_map.mem"])
+def test_memories_of_another_network_are_refused_whatever_runs(read, folder, name: str) -> None:
+    """Streamed weights as those of the banks, and under a schedule of an earlier healing."""
+    assert read().network is read(folder / builds.IN_USE).network
+    changed(folder / SCHEDULE / name)
+    for in_use in (None, folder / builds.IN_USE):
+        with pytest.raises(ConfigError, match=rf"{name} must be of the network that is loaded"):
+            read(in_use)
+
+
+def test_the_line_of_the_build_stays(read, folder, case) -> None:
+    """What is made for it says the baud and the clock that it was built with."""
+    path = folder / builds.CORE
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps(held | {"baud": 2_000_000, "clock_mhz": 40.625}))
+    made = read().schedule_files(case.network, case.schedule, case.profile)
+    told = json.loads(made["core.json"])
+    assert (told["baud"], told["clock_mhz"]) == (2_000_000, 40.625)
+    held.pop("baud")  # of a version that knew of none
+    path.write_text(json.dumps(held))
+    assert read().core["baud"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("format", 2, "format must be 1, not 2"),
+        ("array", {"pe": 2}, "array.simd must be given"),
+        ("clock_mhz", "100", "clock_mhz must be above 0"),
+        ("clock_mhz", 0, "clock_mhz must be above 0"),
+        ("baud", -1, "baud must be 1..100000000, not -1"),
+        ("memories", [{"name": "weights"}], r"memories\[0\]: key 'content' must be given"),
+        ("memories", {}, "memories must be a list, not an object"),
+        ("layers", [3], r"layers\[0\]: an object must stand here"),
+        ("classes", 9, "its classes must be 9, not 5"),
+        ("classes", "x" * 5000, "its classes must be x+[.]{3}, not 5"),
+        ("classes", "\x1b[2J", r"its classes must be '\\x1b\[2J', not 5"),
+    ],
+)
+def test_a_core_json_that_is_odd(read, folder, key: str, value: Any, words: str) -> None:
+    path = folder / builds.CORE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ConfigError, match=words) as caught:
+        read()
+    told = str(caught.value)
+    assert told.isprintable() and len(told) < 1000 and str(folder) in told
+
+
+def test_memories_that_core_json_has_otherwise(read, folder) -> None:
+    path = folder / builds.CORE
+    whole = json.loads(path.read_text())
+    for memories, words in (
+        (whole["memories"][::-1], "its memories must be"),
+        (whole["memories"][:-1], "its memories must be"),
+        ([*whole["memories"], whole["memories"][0]], "must have a name of its own"),
+        ([one | {"depth": one["depth"] + 1} for one in whole["memories"]], "must be at most"),
+        ([one | {"width": 1} for one in whole["memories"]], "must be at most"),
+    ):
+        path.write_text(json.dumps(whole | {"memories": memories}))
+        with pytest.raises(ConfigError, match=words):
+            read()
