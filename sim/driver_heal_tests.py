@@ -88,7 +88,8 @@ async def healed_while_it_runs(dut: Any) -> None:
         folder = answer_of_host()
         if not folder:
             return  # the host says why
-        found = core.heal(folder, images=len(codes))
+        brought = len(images(Path(folder) / "schedule")["codes"])  # fewer than a build may have
+        found = core.heal(folder, images=min(len(codes), brought))
         phases.end("written, read back, held to the prediction")
         after = core.logits_of_codes(codes)
         phases.end("images after")

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import description
 from .accelerator import BITSTREAM, SCHEDULE, Accelerator
-from .errors import DriverError, InputError
+from .errors import UNREADABLE, DriverError, InputError
 from .serial_link import SerialLink
 
 
@@ -103,8 +103,8 @@ def _read(path: Path) -> Any:
     try:
         found = np.load(path, allow_pickle=False)
         return found if isinstance(found, np.ndarray) else found["images"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} must be .npy, or .npz with images: {error}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path} must be .npy, or .npz with images: {error!r}") from None
 
 
 def _verify(core: Accelerator, options: argparse.Namespace) -> int:

@@ -365,6 +365,12 @@ class Accelerator:
         predicted = healing.read(place, tests, self.built)
         other = self._fitting(schedule)
         wanted = read_contents(schedule, self.built)
+        brought = verification.read(schedule, self.built.in_shape, self.built.classes)
+        if images is not None and not 1 <= images <= len(brought.codes):
+            raise InputError(
+                f"images to hold to the prediction must be from 1 to {len(brought.codes)}, not"
+                f" {images}"
+            )
         self._player(tests)
         self._check_ready()
         written = self._load(wanted, self.built.with_schedule_of(other), self.contents)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .codes import beat_bytes
 from .description import Description, Memory
-from .errors import InputError
+from .errors import UNREADABLE, InputError
 from .link import Bytes
 
 MANIFEST = "manifest.json"
@@ -87,7 +87,7 @@ def _files(folder: Path) -> dict[str, _File]:
         }
     except FileNotFoundError as error:
         raise InputError(f"{error.filename} must be there: a schedule has it") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} must list the memories of a schedule: {error!r}") from None
 
 

@@ -8,7 +8,6 @@ are what differs from the memories as built. ``schedule.json`` is for people and
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from .contents import Contents, slots_of
 from .description import Description
-from .errors import InputError
+from .errors import UNREADABLE, InputError
 
 VERSION = 1
 
@@ -68,7 +67,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError(f"version {head['version']}")
     except FileNotFoundError:
         raise InputError(f"{path} must be there: the delta of a chip") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} must be a delta of version {VERSION}: {type(error).__name__} {error}"
         ) from None

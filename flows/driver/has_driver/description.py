@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import UNREADABLE, InputError
 
 FILE = "core.json"
 FORMAT = 1
@@ -162,13 +162,13 @@ def read(folder: Path) -> Description:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} must be there, as the flow renders it") from None
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} must be JSON that can be read: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path} must be of format {FORMAT}, as this driver reads it")
     try:
         return _description(found, folder)
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} must hold what the flow renders: {type(error).__name__} {error}"
         ) from None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import codes as coding
 from .contents import Words
 from .description import Description
-from .errors import DriverError, InputError
+from .errors import UNREADABLE, DriverError, InputError
 from .link import Link, Wait
 from .memories import WEIGHTS, Memories
 from .registers import ENABLE, Registers
@@ -114,8 +114,10 @@ def read(folder: Path, built: Description) -> Tests:
                 )
                 for number, one in enumerate(document["blocks"])
             )
-            return Tests(blocks, file["digest"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            digest = file["digest"]
+        _check_blocks(blocks, built)
+        return Tests(blocks, digest)
+    except UNREADABLE as error:
         raise InputError(
             f"{folder} must hold what `hascodesign diagnose vectors` writes: {error!r}"
         ) from None
@@ -129,6 +131,28 @@ def _check_array(folder: Path, array: dict[str, Any], built: Description) -> Non
                 f"{folder}: the vectors must be of the build's array, {name} {mine}, not"
                 f" {array[name]}"
             )
+
+
+def _check_blocks(blocks: tuple[Block, ...], built: Description) -> None:
+    """Raise ValueError where the array cannot play them as they stand."""
+    array = built.array
+    if not blocks:
+        raise ValueError("there are no vectors")
+    for number, block in enumerate(blocks):
+        words, codes = block.words, block.codes
+        shapes = words.ndim == codes.ndim == 3 and words.shape[1:] == codes.shape[1:]
+        if not shapes or words.shape[2] != array.simd or not words.size or not codes.size:
+            raise ValueError(f"block {number} is of shapes {words.shape} and {codes.shape}")
+        if block.base < 0 or (block.paired and len(words) != len(codes)):
+            raise ValueError(f"block {number} has no column for each pass, or no place")
+        low = -(1 << (array.act_bits - 1)) if block.signed else 0
+        half = 1 << (array.weight_bits - 1)
+        for values, least, bits in (
+            (words, -half, array.weight_bits),
+            (codes, low, array.act_bits),
+        ):
+            if not least <= values.min() <= values.max() < least + (1 << bits):
+                raise ValueError(f"block {number} has a value of more than {bits} bits")
 
 
 class Player:

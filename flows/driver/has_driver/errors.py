@@ -6,6 +6,17 @@ DriverError             1   the accelerator, or what was held against it
     MissingError        3   pynq or a part of the overlay is not there
 """
 
+from __future__ import annotations
+
+import zipfile
+import zlib
+
+#: What reading a file raises that is cut off, damaged or another: JSON, .npy, .npz.
+UNREADABLE = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError,
+    MemoryError, NotImplementedError, RecursionError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
 
 class DriverError(Exception):
     """One line: what was required, what came, and the registers where they say more."""

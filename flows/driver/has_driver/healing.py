@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .description import Description
 from .diagnosis import Acc, Tests
-from .errors import InputError
+from .errors import UNREADABLE, InputError
 from .verification import Verification
 
 SCHEDULE, TESTS, FILE = "schedule", "tests", "predicted.npz"
@@ -76,8 +76,8 @@ def read(folder: Path, tests: Tests, built: Description) -> Predicted:
             held: dict[str, NDArray[Any]] = {
                 name: file[name] for name in ("acc", "explained", "digest")
             }
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} must be what `hascodesign heal` writes: {error}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path} must be what `hascodesign heal` writes: {error!r}") from None
     pes, answers = built.array.pe, sum(block.answers for block in tests.blocks)
     shapes = held["acc"].shape == (pes, answers) and held["explained"].shape == (pes,)
     if not shapes or not np.array_equal(held["digest"], tests.digest):

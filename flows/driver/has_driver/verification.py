@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .codes import classes_of
 from .description import Description
-from .errors import InputError
+from .errors import UNREADABLE, InputError
 
 FILE = "images.npz"
 FIRST = 5  # differing bits that are named
@@ -81,11 +81,11 @@ def read(folder: Path, shape: tuple[int, ...], classes: int) -> Expected:
                 name: file[name].astype(np.int64)
                 for name in ("codes", "labels", "logits", "healthy")
             }
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} must hold images with their logits: {error}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path} must hold images with their logits: {error!r}") from None
     found = Expected(**arrays)
     count = len(found.codes)
-    fits = found.codes.shape[1:] == shape and found.labels.shape == (count,)
+    fits = count and found.codes.shape[1:] == shape and found.labels.shape == (count,)
     if not fits or not found.logits.shape == found.healthy.shape == (count, classes):
         raise InputError(f"{path} must hold images of {shape} with {classes} logits each")
     return found
