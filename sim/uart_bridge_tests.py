@@ -132,8 +132,8 @@ class Core:
 class Host:
     """The other end of the line."""
 
-    def __init__(self, dut: Any) -> None:
-        self.bit_ns = size(dut, "DIVISOR") * CLOCK_NS
+    def __init__(self, dut: Any, share: float = 1.0) -> None:
+        self.bit_ns = size(dut, "DIVISOR") * CLOCK_NS * share
         self.line = Line(dut.line_in, dut.line_out, self.bit_ns)
         self.tag = 0
 
@@ -146,16 +146,27 @@ class Host:
         """The next reply."""
         while not contents(bytes(self.line.received)):
             self.line.came.clear()
-            await with_timeout(self.line.came.wait(), 3000 * self.bit_ns, "ns")
+            await with_timeout(self.line.came.wait(), round(3000 * self.bit_ns), "ns")
         found = contents(bytes(self.line.received))
         self.line.received.clear()
         assert len(found) == 1, [one.hex() for one in found]
         return found[0]
 
-    async def ask(self, *commands: bytes) -> bytes:
-        """Send a frame; what was read, of a reply that says all is done."""
+    async def ask(self, *commands: bytes, before: int = 0) -> bytes:
+        """Send a frame; what was read, of a reply that says all is done.
+
+        ``before``: replies to frames of before that come first, and say the same.
+        """
         await self.line.send(self.frame(*commands))
-        got = await self.reply()
+        while len(contents(bytes(self.line.received))) <= before:
+            self.line.came.clear()
+            await with_timeout(self.line.came.wait(), round(3000 * self.bit_ns), "ns")
+        found = contents(bytes(self.line.received))
+        assert [(one[0], one[-1]) for one in found[:-1]] == [
+            ((self.tag - back) % 256, DONE) for back in range(before, 0, -1)
+        ]
+        self.line.received.clear()
+        got = found[-1]
         assert (got[0], got[-1]) == (self.tag, DONE), got.hex()
         return got[1:-1]
 
@@ -165,7 +176,7 @@ class Host:
         await self.line.send(self.frame())
         while contents(bytes(self.line.received))[-1:] != [bytes((tag, DONE))]:
             self.line.came.clear()
-            await with_timeout(self.line.came.wait(), 3000 * self.bit_ns, "ns")
+            await with_timeout(self.line.came.wait(), round(3000 * self.bit_ns), "ns")
         self.line.received.clear()
 
     async def refusal(self, data: bytes) -> int:
@@ -174,15 +185,15 @@ class Host:
         return (await self.reply())[-1]
 
 
-async def begin(dut: Any, seed: int = 1) -> tuple[Core, Host, random.Random]:
-    """All out of reset, and the line open."""
+async def begin(dut: Any, seed: int = 1, share: float = 1.0) -> tuple[Core, Host, random.Random]:
+    """All out of reset, and the line open; a host's bit lasts so many of the design's."""
     rng = random.Random(seed)
     dut.rst.value = 1
     Clock(dut.clk, CLOCK_NS, unit="ns").start()
     dut.line_in.value = 1
     for _ in range(5):
         await RisingEdge(dut.clk)
-    core, host = Core(dut, rng), Host(dut)
+    core, host = Core(dut, rng), Host(dut, share)
     dut.rst.value = 0
     await host.open()
     return core, host, rng
@@ -272,6 +283,52 @@ async def a_broken_frame_does_nothing(dut: Any) -> None:
         await host.open(rng.randrange(256))
         await host.ask(command(WRITE, 0x28, 1, words([number])))
         assert core.writes.pop() == (0x28, number)
+
+
+@cocotb.test()
+async def no_byte_is_lost_or_added_anywhere_unseen(dut: Any) -> None:
+    """At every place of a frame: one less, one twice, a zero more; none of it acts."""
+    core, host, rng = await begin(dut, 9)
+    broken = 0
+    for place in range(1, 12):
+        host.tag, frame = 76, b""
+        while len(frame) != 12:  # none of its bytes is escaped
+            host.tag = 77
+            frame = host.frame(command(WRITE, 0x20, 1, words([rng.getrandbits(32)])))
+        before, here, rest = frame[:place], frame[place : place + 1], frame[place + 1 :]
+        ways = [before + b"\0" + here + rest]
+        if place < 11:  # not the END: its frame is whole without
+            ways += [before + rest, before + here + here + rest]
+        for sent in ways:
+            why = await host.refusal(sent)
+            assert why == BROKEN and not core.writes, (place, sent.hex(), why, core.writes)
+            broken += 1
+            await host.open()
+    assert broken == 31
+
+
+async def off(dut: Any, share: float) -> None:
+    """Frames in a row without a pause, and their replies."""
+    core, host, rng = await begin(dut, 10, share)
+    for _ in range(3):
+        core.writes.clear()
+        values = [rng.choice((0, 0xFFFF_FFFF, rng.getrandbits(32))) for _ in range(4)]
+        sent = [command(WRITE, 4 * at, 1, words([value])) for at, value in enumerate(values)]
+        await host.line.send(b"".join(host.frame(one) for one in sent))
+        assert await host.ask(command(READ, 0, 4), before=4) == words(values)
+        assert core.writes == [(4 * at, value) for at, value in enumerate(values)]
+
+
+@cocotb.test()
+async def a_host_may_be_two_in_a_hundred_fast(dut: Any) -> None:
+    """As docs/serial.md has it."""
+    await off(dut, 0.98)
+
+
+@cocotb.test()
+async def a_host_may_be_two_in_a_hundred_slow(dut: Any) -> None:
+    """As docs/serial.md has it."""
+    await off(dut, 1.02)
 
 
 @cocotb.test()

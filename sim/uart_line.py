@@ -28,28 +28,33 @@ class Line:
         for byte in data:
             for bit in (0, *(byte >> place & 1 for place in range(8)), stop):
                 self._to.value = bit
-                await Timer(self._bit_ns, unit="ns")
+                await Timer(self._bit_ns, unit="ns", round_mode="round")
             self._to.value = 1
             if not stop:
-                await Timer(self._bit_ns, unit="ns")
+                await Timer(self._bit_ns, unit="ns", round_mode="round")
 
     async def _receive(self) -> None:
         while True:
             if int(self._from.value):
                 await FallingEdge(self._from)
             byte = 0
-            await Timer(1.5 * self._bit_ns, unit="ns")
+            await Timer(1.5 * self._bit_ns, unit="ns", round_mode="round")
             for place in range(8):
                 byte |= int(self._from.value) << place
-                await Timer(self._bit_ns, unit="ns")
+                await Timer(self._bit_ns, unit="ns", round_mode="round")
             assert int(self._from.value), "a byte from the design must have a stop bit"
             self.received.append(byte)
             self.came.set()
 
 
+def crc(content: bytes) -> int:
+    """Of a frame's contents, as it is sent: every bit turned round."""
+    return binascii.crc_hqx(content, 0xFFFF) ^ 0xFFFF
+
+
 def framed(content: bytes) -> bytes:
     """The frame of some bytes."""
-    whole = content + binascii.crc_hqx(content, 0xFFFF).to_bytes(2, "big")
+    whole = content + crc(content).to_bytes(2, "big")
     escapes = {END: bytes((ESC, ESC_END)), ESC: bytes((ESC, ESC_ESC))}
     body = b"".join(escapes.get(byte, bytes((byte,))) for byte in whole)
     return bytes((END,)) + body + bytes((END,))
@@ -61,7 +66,7 @@ def contents(received: bytes) -> list[bytes]:
     for part in received.split(bytes((END,)))[1:-1]:
         body = part.replace(bytes((ESC, ESC_END)), bytes((END,)))
         body = body.replace(bytes((ESC, ESC_ESC)), bytes((ESC,)))
-        if len(body) > 2 and binascii.crc_hqx(body, 0xFFFF) == 0:
+        if len(body) > 2 and crc(body[:-2]) == int.from_bytes(body[-2:], "big"):
             found.append(body[:-2])
     return found
 

@@ -1,5 +1,5 @@
 // has_uart_crc: CRC-16 of one byte more: x^16 + x^12 + x^5 + 1, the highest bit first.
-// Over a message and its CRC behind it, high byte first, it is 0.
+// Over a message and, behind it, its CRC with every bit turned round, high byte first, it is 1d0f.
 `default_nettype none
 
 module has_uart_crc (

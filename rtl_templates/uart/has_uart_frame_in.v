@@ -30,6 +30,7 @@ module has_uart_frame_in #(
 );
 
   localparam [7:0] END = 8'hc0, ESC = 8'hdb, ESC_END = 8'hdc, ESC_ESC = 8'hdd;
+  localparam [15:0] WHOLE = 16'h1d0f;  // CRC over contents and their CRC, its bits turned round
   localparam [7:0] BROKEN = 8'd3, OVERRUN = 8'd4, SEQUENCE = 8'd5;
 
   // ---------------------------------------------------------------- bytes of a frame
@@ -51,7 +52,7 @@ module has_uart_frame_in #(
   has_uart_crc next_crc (.crc(crc), .data(plain), .after(crc_after));
 
   wire something = count != 2'd0 || bad || escaped;
-  wire whole = full_hold && !bad && !escaped && crc == 16'd0;
+  wire whole = full_hold && !bad && !escaped && crc == WHOLE;
   wire empty = at_end && whole && !any && !over;
   wire in_turn = tag == expected && !closed && !fail;
 

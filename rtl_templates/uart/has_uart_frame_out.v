@@ -1,4 +1,5 @@
-// has_uart_frame_out: makes frames of bytes: END, the bytes with END and ESC escaped, CRC, END.
+// has_uart_frame_out: makes frames of bytes: END, the bytes with END and ESC escaped, CRC with its
+// bits turned round, END.
 // The first END ends whatever stands before it on the line. docs/serial.md has the protocol.
 // Control: synchronous reset.
 `default_nettype none
@@ -34,8 +35,8 @@ module has_uart_frame_out (
 
   always @* begin
     case (state)
-      HIGH: plain = crc[15:8];
-      LOW: plain = crc[7:0];
+      HIGH: plain = ~crc[15:8];
+      LOW: plain = ~crc[7:0];
       default: plain = in_data;
     endcase
     if (mark) out_data = END;

@@ -256,7 +256,7 @@ class SerialLink:
     def _send(self, commands: bytes) -> None:
         self._tag = (self._tag + 1) & 0xFF
         content = bytes((self._tag,)) + commands
-        whole = content + binascii.crc_hqx(content, 0xFFFF).to_bytes(2, "big")
+        whole = content + _crc(content)
         try:
             self._line.write(END + whole.replace(ESC, ESC_ESC).replace(END, ESC_END) + END)
         except OSError as error:  # and SerialTimeoutException
@@ -272,8 +272,13 @@ class SerialLink:
         self._received[:] = rest
         for part in parts:
             content = part.replace(ESC_END, END).replace(ESC_ESC, ESC)
-            if len(content) > 3 and binascii.crc_hqx(content, 0xFFFF) == 0:
+            if len(content) > 3 and content[-2:] == _crc(content[:-2]):
                 yield content[:-2]
+
+
+def _crc(content: bytes) -> bytes:
+    """Its bits turned round: else a zero more behind it would not be seen."""
+    return (binascii.crc_hqx(content, 0xFFFF) ^ 0xFFFF).to_bytes(2, "big")
 
 
 def _command(kind: int, at: int, count: int, content: bytes = b"") -> bytes:
