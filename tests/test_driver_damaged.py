@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,9 @@ class Core:
     def transact(self, accesses: Any) -> list[int]:
         self.writes += sum(value is not None for _, value in accesses)
         return [self.read(address) for address, value in accesses if value is None]
+
+    def exchange(self, images: Any, answer: int, wait: Any, *, weights: bool = True) -> Any:
+        return np.full(answer, 7, np.uint8)
 
     def stream(self, passes: Any) -> None: ...
     def abandon(self, wait: Any) -> None: ...
@@ -144,6 +148,18 @@ def test_what_compares_nothing_is_refused(driver, board) -> None:
     with pytest.raises(wrong, match="there are no vectors"):
         core.heal(board)
     assert link.writes == before
+
+
+def test_answers_outlive_a_word_that_does_not_hold(driver, board, tmp_path) -> None:
+    """A faulty word that the build does not know of: what was played tells of it."""
+    core, _ = opened(driver, board)
+    line = SimpleNamespace(load=None, tests=board / "tests", runs=2, out=tmp_path / "acc.npz")
+    with pytest.raises(driver("errors").DriverError, match="must be read back") as caught:
+        driver("__main__")._diagnose(core, line)
+    told = str(caught.value)
+    assert "ENABLE is 0 until one is; the answers are in" in told and "acc.npz" in told
+    got = files.read_responses(line.out, few())
+    assert got.shape == (2, SPEC.pe, few().answers) and (got == 0x07070707).all()
 
 
 def test_vectors_that_the_array_cannot_play_are_refused(driver, board) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -146,6 +147,18 @@ def test_a_pe_that_nothing_explains_is_idle_or_nothing_is_made(chip, call):
     assert code == 1 and "must stay idle" in said and not Path("other").exists()
 
 
+def test_a_chip_that_is_whole_is_left_as_it_is(chip, call):
+    """No fault, no word: the map in use and its rows stay, and all of the chip was looked at."""
+    _, test_set, _ = chip
+    healthy = simulate(test_set, FaultProfile(test_set.array))
+    code, said = call(files.write_responses(test_set, healthy))
+    assert code == 0 and "16 of 16 PEs explained, 0 entries" in said, said
+    same = re.search(r"^0 of (\d+) words differ from those in use$", said, re.MULTILINE)
+    assert same and int(same[1]) > 1000, said
+    assert re.search(r"^\d+ words of each weight bank were not tested;", said, re.MULTILINE)
+    assert not json.loads(Path("healed/faults.json").read_text())["faults"]
+
+
 def test_answers_that_tell_nothing(chip, call):
     """As `diagnose infer` refuses them: one line, and nothing is written."""
     _, test_set, acc = chip
@@ -257,7 +270,8 @@ def test_a_board_that_ssh_reaches(build, chip, call, tmp_path, monkeypatch):
     assert code == 0 and "board: heal\n" in said, said
     code, said = call(answers, "--host", "pynq", "--in-use", "healed/schedule.json", way=())
     assert code == 0 and "board: heal --load\n" in said, said
-    assert "0 of " in said  # the same answers: nothing is left to be written
+    same = re.search(r"^0 of (\d+) words differ from those in use$", said, re.MULTILINE)
+    assert same and int(same[1]) > 1000, said  # the same answers: nothing is left to be written
     monkeypatch.setattr(healing, "plan", lambda *_: made[0])  # again the same takes seconds
     monkeypatch.setenv("CODE_HEAL", "1")
     code, said = call(answers, "--host", "pynq", way=())
@@ -268,8 +282,9 @@ def test_a_board_that_ssh_reaches(build, chip, call, tmp_path, monkeypatch):
         ("FAIL", "1", "pynq must be written, and was not: ended with status 1"),
     ):
         monkeypatch.setenv(name, value)
-        code, said = call(answers, "--host", "pynq", way=())
+        code, said = call(answers, "--host", "pynq", "--out", "other", way=())
         assert code == 1 and words in said.splitlines()[-1], said
+        assert not Path("other").exists()  # what stands there may be what the board runs
     assert "--host must be letters" in call(answers, "--host", "pynq;touch x", way=())[1]
     monkeypatch.setenv("PATH", str(board))
     code, said = call(answers, "--host", "pynq", way=())

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from hascodesign.common import files
-from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.errors import ConfigError, HascodesignError
+from hascodesign.contract.types import Fault, FaultProfile
 from hascodesign.healing import build as builds
+from hascodesign.healing import plan
 from hascodesign.render.driver import SCHEDULE
 from hascodesign.schedule import formats
 from tests import driver_cases
@@ -65,6 +67,25 @@ def test_the_line_of_the_build_stays(read, folder, case) -> None:
     held.pop("baud")  # of a version that knew of none
     path.write_text(json.dumps(held))
     assert read().core["baud"] is None
+
+
+def test_the_banks_are_as_deep_as_the_core_has_them(read, folder) -> None:
+    """Streamed layers have no words there."""
+    (weights, *_) = json.loads((folder / builds.CORE).read_text())["memories"]
+    assert read().bank_words == read().array.wmem_depth == weights["depth"] > 0
+
+
+def test_faulty_words_beside_streamed_ones_are_not_guessed(read) -> None:
+    """The fault model counts the words of all layers, the bank those on chip."""
+    array = driver_cases.SPEC
+    logic = Fault(2, "sa1", "product", 0, 3)
+    for faults, refused in (((logic,), False), ((logic, *driver_cases.faulty().faults), True)):
+        found: Any = SimpleNamespace(profile=FaultProfile(array, faults))
+        if not refused:
+            plan._check_words(read(), found)
+            continue
+        with pytest.raises(HascodesignError, match=r"weights are streamed .* PEs 1 have such"):
+            plan._check_words(read(), found)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from hascodesign.common import inputs
 from hascodesign.common.inputs import printable
-from hascodesign.contract.array import wmem_words
 from hascodesign.contract.build import BuildPlan, Rom
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.memories import bank_depths
 from hascodesign.contract.types import ArraySpec, FaultProfile, IntegerNetwork, Schedule
 from hascodesign.faults.formats import json_document, object_of, text_of
 from hascodesign.faults.profile import range_problem, shown
@@ -71,8 +71,8 @@ class InUse:
 
     @property
     def bank_words(self) -> int:
-        """Words of each weight bank."""
-        return wmem_words(self.network, self.flow.array, self.schedule)
+        """Words of each weight bank, those of the layers on chip."""
+        return bank_depths(self.network, self.schedule, self.on_chip)[0]
 
     @property
     def passes(self) -> tuple[int, ...]:

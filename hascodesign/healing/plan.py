@@ -41,6 +41,7 @@ class Healed:
     accuracy: Mapping[str, Accuracy]  # healthy, plain, in_use, healed; on held-out images
     changed: int  # words that are not those in use
     words: int  # of all memories
+    untested: int  # words of each weight bank that no vector tested
     files: Mapping[str, bytes]  # by path
 
 
@@ -64,6 +65,7 @@ def plan(in_use: InUse, test_set: TestSet, acc: NDArray[Any], display: Display) 
     """
     found = infer(test_set, acc, display.progress)
     flow = in_use.flow
+    _check_words(in_use, found)
     profile = check(found.profile, words=in_use.bank_words)
     flow.take({"faults": profile})
     _check_room(in_use, found)
@@ -92,6 +94,7 @@ def plan(in_use: InUse, test_set: TestSet, acc: NDArray[Any], display: Display) 
         accuracy=_accuracy(in_use, search),
         changed=sum(old != new for old, new in words),
         words=len(words),
+        untested=in_use.bank_words - (test_set.array.wmem_depth if test_set.memory else 0),
         files=made,
     )
 
@@ -109,6 +112,16 @@ def _search(in_use: InUse, idle: Sequence[int], display: Display) -> SearchResul
         in_use=in_use.schedule,
         idle=idle,
     )
+
+
+def _check_words(in_use: InUse, found: Diagnosis) -> None:
+    """A faulty word must be where the fault model has it: it counts those of all layers."""
+    faulty = {fault.pe for fault in found.profile.faults if fault.site == "wmem"}
+    if faulty and not all(in_use.on_chip):
+        raise HascodesignError(
+            "a build whose weights are streamed cannot be healed of faulty words of its weight"
+            f" banks, and PEs {', '.join(map(str, sorted(faulty)))} have such; nothing was made"
+        )
 
 
 def _check_room(in_use: InUse, found: Diagnosis) -> None:

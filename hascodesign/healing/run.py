@@ -114,6 +114,8 @@ def opened(request: Request, build: Path, in_use: Path | None, display: Display)
 
 def tests_of(in_use: InUse, folder: Path | None) -> TestSet:
     """The vectors of a folder, or those of the array in use."""
+    if not in_use.bank_words:
+        raise ConfigError("the build must have weights on chip: vectors lie in the weight banks")
     found = vectors(in_use.array) if folder is None else tests_files.read_tests(folder)
     array = in_use.array
     if replace(found.array, wmem_depth=0) != replace(array, wmem_depth=0):
@@ -222,8 +224,10 @@ def on_board(
         answers = board.play(tests_files.write_tests(test_set), loaded, Path(work))
         acc = tests_files.read_responses(answers, test_set)
         healed = plan(running, test_set, acc, display)
+        made = Path(work) / "made"  # the folder of before may say what runs till the board has it
+        files.write_tree(made, healed.files)
+        good, said = board.heal(made / BOARD, in_use=loaded is not None)
         _write(request.out, healed.files)
-        good, said = board.heal(request.out / BOARD, in_use=loaded is not None)
         for line in (*sentences(healed), *said.splitlines()):
             display.line(line)
     return Outcome(healed, request.out, failure(healed) or ("" if good else DIFFERS))
@@ -238,10 +242,11 @@ def played(
     def answered(answers: Path) -> Path:
         acc = tests_files.read_responses(answers, test_set)
         made.append(plan(chip.in_use, test_set, acc, display))
-        _write(request.out, made[0].files)
-        return (request.out / BOARD).resolve()
+        files.write_tree(work / "made", made[0].files)
+        return (work / "made" / BOARD).resolve()
 
     seen = simulated.play(chip, test_set, work, request.simulator, answered)
+    _write(request.out, made[0].files)
     for line in (*sentences(made[0]), *seen.sentences()):
         display.line(line)
     words = failure(made[0])
@@ -258,12 +263,19 @@ def sentences(healed: Healed) -> list[str]:
         for name, one in healed.accuracy.items()
     )
     n = healed.accuracy["healthy"].n
+    left = []
+    if healed.untested > 0:
+        left.append(
+            f"{healed.untested} words of each weight bank were not tested; --tests of `diagnose"
+            " vectors` with the build's --wmem-depth tests all"
+        )
     return [
         f"{pes - len(found.unexplained)} of {pes} PEs explained,"
         f" {len(found.profile.faults)} entries",
         f"held-out accuracy, n = {n}: {named}",
         f"{healed.changed} of {healed.words} words differ from those in use",
         *healed.search.notes,
+        *left,
     ]
 
 

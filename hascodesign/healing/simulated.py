@@ -123,7 +123,8 @@ def _lay_out(chip: Chip, test_set: TestSet, work: Path) -> Path:
     rtl = rendering.verilog(in_use.network, schedule, chip.profile, options, with_core=True)
     simulate.lay_out(BuildPlan.merge([BuildPlan(rtl), BuildPlan(rom_files(in_use.roms))]), work)
     folder = work / "vectors"
-    files.remove(folder)
+    for left in (folder, work / "results"):  # of a run before
+        files.remove(left)
     held = {
         f"driver/{path.relative_to(chip.driver)}": path.read_bytes()
         for path in sorted(chip.driver.rglob("*"))

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import description
 from .accelerator import BITSTREAM, SCHEDULE, Accelerator
+from .diagnosis import NotRestored
 from .errors import UNREADABLE, DriverError, InputError
 from .serial_link import SerialLink
 
@@ -121,7 +122,11 @@ def _throughput(core: Accelerator, options: argparse.Namespace) -> int:
 def _diagnose(core: Accelerator, options: argparse.Namespace) -> int:
     if options.out.suffix != ".npz":
         raise InputError(f"--out must end in .npz, not {options.out.name}")
-    found = _loaded(core, options).answers(options.tests, options.runs)
+    try:
+        found = _loaded(core, options).answers(options.tests, options.runs)
+    except NotRestored as error:
+        error.answers.save(options.out)
+        raise DriverError(f"{error}; the answers are in {options.out}") from None
     found.save(options.out)
     print(f"{found.acc.size} answers of {found.acc.shape[1]} PEs in {options.out}")
     return 0

@@ -316,23 +316,31 @@ class Accelerator:
             The vectors are of another array, or take more words than the banks have.
         DriverError
             The build has no test mode, or a wait did not end.
+        NotRestored
+            All was played, but the schedule's words do not read back: a faulty word of a weight
+            bank of which the build does not know. The answers are with it.
         """
         if not 1 <= runs <= MOST_RUNS:
             raise InputError(f"runs must be from 1 to {MOST_RUNS}, not {runs}")
         tests = diagnosis.read(Path(folder), self.built)
         kept = self.contents
         player = self._player(tests)
+        found: diagnosis.Answers | None = None
         self._half_written = True
         try:
             self._stop()
             acc = np.stack([player.play(tests) for _ in range(runs)])
+            found = diagnosis.Answers(acc, tests.digest)
             player.leave()
             self._write(kept, Memories(self._registers, self.built), kept.without(player.spoilt))
         except DriverError as error:
             self._registers.write("CONTROL", 0)
-            raise type(error)(f"{error}; {HALF_WRITTEN}") from None
+            words = f"{error}; {HALF_WRITTEN}"
+            if found is not None:
+                raise diagnosis.NotRestored(words, found) from None
+            raise type(error)(words) from None
         self._half_written = False
-        return diagnosis.Answers(acc, tests.digest)
+        return found
 
     def _player(self, tests: diagnosis.Tests) -> diagnosis.Player:
         """What plays vectors, if the build can."""

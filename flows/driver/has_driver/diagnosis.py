@@ -90,6 +90,14 @@ class Answers:
             raise DriverError(f"{path} must be written: {error.strerror}") from None
 
 
+class NotRestored(DriverError):
+    """The vectors were played, and the schedule's words do not read back."""
+
+    def __init__(self, words: str, answers: Answers) -> None:
+        super().__init__(words)
+        self.answers = answers
+
+
 def read(folder: Path, built: Description) -> Tests:
     """The vectors of a folder, which must be of the build's array.
 
