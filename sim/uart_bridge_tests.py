@@ -8,7 +8,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge, Timer, with_timeout
+from cocotb.triggers import ClockCycles, RisingEdge, Timer, with_timeout
 from module_bench import size
 from uart_line import (
     BROKEN,
@@ -46,6 +46,7 @@ class Core:
         self.beats: list[tuple[str, int, int]] = []  # stream, data, tlast
         self.answers: list[tuple[int, int]] = []  # to come: data, tlast
         self.ready = True  # for a test: whether images are taken
+        self.pause = 0  # for a test: cycles that a handshake waits for
         for name in ("awready", "wready", "bvalid", "bresp", "arready", "rvalid", "rresp", "rdata"):
             getattr(dut, f"m_axil_{name}").value = 0
         dut.m_axis_image_tready.value = 0
@@ -56,7 +57,7 @@ class Core:
             cocotb.start_soon(part)
 
     async def _rest(self) -> None:
-        for _ in range(self.rng.choice((0, 0, 1, 3))):
+        for _ in range(self.pause or self.rng.choice((0, 0, 1, 3))):
             await RisingEdge(self.dut.clk)
 
     async def _take(self, valid: Any, ready: Any, *fields: Any) -> list[int]:
@@ -304,7 +305,10 @@ async def no_byte_is_lost_or_added_anywhere_unseen(dut: Any) -> None:
             assert why == BROKEN and not core.writes, (place, sent.hex(), why, core.writes)
             broken += 1
             await host.open()
-    assert broken == 31
+    frame = host.frame(command(WRITE, 0x20, 1, words([0xDB00_0000])))
+    place = frame.index(ESC)
+    assert await host.refusal(frame[:place] + frame[place : place + 1] + frame[place:]) == BROKEN
+    assert broken == 31 and not core.writes
 
 
 async def off(dut: Any, share: float) -> None:
@@ -340,6 +344,12 @@ async def bytes_without_a_stop_bit_break_a_frame(dut: Any) -> None:
     frame = host.frame(command(WRITE, 0, 1, words([5])))
     assert await host.refusal(frame[1:]) == BROKEN
     await host.open()
+    await host.line.send(host.frame(command(WRITE, 0, 1, words([5])))[:-1])
+    await host.line.send(bytes((END,)), stop=0)  # it ends nothing
+    await Timer(40 * host.bit_ns, unit="ns")
+    assert not core.writes and not host.line.received
+    assert await host.refusal(bytes((END,))) == BROKEN
+    await host.open()
     dut.line_in.value = 0  # a break
     await Timer(40 * host.bit_ns, unit="ns")
     dut.line_in.value = 1
@@ -347,6 +357,19 @@ async def bytes_without_a_stop_bit_break_a_frame(dut: Any) -> None:
     await host.open()
     assert not core.writes
     await host.ask(command(WRITE, 0, 1, words([6])))
+
+
+@cocotb.test()
+async def a_spike_is_no_byte(dut: Any) -> None:
+    """A line that is 0 for less than half a bit."""
+    core, host, _ = await begin(dut, 14)
+    for place in range(3):
+        dut.line_in.value = 0
+        await Timer(CLOCK_NS * (size(dut, "DIVISOR") // 4), unit="ns")
+        dut.line_in.value = 1
+        await Timer(20 * host.bit_ns, unit="ns")
+        await host.ask(command(WRITE, 0, 1, words([place])))
+    assert core.writes == [(0, 0), (0, 1), (0, 2)]
 
 
 @cocotb.test()
@@ -394,6 +417,20 @@ async def what_cannot_be_done_is_told(dut: Any) -> None:
 
 
 @cocotb.test()
+async def what_waits_behind_a_failure_never_acts(dut: Any) -> None:
+    """A whole frame that has come while the one before it was under way, and then failed."""
+    core, host, _ = await begin(dut, 12)
+    read, bad = command(READ, 0, 20), command(WRITE, REFUSED, 1, words([9]))
+    good = command(WRITE, 0, 1, words([7]))
+    await host.line.send(host.frame(read, bad, good) + host.frame(good) + host.frame(good))
+    assert not core.writes, "the frames behind must have come before the first one fails"
+    assert (await host.reply())[-1] == BUS
+    await Timer(400 * host.bit_ns, unit="ns")
+    assert core.writes == [(REFUSED, 9)] and int(dut.closed.value)
+    assert not contents(bytes(host.line.received))
+
+
+@cocotb.test()
 async def an_abort_ends_every_wait(dut: Any) -> None:
     """For an answer, for a beat to be taken, with frames behind it that never act."""
     core, host, _ = await begin(dut, 7)
@@ -418,6 +455,24 @@ async def an_abort_ends_every_wait(dut: Any) -> None:
     await Timer(60 * host.bit_ns, unit="ns")
     assert core.answers
     assert await host.ask(command(RESULT, 1, 1)) == words([6], size(dut, "RESULT_BYTES"))
+
+
+@cocotb.test()
+async def an_abort_lets_a_register_access_end(dut: Any) -> None:
+    """Of a core that takes its time: the bus is never left half-way."""
+    core, host, _ = await begin(dut, 13)
+    for number in range(2):
+        core.writes.clear()
+        core.pause = 150 * size(dut, "DIVISOR")
+        await ClockCycles(dut.clk, 8)  # what waits for a handshake has begun with the pause
+        content = words([number + 5])
+        await host.ask(command(READ, 0, 1))  # so has the next
+        await host.line.send(host.frame(command(WRITE, 0x30, 1, content)))
+        await host.open()
+        core.pause = 0
+        got = await host.ask(command(WRITE, 0x34, 1, content), command(READ, 0x30, 2))
+        assert got == content + content
+        assert core.writes == [(0x30, number + 5), (0x34, number + 5)]
 
 
 @cocotb.test()
