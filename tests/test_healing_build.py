@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hascodesign.common import files
 from hascodesign.contract.errors import ConfigError, HascodesignError
 from hascodesign.contract.types import Fault, FaultProfile
 from hascodesign.healing import build as builds
-from hascodesign.healing import plan
+from hascodesign.healing import plan, ssh
 from hascodesign.render.driver import SCHEDULE
 from hascodesign.schedule import formats
 from tests import driver_cases
@@ -73,6 +75,32 @@ def test_the_banks_are_as_deep_as_the_core_has_them(read, folder) -> None:
     """Streamed layers have no words there."""
     (weights, *_) = json.loads((folder / builds.CORE).read_text())["memories"]
     assert read().bank_words == read().array.wmem_depth == weights["depth"] > 0
+
+
+def test_no_row_stands_on_a_pe_of_which_nothing_is_known(case) -> None:
+    """Whatever the search gives, and where there is no room for its rows nothing is searched."""
+    found: Any = SimpleNamespace(unexplained=(1,))
+    search: Any = SimpleNamespace(schedule=case.schedule)
+    with pytest.raises(HascodesignError, match="PE 1 is not explained and must stay idle, but"):
+        plan._check_idle(search, found)
+    maps = tuple(
+        replace(one, slots=np.where(np.arange(one.slots.shape[1]) == 1, -1, one.slots))
+        for one in case.schedule.layers
+    )
+    plan._check_idle(SimpleNamespace(schedule=replace(case.schedule, layers=maps)), found)  # type: ignore[arg-type]
+    running: Any = SimpleNamespace(array=driver_cases.SPEC, schedule=case.schedule)
+    with pytest.raises(HascodesignError, match=r"slots without PEs 0, 1; nothing was made"):
+        plan._check_room(running, SimpleNamespace(unexplained=(0, 1)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "-oProxyCommand=x", "a b", "a;b", "$(a)", "`a`", "a|b", "a&b", "a\nb", "a'b", 'a"b', "a:b",
+     "a/b", "a>b", "a*", "~a", "a\\b", "\u0430"],
+)  # fmt: skip
+def test_a_host_means_nothing_to_a_shell(host: str) -> None:
+    with pytest.raises(ConfigError, match="--host must be letters, digits"):
+        ssh.Board(host)
 
 
 def test_faulty_words_beside_streamed_ones_are_not_guessed(read) -> None:
