@@ -8,7 +8,7 @@ import select
 import sys
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Board:
         self.registers: dict[int, int] = {}
         self.frames = 0
         self.silent = False
+        self.spoil: Callable[[bytes], bytes] | None = None  # what becomes of the next reply
         self.host, board = os.openpty()
         tty.setraw(board)
         self.port = os.ttyname(board)
@@ -55,7 +56,9 @@ class Board:
             for content in uart_line.contents(b"\xc0" + received[:end]):
                 self.frames += 1
                 if not self.silent:
-                    os.write(self.host, uart_line.framed(self._done(content)))
+                    reply, spoil = uart_line.framed(self._done(content)), self.spoil
+                    self.spoil = None
+                    os.write(self.host, spoil(reply) if spoil else reply)
             received = received[end:]
 
     def _done(self, content: bytes) -> bytes:
@@ -125,6 +128,55 @@ def test_a_board_that_does_not_answer_is_told(driver: Any, board: Board) -> None
     with pytest.raises(errors.WaitError, match="is its bitstream loaded"):
         serial_link.SerialLink(board.port, built(driver, None), 115_200, timeout=0.1)
     assert board.frames == frames + serial_link.TRIES
+
+
+VALUE = 0x01C0_DB00
+
+
+WRONG = 13  # of the replies below: whole frames that say something else
+
+
+def replies(whole: bytes) -> Iterator[bytes]:
+    """A reply that is another, then broken in every way at every place."""
+    (content,) = uart_line.contents(whole)
+    tag, data, status = content[:1], content[1:-1], content[-1:]
+    yield uart_line.framed(bytes((tag[0] ^ 1,)) + data + status)
+    for other in (b"", tag, tag + status, tag + data[:-1] + status, tag + data + b"\0" + status):
+        yield uart_line.framed(other)
+    for why in (1, 2, 3, 4, 5, 6, 9):
+        yield uart_line.framed(tag + data + bytes((why,)))
+    for place in range(len(whole)):
+        before, here, rest = whole[:place], whole[place : place + 1], whole[place + 1 :]
+        yield before + rest
+        yield before + here + here + rest
+        yield before + b"\0" + here + rest
+        for bit in range(8):
+            yield before + bytes((here[0] ^ 1 << bit,)) + rest
+
+
+def test_a_reply_that_is_broken_anywhere_is_never_taken(driver: Any, board: Board) -> None:
+    """An error, or the register: never another value; and the next access is right."""
+    errors, serial_link = driver("errors"), driver("serial_link")
+    link = serial_link.SerialLink(board.port, built(driver, 2_000_000), timeout=0.03)
+    board.registers[0x10] = VALUE
+    failed = tried = 0
+    whole = uart_line.framed(bytes(1) + VALUE.to_bytes(4, "little") + bytes(1))
+    for number in range(len(list(replies(whole)))):
+
+        def spoil(reply: bytes, number: int = number) -> bytes:
+            ways = list(replies(reply))  # a byte of its CRC may be escaped
+            return ways[number % len(ways)]
+
+        tried += 1
+        board.spoil = spoil
+        try:
+            assert link.read(0x10) == VALUE, number
+            assert number >= WRONG, number
+        except errors.DriverError:
+            failed += 1
+        board.spoil = None
+        assert link.read(0x10) == VALUE, number
+    assert tried > 100 and failed > 0.8 * tried, (tried, failed)
 
 
 def test_what_is_no_port_is_refused(driver: Any, tmp_path: Path) -> None:
