@@ -47,44 +47,70 @@ module has_conv_walk #(
 );
 
   localparam [LANE_BITS:0] LANES = SIMD;
-  localparam [LANE_BITS:0] NO_LANE = 0;
-  localparam [ELEMENT_BITS-1:0] ORIGIN = 0;
+  localparam [ELEMENT_BITS-1:0] NOTHING = 0;
+  localparam [SIDE_BITS-1:0] NONE = 0, ONE = 1, TWO = 2;
 
-  reg running, begins;
-  reg [PASS_BITS-1:0] pass;
-  reg [SIDE_BITS-1:0] out_y, out_x, kernel_y, y, y_column;
-  reg [ELEMENT_BITS-1:0] base, base_column, x, place;
-  reg [LANE_BITS:0] lane;
+  // ---------------------------------------------------------------- which lanes a run takes
+  // Decided a cycle ahead, from the place in the kernel alone: every column is walked alike.
+  reg row_begins;                          // the next run begins a row of the kernel
+  reg [ELEMENT_BITS-1:0] left_held;        // elements to the row's end, where it does not
+  reg [LANE_BITS:0] room_held;             // lanes of the step that are free
+  reg [SIDE_BITS-1:0] rows_held;           // rows of the kernel below this one
 
-  wire [LANE_BITS:0] room = LANES - lane;
-  wire [ELEMENT_BITS-1:0] wide_lane = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lane};
+  wire fresh = start || row_begins;
+  wire [ELEMENT_BITS-1:0] left = fresh ? kernel_row : left_held;
+  wire [LANE_BITS:0] room = start ? LANES : room_held;
+  wire [SIDE_BITS-1:0] rows = start ? kernel_height_less_1 : rows_held;
   wire [ELEMENT_BITS-1:0] wide_room = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, room};
-  wire [ELEMENT_BITS-1:0] left = kernel_row - place;
-  wire row_end = left <= wide_room;
-  wire full = left >= wide_room;
-  wire [LANE_BITS:0] lanes = row_end ? left[LANE_BITS:0] : room;
-  wire [ELEMENT_BITS-1:0] wide_lanes = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lanes};
-  wire column_end_a = row_end && kernel_y == kernel_height_less_1;
+  wire ends_row = left <= wide_room;
+  wire fills = left >= wide_room;
+  wire ends_column_a = ends_row && rows == NONE;
 
   // the second run, in the kernel's next row
-  wire more = RUNS == 2 && row_end && !full && !column_end_a;
-  wire [LANE_BITS:0] lane_b = lane + lanes;
-  wire [LANE_BITS:0] room_b = LANES - lane_b;
-  wire [ELEMENT_BITS-1:0] wide_lane_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lane_b};
+  wire more = RUNS == 2 && ends_row && !fills && !ends_column_a;
+  wire [LANE_BITS:0] room_b = room - left[LANE_BITS:0];
   wire [ELEMENT_BITS-1:0] wide_room_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, room_b};
-  wire row_end_b = kernel_row <= wide_room_b;
-  wire full_b = kernel_row >= wide_room_b;
-  wire [LANE_BITS:0] lanes_b = row_end_b ? kernel_row[LANE_BITS:0] : room_b;
-  wire [ELEMENT_BITS-1:0] wide_lanes_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lanes_b};
-  wire two_rows = more && row_end_b;
-  wire [SIDE_BITS-1:0] next_kernel_y = kernel_y + 1'b1;
-  wire column_end_b = two_rows && next_kernel_y == kernel_height_less_1;
+  wire ends_row_b = kernel_row <= wide_room_b;
+  wire fills_b = kernel_row >= wide_room_b;
+  wire ends_two = more && ends_row_b;
+  wire ends_column = ends_column_a || (ends_two && rows == ONE);
+  wire ends_step = fills || ends_column || (more && fills_b);
+  wire [LANE_BITS:0] lane = LANES - room;
+  wire [LANE_BITS:0] lane_b = ends_row ? lane + left[LANE_BITS:0] : LANES;
+  wire [ELEMENT_BITS-1:0] wide_lane = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, lane};
 
-  wire column_end = column_end_a || column_end_b;
-  wire step_end = full || column_end || (more && full_b);
+  // the run to be named
+  reg row_end, two_rows, column_end, step_end;
+  reg [LANE_BITS:0] run_lane, run_lane_b, run_end_b;
+  reg [ELEMENT_BITS-1:0] shift;            // place in the kernel's row of lane 0
+
+  reg running;
+  wire decide = start || (running && move);
+
+  always @(posedge clk) if (decide) begin
+    row_begins <= more ? ends_row_b : ends_row;
+    left_held <= more ? kernel_row - wide_room_b : left - wide_room;
+    room_held <= ends_step ? LANES : more ? room_b - kernel_row[LANE_BITS:0] : room_b;
+    if (ends_row) rows_held <= ends_column ? kernel_height_less_1 : rows - (ends_two ? TWO : ONE);
+    else rows_held <= rows;
+    {row_end, two_rows, column_end, step_end} <= {ends_row, ends_two, ends_column, ends_step};
+    run_lane <= lane;
+    run_lane_b <= lane_b;
+    run_end_b <= !more ? lane_b : ends_row_b ? lane_b + kernel_row[LANE_BITS:0] : LANES;
+    // a run that does not begin its row begins its step
+    shift <= fresh ? NOTHING - wide_lane : kernel_row - left_held;
+  end
+
+  // ---------------------------------------------------------------- where it stands in the map
+  reg begins;
+  reg [PASS_BITS-1:0] pass;
+  reg [SIDE_BITS-1:0] out_y, out_x, y, y_column;
+  reg [ELEMENT_BITS-1:0] base, base_column, x;
+
   wire line_end = out_x == out_width_less_1;
   wire map_end = line_end && out_y == out_height_less_1;
-  wire [ELEMENT_BITS-1:0] x_here = x + place - wide_lane;
+  wire [ELEMENT_BITS-1:0] wide_lane_b = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, run_lane_b};
+  wire [ELEMENT_BITS-1:0] x_here = x + shift;
   wire [ELEMENT_BITS-1:0] x_here_b = x - wide_lane_b;
   wire [SIDE_BITS-1:0] y_b = y + 1'b1;
 
@@ -98,32 +124,26 @@ module has_conv_walk #(
       element <= base + x_here;
       x_place <= x_here;
       y_inside <= !y[SIDE_BITS-1] && y < map_height;
-      lane_first <= lane;
-      lane_end <= lane + lanes;
+      lane_first <= run_lane;
+      lane_end <= run_lane_b;
       element_b <= base + map_row + x_here_b;
       x_place_b <= x_here_b;
       y_inside_b <= !y_b[SIDE_BITS-1] && y_b < map_height;
-      lane_first_b <= lane_b;
-      lane_end_b <= more ? lane_b + lanes_b : lane_b;
+      lane_first_b <= run_lane_b;
+      lane_end_b <= run_end_b;
       first <= begins;
       last <= step_end;
     end
     if (start) begin
       pass <= {PASS_BITS{1'b0}};
-      {out_y, out_x, kernel_y} <= {3*SIDE_BITS{1'b0}};
+      {out_y, out_x} <= {2*SIDE_BITS{1'b0}};
       {y, y_column} <= {y_first, y_first};
       {base, base_column} <= {base_first, base_first};
       x <= x_first;
-      place <= ORIGIN;
-      lane <= NO_LANE;
       begins <= 1'b1;
     end else if (running && move) begin
       begins <= step_end;
-      lane <= step_end ? NO_LANE : more ? lane_b + lanes_b : lane_b;
-      place <= (column_end || two_rows) ? ORIGIN : more ? wide_lanes_b :
-        row_end ? ORIGIN : place + wide_lanes;
       if (row_end) begin
-        kernel_y <= column_end ? {SIDE_BITS{1'b0}} : two_rows ? next_kernel_y + 1'b1 : next_kernel_y;
         y <= column_end ? next_y : two_rows ? y_b + 1'b1 : y_b;
         base <= column_end ? next_base : two_rows ? base + map_row + map_row : base + map_row;
       end
