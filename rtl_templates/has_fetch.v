@@ -2,7 +2,7 @@
 // The memories are read by the ways that the array itself takes: row and found name the word on the
 // way through the threshold search, where it is one of a memory that is read by row.
 // memory_select: 0 weights (words), 1 to STAGES + 3 those of the lanes (lane_words, a copy each),
-// STAGES + 4 preloads (started). part: bits 32*place.. of it, a cycle after place.
+// STAGES + 4 preloads (started). part: bits 32*place.. of it, two cycles after place, which stands still.
 `default_nettype none
 
 module has_fetch #(
@@ -59,6 +59,8 @@ module has_fetch #(
   reg [(SPACE<<LANE_BITS)-1:0] copies;
   reg [SPACE-1:0] lane_word;
   reg [WIDE-1:0] wide_words, wide_started, wide_lane_word;
+  wire [WIDE-1:0] word = memory_select == {SELECT_BITS{1'b0}} ? wide_words
+    : memory_select == PRELOADS[SELECT_BITS-1:0] ? wide_started : wide_lane_word;
 
   always @* begin
     copies = {(SPACE<<LANE_BITS){1'b0}};
@@ -71,9 +73,20 @@ module has_fetch #(
 
   always @(posedge clk) begin
     lane_word <= copies[SPACE*memory_lane +: SPACE];
-    part <= memory_select == {SELECT_BITS{1'b0}} ? wide_words[32*place +: 32]
-      : memory_select == PRELOADS[SELECT_BITS-1:0] ? wide_started[32*place +: 32]
-      : wide_lane_word[32*place +: 32];
+  end
+
+  // in two steps, as the memories lie far apart: one part of each group of neighbours, then a group
+  localparam IN_GROUP_BITS = (PLACE_BITS + 1) / 2;
+  localparam GROUP_BITS = PLACE_BITS - IN_GROUP_BITS;
+  reg [(32<<GROUP_BITS)-1:0] parts;
+  wire [31:0] wide_place = {{(32-PLACE_BITS){1'b0}}, place};
+  integer g;
+
+  always @(posedge clk) begin
+    for (g = 0; g < (1 << GROUP_BITS); g = g + 1) begin
+      parts[32*g +: 32] <= word[32*((g << IN_GROUP_BITS) + place[IN_GROUP_BITS-1:0]) +: 32];
+    end
+    part <= parts[32*(wide_place >> IN_GROUP_BITS) +: 32];
   end
 
 endmodule

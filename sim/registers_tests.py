@@ -154,10 +154,11 @@ class Port:
         self.commits: list[tuple[int, int, int]] = []
         self.restarts = self.packets = 0
         self.parts: list[int] = []
+        self.place = dut.memory_place.value  # a cycle ago
 
     async def edge(self) -> None:
-        """One cycle; what is read back comes one after its place is shown."""
-        place = self.dut.memory_place.value
+        """One cycle; what is read back comes two after its place is shown."""
+        place, self.place = self.place, self.dut.memory_place.value
         await edge(self.dut)
         known = place.is_resolvable and int(place) < len(self.parts)
         drive(self.dut, memory_read=self.parts[int(place)] if known else 0)

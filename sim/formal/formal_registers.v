@@ -69,6 +69,7 @@ module formal_registers (
 
   (* keep *) wire [31:0] peek_select;         // dut.select
   (* keep *) wire [31:0] peek_address;        // dut.address
+  (* keep *) wire        peek_in_memory;      // dut.in_memory
   (* keep *) wire [4:0]  peek_error;          // dut.error
   (* keep *) wire        peek_strict;         // dut.strict
   (* keep *) wire [1:0]  peek_irq;            // dut.irq
@@ -76,7 +77,7 @@ module formal_registers (
   (* keep *) wire        peek_illegal_write;  // dut.illegal_write
   (* keep *) wire [11:0] peek_illegal_address;  // dut.illegal_address
   (* keep *) wire [1:0]  peek_waiting;        // dut.waiting
-  (* keep *) wire [1:0]  peek_reading;        // dut.reading
+  (* keep *) wire [2:0]  peek_reading;        // dut.reading
   (* keep *) wire        peek_advance;        // dut.advance
   (* keep *) wire [31:0] peek_cycles;         // dut.cycles
   (* keep *) wire [31:0] peek_stage_0;        // dut.cycles_of[0]
@@ -141,7 +142,8 @@ module formal_registers (
     assert (peek_address_held == (addresses != answering));
     assert (peek_data_held == (datas != answering));
     assert (peek_waiting == fetching && fetching <= FETCH_CYCLES);
-    assert (peek_reading == (delivering == 2 ? 2'b01 : delivering == 1 ? 2'b10 : 2'b00));
+    assert (peek_reading == (delivering == 3 ? 3'b001 : delivering == 2 ? 3'b010
+                             : delivering == 1 ? 3'b100 : 3'b000));
 `endif
   end
   always @(posedge clk) if (past && !past_rst) begin
@@ -165,6 +167,8 @@ module formal_registers (
   reg [1:0] answer;
   wire [31:0] depth = select == 0 ? 2 : select == 1 ? 0 : select == 2 ? 7 : select == 3 ? 5 :
     select == 4 ? 8 : 0;
+  reg past_write = 1'b1;  // or a reset: the memory and its address have just moved
+  always @(posedge clk) past_write <= write || rst;
   wire at_rest = !enabled && !busy;
   wire may_access = at_rest && address < depth;
   wire legal = strobe == 4'b1111 && (at == 12'h000 || at == 12'h004 || at == 12'h00c
@@ -209,7 +213,7 @@ module formal_registers (
       pending <= (pending & ~((act && at == 12'h034) ? data[1:0] : 2'd0))
         | {comes != 5'd0, packet_left};
       fetching <= fetch ? FETCH_CYCLES : fetching - (fetching != 2'd0);
-      delivering <= (read && at_value) ? 2'd2 : delivering - (delivering != 2'd0);
+      delivering <= (read && at_value) ? 2'd3 : delivering - (delivering != 2'd0);
       if (act && at == 12'h00c) count <= data;
       else if (image_done) count <= count + 1;
       if (act && at == 12'h020) select <= data;
@@ -247,6 +251,7 @@ module formal_registers (
     if (peek_address_held) assert (peek_write_address == at);
     if (peek_data_held) assert ({peek_write_strobe, peek_write_data} == {strobe, data});
     assert (peek_select == select && peek_address == address);
+    if (!past_write) assert (peek_in_memory == (address < depth));
 `endif
     noted: assert ({peek_error, peek_illegal_write, peek_illegal_address} == {error, first});
     raising: assert ({peek_strict, peek_irq, peek_irq_enable} == {hard, pending, lines});

@@ -51,8 +51,8 @@ OF_REGISTERS = (
     Broken(
         "an answer is withdrawn",
         REGISTERS,
-        "|| reading[1]\n        || (s_axil_rvalid && !s_axil_rready);",
-        "|| reading[1];",
+        "|| reading[2]\n        || (s_axil_rvalid && !s_axil_rready);",
+        "|| reading[2];",
     ),
     Broken(
         "a response changes while it waits",
@@ -130,8 +130,8 @@ OF_REGISTERS = (
     Broken(
         "the word before",
         REGISTERS,
-        "reading <= {reading[0], read && known && read_value};",
-        "reading <= {read && known && read_value, 1'b0};",
+        "reading <= {reading[1:0], read && known && read_value};",
+        "reading <= {reading[1], read && known && read_value, 1'b0};",
     ),
     Broken(
         "a fetch of a lane that is not",
