@@ -16,8 +16,8 @@ module has_uart_frame_in #(
 
   output reg        out_valid,   // contents of frames; the tag first
   input  wire       out_ready,
-  output wire [7:0] out_data,
-  output wire       out_last,    // of its frame
+  output reg  [7:0] out_data,
+  output reg        out_last,    // of its frame
 
   input  wire       fail,        // one cycle: what a frame asks for cannot be done
   output reg        abort,       // an empty frame has come, till it is taken
@@ -62,16 +62,18 @@ module has_uart_frame_in #(
   wire room = after_put != got;
   wire write = (byte_comes && full_hold || at_end && whole && any) && room;
   wire take = at_end && whole && any && !over && room && in_turn;
-  wire fetch = got != kept && (!out_valid || out_ready);
+  reg word_valid;                    // the ring's word is there; a register holds it before any logic
+  wire pass = word_valid && (!out_valid || out_ready);
+  wire fetch = got != kept && (!word_valid || pass);
   wire flush = empty || fail;
 
   reg [8:0] ring [0:(1 << ADDRESS_BITS)-1];
   reg [8:0] word;
-  assign {out_last, out_data} = word;
 
   always @(posedge clk) begin
     if (write) ring[put] <= {at_end, held[23:16]};
     if (fetch) word <= ring[got];
+    if (pass) {out_last, out_data} <= word;
   end
 
   always @(posedge clk) begin
@@ -90,7 +92,7 @@ module has_uart_frame_in #(
       put <= {ADDRESS_BITS{1'b0}};
       kept <= {ADDRESS_BITS{1'b0}};
       got <= {ADDRESS_BITS{1'b0}};
-      out_valid <= 1'b0;
+      {word_valid, out_valid} <= 2'b00;
       abort <= 1'b0;
       refused <= 1'b0;
       closed <= 1'b1;
@@ -118,10 +120,11 @@ module has_uart_frame_in #(
 
       if (flush) begin
         got <= kept;
-        out_valid <= 1'b0;
+        {word_valid, out_valid} <= 2'b00;
       end else begin
         if (fetch) got <= got + 1'b1;
-        out_valid <= fetch || (out_valid && !out_ready);
+        word_valid <= fetch || (word_valid && !pass);
+        out_valid <= pass || (out_valid && !out_ready);
       end
 
       if (empty) begin
