@@ -223,9 +223,13 @@ case $(basename "$0") in
   *yosys) test -f ../rtl/has_core.v && test -f ../deploy/ulx3s/ulx3s_top.v && test -f row_map.mem &&
     test -f ../synth/synth.ys && echo json > ../netlist.json ;;
   *nextpnr-ecp5) test -f netlist.json && test -f deploy/ulx3s/ulx3s.lpf &&
-    echo "Info: Max frequency for clock 'clk': 51.0 MHz (PASS at 50.0 MHz)" &&
+    echo "Info:           TRELLIS_FF:   17312/  83640    20%" &&
+    echo "Info: Max frequency for clock 'clk': 53.25 MHz (PASS at 50.0 MHz)" &&
+    echo "Info: Max frequency for clock 'clk': 0.0 MHz (not to be read)" &&
+    echo "{\\"fmax\\": {$CLOCKS}, \\"utilization\\": {}}" > timing.json &&
     echo config > ulx3s.config ;;
-  *ecppack) test -f ulx3s.config && echo bits > ulx3s.part ;;
+  *ecppack) test -f ulx3s.config && echo bits > ulx3s.part &&
+    { test -z "$CUT" || kill -INT $PPID; } ;;
 esac
 """
 
@@ -236,20 +240,34 @@ def delivered(tmp_path: Path) -> Path:
     return tmp_path / "build"
 
 
-def make(delivered: Path, *arguments: str, names: str, fails: str = "nothing") -> tuple[int, str]:
-    """Run the script with programs of these names."""
+def make(
+    delivered: Path,
+    *arguments: str,
+    names: str,
+    fails: str = "nothing",
+    clocks: str = '"a": {"achieved": 88.5}, "b":{"achieved":51.0625,"constraint":50}',
+    cut: str = "",
+) -> tuple[int, str]:
+    """Run the script with programs of these names; nextpnr reports these clocks."""
     folder = delivered.parent / "bin"
     folder.mkdir(exist_ok=True)
     for name in names.split():
         (folder / name).write_text(TOOL)
         (folder / name).chmod(0o755)
-    for name in ("sh", "dirname", "basename", "mkdir", "rm", "cp", "mv", "tail", "grep"):
+    for name in ("sh", "dirname", "basename", "mkdir", "rm", "cp", "mv", "tail", "grep",
+                 "tr", "awk", "sed", "head"):  # fmt: skip
         if not (folder / name).exists():
             (folder / name).symlink_to(str(shutil.which(name)))
     done = subprocess.run(
         ["sh", "deploy/ulx3s/build.sh", *arguments],
         cwd=delivered,
-        env={"PATH": str(folder), "CALLS": str(delivered.parent / "calls"), "FAILS": fails},
+        env={
+            "PATH": str(folder),
+            "CALLS": str(delivered.parent / "calls"),
+            "FAILS": fails,
+            "CLOCKS": clocks,
+            "CUT": cut,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -269,7 +287,9 @@ def test_the_script_makes_a_bitstream_and_leaves_the_delivery(delivered: Path, n
     code, said = make(delivered, "--seed", "7", names=names)
     assert code == 0, said
     assert (delivered / "ulx3s/ulx3s.bit").read_text() == "bits\n"
-    assert "51.0 MHz" in said and said.endswith("ulx3s/ulx3s.bit\n")
+    assert said.endswith("ulx3s/ulx3s.bit\n")
+    assert "clock: 51.0625 MHz after routing (estimate after placement: 53.25 MHz), 50 MHz" in said
+    assert "TRELLIS_FF:   17312/  83640    20%" in said
     assert contents(delivered) == before
     calls = (delivered.parent / "calls").read_text().splitlines()
     assert [call.split()[0] for call in calls] == names.split()
@@ -289,3 +309,30 @@ def test_what_the_script_lacks_and_what_fails_is_told(delivered: Path) -> None:
         assert code == 1 and f"error: {name} failed; its log is" in said, said
         assert "it is broken" in said
         assert not (delivered / "ulx3s/ulx3s.bit").exists()
+
+
+@pytest.mark.parametrize("mhz", ["49.9999", "9.5"])
+def test_no_bitstream_of_a_design_that_is_slower_than_its_clock(delivered: Path, mhz: str) -> None:
+    names = "yosys nextpnr-ecp5 ecppack"
+    assert make(delivered, names=names, clocks='"clk":{"achieved":50.0000}')[0] == 0
+    slow = f'"a":{{"achieved":60.1}},"clk": {{"achieved": {mhz}}}'
+    code, said = make(delivered, names=names, clocks=slow)
+    assert code == 1 and "error: the routed design must run at 50 MHz, the PLL's clock" in said
+    assert f", and reaches {mhz} MHz: no bitstream;" in said
+    assert not list((delivered / "ulx3s").glob("ulx3s.[bp]*")), "none of the run before, either"
+    calls = (delivered.parent / "calls").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == [*names.split(), *names.split()[:2]]
+
+
+def test_a_report_without_a_clock_is_told(delivered: Path) -> None:
+    code, said = make(delivered, names="yosys nextpnr-ecp5 ecppack", clocks="")
+    assert code == 1 and "error: nextpnr must report a clock, and did not" in said
+    assert not (delivered / "ulx3s/ulx3s.bit").exists()
+
+
+def test_an_interrupt_leaves_no_bitstream(delivered: Path) -> None:
+    names = "yosys nextpnr-ecp5 ecppack"
+    assert make(delivered, names=names)[0] == 0
+    code, said = make(delivered, names="", cut="yes")
+    assert code != 0 and "ulx3s.bit" not in said
+    assert not (delivered / "ulx3s/ulx3s.bit").exists()
