@@ -14,8 +14,9 @@ from axi_monitor import LiteMonitor, watch
 from axil import Lite
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
-from streams import IntArray, Pauses, pack, signed
+from streams import IntArray, Pace, Pauses, pack, signed
 
+from hascodesign.contract.batches import batch_sizes
 from hascodesign.contract.registers import REGISTERS
 
 OKAY, SLVERR = 0, 2
@@ -25,11 +26,13 @@ SHAPE, VERSION, STAGE_CYCLES = (AT[name] for name in ("SHAPE", "VERSION", "STAGE
 SELECT, ADDRESS, COMMIT, VALUES = (AT[name] for name in ("SELECT", "ADDRESS", "COMMIT", "VALUE"))
 FETCH, LANES, ILLEGAL = (AT[name] for name in ("FETCH", "LANES", "ILLEGAL"))
 PACKET, IRQ_ENABLE, IRQ = (AT[name] for name in ("PACKET", "IRQ_ENABLE", "IRQ"))
+BATCH = AT["BATCH"]
 BUSY, HALTED = 1, 2
 SHORT, LONG, WEIGHTS, ROW_MAP, BAD_ACCESS = (1 << bit for bit in range(8, 13))
 ENABLE, CLASS_ONLY, RESTART, STRICT = 1, 2, 4, 8
 PACKET_LEFT, ERROR_SET = 1, 2
 STALLED = int(os.environ.get("HAS_STALLED", "200000"))  # cycles without a beat: given up
+PORT_CYCLES = int(os.environ.get("HAS_PORT_CYCLES", "1"))  # of a beat of streamed weights
 TOLD = 200  # cycles between two lines of progress
 
 Beat = tuple[int, int]  # data, last
@@ -45,7 +48,7 @@ class Watched(Protocol):
 class StreamDriver:
     """Source of a stream with tlast; ``edge`` is called at every rising clock edge."""
 
-    def __init__(self, dut: Any, name: str, pauses: Pauses) -> None:
+    def __init__(self, dut: Any, name: str, pauses: Pauses | Pace) -> None:
         self._valid, self._ready, self._last, self._data = (
             getattr(dut, f"{name}_t{part}") for part in ("valid", "ready", "last", "data")
         )
@@ -126,6 +129,7 @@ class CodeMonitor:
         self._bits = [len(field) // lanes for field in self._fields]
         self._put_valid, self._pooling = dut.codes_valid, dut.pooling
         self._put = [dut.stage, dut.pool_element_out, dut.codes_lanes, dut.codes]
+        self._base = base_of(dut)
         self._merge = MergeMonitor(dut) if int(dut.MERGE.value) else None
         self.results: list[tuple[int, ...]] = []  # layer, column, row, acc, v, code
         self.puts: list[tuple[int, ...]] = []  # stage, element, lanes, codes
@@ -141,7 +145,8 @@ class CodeMonitor:
                     values = (int(lane_of(word, lane, bits), 2) for word, bits in parts)
                     self.results.append((*shared, *values))
         if int(self._pooling.value) and int(self._put_valid.value):
-            self.puts.append(tuple(int(field.value) for field in self._put))
+            stage, element, *rest = (int(field.value) for field in self._put)
+            self.puts.append((stage, element - self._base(), *rest))
         if self._merge is not None:
             self.puts += self._merge.edge()
 
@@ -155,6 +160,7 @@ class MergeMonitor:
         self._enable = merge.write_enable
         self._address, self._data = merge.write_address, merge.write_data
         self._banks = len(self._enable)
+        self._base = base_of(dut)
         self._held: dict[int, int] = {}  # element -> code
 
     def edge(self) -> list[tuple[int, ...]]:
@@ -172,8 +178,14 @@ class MergeMonitor:
                 if enable >> bank & 1:
                     word = int(lane_of(words, bank, len(words) // self._banks), 2)
                     code = int(lane_of(codes, bank, len(codes) // self._banks), 2)
-                    self._held[word * self._banks + bank] = code
+                    self._held[word * self._banks + bank - self._base()] = code
         return found
+
+
+def base_of(dut: Any) -> Callable[[], int]:
+    """Where an image's part of the map begins that is written: elsewhere than at 0 in a batch."""
+    base = getattr(dut, "write_base", None)
+    return (lambda: 0) if base is None else (lambda: int(base.value))
 
 
 def lane_of(word: str, lane: int, bits: int) -> str:
@@ -261,6 +273,8 @@ class ImageJob:
     pools: dict[int, IntArray]  # by stage [n, elements] pooled codes
     signed: dict[str, bool]  # "layer0" or "pool1": output codes are two's complement
     external: dict[int, dict[str, IntArray]]  # by layer: weights, slots, k_order
+    batch: int = 1  # images for which streamed weights come once
+    shared: range = range(0)  # layers that run once for all of a batch
 
     @staticmethod
     def read(path: Path) -> ImageJob:
@@ -275,10 +289,12 @@ class ImageJob:
         external = {
             layer: {name: part[layer] for name, part in parts.items()} for layer in parts["weights"]
         }
+        batch, *shared = data["batch"].tolist() if "batch" in data else (1, 0, 0)
         flags = {k[7:]: bool(v) for k, v in data.items() if k.startswith("signed_")}
         return ImageJob(
-            data["codes"], numbered("acc_"), numbered("out_"), numbered("pool_"), flags, external
-        )
+            data["codes"], numbered("acc_"), numbered("out_"), numbered("pool_"), flags, external,
+            batch, range(*shared),
+        )  # fmt: skip
 
     @property
     def logits(self) -> IntArray:
@@ -319,7 +335,8 @@ class CoreBench:
         self.dut = dut
         seeds = [None if pauses is None else pauses + i for i in range(3)]
         self.images = StreamDriver(dut, "s_axis_image", Pauses(seeds[0]))
-        self.weights = StreamDriver(dut, "s_axis_weight", Pauses(seeds[1]))
+        rests = Pauses(seeds[1]) if PORT_CYCLES == 1 else Pace(PORT_CYCLES)
+        self.weights = StreamDriver(dut, "s_axis_weight", rests)
         self.results = ResultMonitor(dut, Pauses(seeds[2]))
         self.codes = CodeMonitor(dut) if watch else Unwatched()
         self.registers = Registers(dut, self.edge, pauses)
@@ -374,13 +391,24 @@ class CoreBench:
             assert idle < STALLED, f"no beat moved for {STALLED} cycles"
 
     async def classify(self, job: ImageJob) -> None:
-        """Send a job's images back to back, and take their results."""
+        """Send a job's images back to back, and take their results; the last batch by itself."""
+        sizes, start = batch_sizes(len(job.codes), job.batch), 0
+        whole = sizes.count(job.batch)
+        for batches in (sizes[:whole], sizes[whole:]):
+            if not batches:
+                continue
+            if job.batch > 1:
+                await self.registers.set(BATCH, batches[0])
+            await self._classify(job, range(start, start + sum(batches)), len(batches))
+            start += sum(batches)
+
+    async def _classify(self, job: ImageJob, images: range, batches: int) -> None:
         before = len(self.results.packets)
-        self.images.send(job.image_beats(self.simd, self.act_bits))
+        self.images.send(job.image_beats(self.simd, self.act_bits, images))
         self.weights.send(
-            beat for _ in range(len(job.codes)) for beat in job.weight_beats(self.weight_bits)
+            beat for _ in range(batches) for beat in job.weight_beats(self.weight_bits)
         )
-        await self.until(before + len(job.codes))
+        await self.until(before + len(images))
 
     def logits(self, packet: list[tuple[int, int]]) -> IntArray:
         """Logits of one packet; its class must stand on every beat."""

@@ -32,6 +32,10 @@ def arrange(bench: CoreBench, job: ImageJob) -> Seen:
         )
         shape = (expected.shape[0], images, expected.shape[1] // images)
         image = np.arange(len(part)) // (shape[0] * shape[2])
+        if layer in job.shared:  # a column is an image of its batch
+            image = image // job.batch * job.batch + part[:, 1]
+            assert (image < images).all(), f"layer {layer} names an image that is none"
+            part[:, 1] = 0
         place = (part[:, 2], image, part[:, 1])
         assert (part[:, 2] < shape[0]).all(), f"layer {layer} names a row beyond {shape[0]}"
         assert (part[:, 1] < shape[2]).all(), f"layer {layer} names a column beyond {shape[2]}"

@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--bench-masks", action="store_true", help="masks come from the bench")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--pauses", type=int, help="seed of random idle cycles on every stream")
+    parser.add_argument("--port-cycles", type=int, help="cycles of a beat of streamed weights")
     parser.add_argument("--stalled", type=int, help="cycles without a beat that end the run")
     parser.add_argument("--simulator", choices=("icarus", "verilator"), default="icarus")
     parser.add_argument("--library", type=Path, help="keeps Verilator's own objects for the next")
@@ -72,6 +73,8 @@ def environment(options: argparse.Namespace, work: Path) -> dict[str, str]:
         values["HAS_VECTORS"] = str(options.vectors.resolve())
     if options.pauses is not None:
         values["HAS_PAUSES"] = str(options.pauses)
+    if options.port_cycles is not None:
+        values["HAS_PORT_CYCLES"] = str(options.port_cycles)
     if options.stalled is not None:
         values["HAS_STALLED"] = str(options.stalled)
     return values

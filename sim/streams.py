@@ -32,6 +32,25 @@ class Pauses:
         return self._random is not None and self._random.random() < self._share
 
 
+class Pace:
+    """Rests so that a beat comes every ``cycles`` at most, as from a port that brings parts of it.
+
+    What the port brings while a beat waits is kept: one beat, the next.
+    """
+
+    def __init__(self, cycles: int) -> None:
+        self._cycles = cycles
+        self._left = cycles
+
+    def __call__(self) -> bool:
+        """Rest in this cycle."""
+        self._left -= 1
+        if self._left > 0:
+            return True
+        self._left = self._cycles
+        return False
+
+
 class Driver:
     """Source of a valid/ready stream; ``edge`` is called at every rising clock edge."""
 

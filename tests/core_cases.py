@@ -122,9 +122,10 @@ def build(
     pipeline: int = 4,
     lanes: int = 0,
     multipliers: Multipliers = "dsp",
+    batch: int = 1,
 ) -> BuildPlan:
     inside = on_chip or (True,) * len(net.layers)
-    options = CoreOptions(RtlOptions(pipeline, multipliers, inside), lanes=lanes)
+    options = CoreOptions(RtlOptions(pipeline, multipliers, inside), lanes=lanes, batch=batch)
     roms = build_roms(net, schedule, inside)
     return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
 
@@ -203,3 +204,12 @@ def other_weights(rng: np.random.Generator, net: IntegerNetwork) -> IntegerNetwo
 
 def identity(net: IntegerNetwork, spec: ArraySpec) -> Schedule:
     return array.identity_schedule(net, spec)
+
+
+def batched(rng: np.random.Generator, spec: ArraySpec, kind: int) -> IntegerNetwork:
+    """Dense layers behind nothing, a convolution, one with its pooling kept, one with its own."""
+    convs = [[], [(spec.pe + 1, 3, 1, 1)], [(3, 3, 1, 1)], [(3, 3, 1, 0)]][kind]
+    shape = (5, 6, 2) if convs else (1, 1, 2 * spec.simd + 3)
+    return random_network(
+        rng, spec, shape, convs, pool=kind > 1, beside=kind == 2, hidden=spec.pe + 3
+    )

@@ -47,7 +47,9 @@ def test_the_registers(tmp_path: Path) -> None:
     """All of the map on both sides: what each access does, answers, and when."""
     registers = environment(share("rtl_templates", "core")).get_template("has_registers.v.j2")
     (tmp_path / "rtl").mkdir()
-    (tmp_path / "rtl" / "has_registers.v").write_text(registers.render(registers=REGISTERS))
+    (tmp_path / "rtl" / "has_registers.v").write_text(
+        registers.render(registers=REGISTERS, batch=1)
+    )
     sizes = {"STAGES": 3, "STAGE_BITS": 2, "MEMORIES": 6, "MEMORY_BITS": 4, "VALUE_BITS": 72}
     sizes |= {"VALUE_WORDS": 3, "PLACE_BITS": 2, "LANES": 4, "LANE_BITS": 2, "FETCH_CYCLES": 9}
     sizes |= {"TEST": 1, "MOST_STEPS": 11, "MOST_PASSES": 4, "STEP_BITS": 4, "PASS_BITS": 2}

@@ -122,6 +122,13 @@ REGISTERS = (
         "copies of each memory but the weights and preloads, one for each lane",
     ),
     Register(
+        "BATCH",
+        0x03C,
+        "rw",
+        "bits 15:0 images of the batches to come (the most after reset; 1 to that), bits 31:16 the"
+        " most; only in a build with batches (below), an illegal access in any other",
+    ),
+    Register(
         "TEST",
         0x040,
         "rw",

@@ -130,7 +130,7 @@ def core_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
     spec, plain = schedule.array, core.CoreOptions()
     lanes = core.result_lanes(network, spec, plain)
     banks, words = core.buffer_sizes(network, schedule, plain)
-    copies = banks * core.runs_read(network, spec)
+    copies = banks * core.runs_read(network, spec, plain)
     buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
     slots = sum(row_map.passes for row_map in schedule.layers) * spec.pe
     checked = ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)

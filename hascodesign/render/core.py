@@ -21,6 +21,13 @@ from hascodesign.contract.types import (
     Schedule,
 )
 from hascodesign.render import rtl
+from hascodesign.render.core_batch import (
+    Batch,
+    batch_context,
+    map_elements,
+    planned,
+    with_batch,
+)
 from hascodesign.render.core_cycles import (
     STAGE_ENDS,
     drain_cycles,
@@ -32,6 +39,7 @@ from hascodesign.render.core_cycles import (
 from hascodesign.render.core_stages import (
     Shape,
     check_network,
+    constants,
     elements,
     fields,
     largest_element,
@@ -57,6 +65,8 @@ class CoreOptions:
     writable: bool = True  # row map, weights, biases and thresholds can be written at run time
     test: bool = True  # test mode, by which accumulators leave; only in a writable build
     lanes: int = 0  # results that leave the array in one cycle, a power of two; 0 = as needed
+    runs: int = 0  # runs of codes that are read in one cycle, 1 or 2; 0 = as needed
+    batch: int = 1  # images for which streamed weights come once
     buffer_words: int = 1 << 20  # words of SIMD codes that either activation buffer may take
 
     @property
@@ -101,7 +111,8 @@ def render_core(
             f"a weight beat must be at most {32 * MAX_VALUE_WORDS} bits, not"
             f" {array['memory_width']}"
         )
-    own = _core_context(network, schedule, shapes, array, (lanes, banks, words), options)
+    batch = _batch(network, options)
+    own = _core_context(network, schedule, shapes, array, (lanes, banks, words), options, batch)
     files |= {
         f"rtl/{name}": text.encode("ascii")
         for name, text in rtl.render_folder(share("rtl_templates", "core"), array | own).items()
@@ -153,7 +164,13 @@ def buffer_sizes(
     """Banks of the activation buffers, and words of a bank of each."""
     lanes = result_lanes(network, schedule.array, options)
     banks = buffer_banks(network, schedule, lanes)
-    return banks, _buffer_words(network, (schedule.array.simd, banks), options)
+    sizes = (schedule.array.simd, banks)
+    return banks, _buffer_words(network, sizes, options, _batch(network, options))
+
+
+def _batch(network: IntegerNetwork, options: CoreOptions) -> Batch | None:
+    on_chip = options.array.on_chip or (True,) * len(network.layers)
+    return planned(network, on_chip, options.batch)
 
 
 def image_cycles(
@@ -169,7 +186,7 @@ def image_cycles(
     """
     spec = schedule.array
     drain = drain_cycles(spec, result_lanes(network, spec, options))
-    runs = runs_read(network, spec)
+    runs = runs_read(network, spec, options)
     cycles = image_beats(network, spec.simd)
     without = merged(network)
     for place, stage in enumerate(network.stages):
@@ -183,9 +200,9 @@ def image_cycles(
     return cycles
 
 
-def runs_read(network: IntegerNetwork, spec: ArraySpec) -> int:
+def runs_read(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions) -> int:
     """Runs of neighbours read in a cycle: 2 where a step may take 2 kernel rows and that pays."""
-    return lanes_and_runs(network, spec)[1]
+    return options.runs or lanes_and_runs(network, spec)[1]
 
 
 def image_beats(network: IntegerNetwork, simd: int) -> int:
@@ -206,25 +223,30 @@ def _check_array(network: IntegerNetwork, spec: ArraySpec) -> None:
 
 
 def _buffer_words(
-    network: IntegerNetwork, simd_banks: tuple[int, int], options: CoreOptions
+    network: IntegerNetwork,
+    simd_banks: tuple[int, int],
+    options: CoreOptions,
+    batch: Batch | None,
 ) -> tuple[int, int]:
     """Words of a bank of each buffer. What a merged pooling reads is never kept."""
     simd, banks = simd_banks
     words, without = [1, 1], merged(network)
     if options.tests:
         words[0] = -(-TEST_STEPS * simd // banks)
+    taken = map_elements(network, simd, batch)
     for place, (shape, held) in enumerate(
         zip(map_shapes(network), read_maps(network), strict=True)
     ):
         if place in without:
             continue
-        count = -(-elements(shape) // simd)
-        if count > options.buffer_words or elements(shape) > MAX_ELEMENTS:
+        count = -(-taken[place] // simd)
+        if count > options.buffer_words or taken[place] > MAX_ELEMENTS:
+            times = "" if batch is None or place < batch.own else f" for {batch.images} images"
             raise ConfigError(
-                f"a map of {shape} must fit the activation buffer of {options.buffer_words} words, "
-                f"not take {count}"
+                f"a map of {shape}{times} must fit the activation buffer of"
+                f" {options.buffer_words} words, not take {count}"
             )
-        words[held] = max(words[held], -(-elements(shape) // banks))
+        words[held] = max(words[held], -(-taken[place] // banks))
     return words[0], words[1]
 
 
@@ -238,13 +260,15 @@ def _core_context(
     array: dict[str, Any],
     sizes: tuple[int, int, tuple[int, int]],
     options: CoreOptions,
+    batch: Batch | None,
 ) -> dict[str, Any]:
     """Sizes of what stands around the array, all integers, and the table of stages."""
     spec, last = schedule.array, network.layers[-1]
     lanes, banks, words = sizes
     lane_shift, bank_shift = spec.simd.bit_length() - 1, banks.bit_length() - 1
     beats = image_beats(network, spec.simd)
-    side_bits = max(largest_side(network, shapes).bit_length() + 1, 2)
+    images = 1 if batch is None else batch.images
+    side_bits = max(largest_side(network, shapes).bit_length() + 1, images.bit_length() + 1, 2)
     word_bits = max(count_bits(count) for count in words)
     beat_bits = max(count_bits(beats), min(array["step_bits"], 16) if options.tests else 1)
     element_bits = max(
@@ -257,7 +281,9 @@ def _core_context(
         "side_bits": side_bits,
         "element_bits": element_bits,
         "merging": bool(merged(network)),
+        "batch": images,
     }
+    rows = with_batch(constants(network, schedule, shapes), network, batch)
     return {
         "merging": int(bits["merging"]),
         "version": registers.VERSION,
@@ -278,13 +304,14 @@ def _core_context(
         "word_bits": word_bits,
         "buffer_words": words,
         "depths": _depths(network, schedule, array["rom_depth"], options.writable),
-        "runs": runs_read(network, spec),
+        "runs": runs_read(network, spec, options),
         "lanes": lanes,
         "banks": banks,
         "bank_bits": max(1, bank_shift),
         "queue_bits": 3 if lanes <= 4 else 4,
         "stage_fields": fields(bits),
-        "stages_table": table(network, schedule, shapes, fields(bits)),
+        "stages_table": table(network, shapes, rows, fields(bits)),
+        **batch_context(batch, bits),
         **_test_context(array | {"element_bits": element_bits, "beat_bits": beat_bits}, options)
         | {
             "most_steps": min(

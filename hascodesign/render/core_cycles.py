@@ -69,6 +69,14 @@ def lanes_and_runs(network: IntegerNetwork, spec: ArraySpec) -> tuple[int, int]:
     return lanes, runs
 
 
+def runs_with(network: IntegerNetwork, spec: ArraySpec, lanes: int) -> int:
+    """Runs of codes read in one cycle that are worth their room where so many results leave."""
+    if _wide_runs(network, spec) == 2:
+        return 2
+    one, two = (_cycles(network, spec, lanes, runs) for runs in (1, 2))
+    return 2 if _saves(one, two) else 1
+
+
 def _narrow_lanes(network: IntegerNetwork, spec: ArraySpec, runs: int) -> int:
     lanes = _wide_lanes(network, spec)
     while lanes < min(spec.pe & -spec.pe, MOST_NARROW_LANES) and _saves(

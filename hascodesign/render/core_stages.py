@@ -121,13 +121,21 @@ _MERGING: tuple[tuple[str, int | str], ...] = (  # where a convolution keeps a p
     ("windows_high", "side_bits"),
     ("window_row", "element_bits"),
 )
+_BATCHED: tuple[tuple[str, int | str], ...] = (  # where images go in batches
+    ("shared", 1),  # it runs once for a batch
+    ("fills_shared", 1),  # the first such stage reads what it writes
+)
 #: Names of all constants of a stage.
 NAMES = tuple(name for name, _ in (*_FIELDS, *_MERGING))
 
 
 def fields(bits: dict[str, Any]) -> list[tuple[str, int]]:
     """Name and width of each constant of a stage."""
-    given = (*_FIELDS, *(_MERGING if bits["merging"] else ()))
+    given = (
+        *_FIELDS,
+        *(_MERGING if bits["merging"] else ()),
+        *(_BATCHED if bits["batch"] > 1 else ()),
+    )
     return [(name, width if isinstance(width, int) else bits[width]) for name, width in given]
 
 
@@ -158,17 +166,16 @@ def stage_comment(stage: MultiplyLayer | MaxPool, shape: Shape) -> str:
 
 def table(
     network: IntegerNetwork,
-    schedule: Schedule,
     shapes: Sequence[Shape],
+    rows: Sequence[dict[str, int]],
     fields: Sequence[tuple[str, int]],
 ) -> list[dict[str, Any]]:
     """One row of constants per stage, negative numbers as two's complement."""
-    rows: list[dict[str, Any]] = []
-    found = zip(network.stages, shapes, constants(network, schedule, shapes), strict=True)
-    for stage, shape, row in found:
+    made: list[dict[str, Any]] = []
+    for stage, shape, row in zip(network.stages, shapes, rows, strict=True):
         masked = {name: row[name] & ((1 << bits) - 1) for name, bits in fields}
-        rows.append({**masked, "comment": stage_comment(stage, shape)})
-    return rows
+        made.append({**masked, "comment": stage_comment(stage, shape)})
+    return made
 
 
 def _pool_row(pool: MaxPool) -> dict[str, int]:

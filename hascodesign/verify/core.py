@@ -12,6 +12,7 @@ import numpy as np
 
 from hascodesign.common.files import read_arrays
 from hascodesign.contract import arithmetic, array
+from hascodesign.contract.batches import batch_sizes, first_shared
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, StepFailed
 from hascodesign.contract.types import (
@@ -74,6 +75,7 @@ def expected(
     profile: FaultProfile,
     codes: arithmetic.Codes,
     on_chip: Sequence[bool],
+    batch: int = 1,
 ) -> dict[str, IntArray]:
     """The job of a core bench: images, what the engine gives at every layer, streamed weights.
 
@@ -82,12 +84,17 @@ def expected(
     network, schedule, profile : as ``verify_core`` takes them; faults act.
     codes : [n, height, width, channels] input codes.
     on_chip : per layer, whether its weights lie in the weight memories.
+    batch : images for which the build takes streamed weights once.
 
     Returns
     -------
     Arrays by the names under which the bench reads them.
     """
     job: dict[str, IntArray] = {"codes": np.asarray(codes, np.int64).reshape(len(codes), -1)}
+    if batch > 1:  # the layers that run once for all of a batch
+        first = network.stages[first_shared(network, on_chip)]
+        assert not isinstance(first, MaxPool)
+        job["batch"] = np.array([batch, first.index, len(network.layers) - 1])
     run = gemm.trace(network, schedule, profile, codes)
     traces = {trace.layer.index: trace for trace in run}
     maps, signed = codes, network.input.signed
@@ -123,6 +130,8 @@ def verify_core(
     pauses: int | None = None,
     stalled: int | None = None,
     ports_only: bool = False,
+    batch: int = 1,
+    port_cycles: int = 1,
 ) -> CoreVerification:
     """Classify images in the plan's simulated ``has_core``; compare every integer on the way.
 
@@ -140,6 +149,8 @@ def verify_core(
     pauses : seed of random idle cycles and back-pressure; None for none.
     stalled : cycles without a beat after which it is given up; None for the bench's own.
     ports_only : the logits alone are compared: what a netlist shows.
+    batch : images for which the build takes streamed weights once.
+    port_cycles : cycles in which the memory port brings a beat of streamed weights.
 
     Returns
     -------
@@ -156,7 +167,7 @@ def verify_core(
         raise StepFailed("images must be there to run through the accelerator, not none")
     inside = tuple(on_chip or (True,) * len(network.layers))
     applied = profile if faults else replace(profile, faults=())
-    job = expected(network, schedule, applied, codes, inside)
+    job = expected(network, schedule, applied, codes, inside, batch)
     target = work / "vectors"
     target.mkdir(parents=True, exist_ok=True)
     np.savez(target / "images.npz", allow_pickle=False, **job)
@@ -164,12 +175,13 @@ def verify_core(
     limit = simulate.limit_s(len(codes) * _ideal_cycles(network, schedule), schedule.array)
     got = simulate_images(
         plan, work, faults=faults, simulator=simulator, pauses=pauses, stalled=stalled,
-        ports_only=ports_only, limit=limit,
+        ports_only=ports_only, limit=limit, port_cycles=port_cycles,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     pairs = {} if ports_only else {k: (v, got[k]) for k, v in job.items() if k.startswith(INSIDE)}
     pairs["logits"] = (job[f"out_{len(network.layers) - 1}"].T, got["logits"])
-    return _compare(network, schedule, inside, pairs, got, (simulator, faults, seconds))
+    run = (simulator, faults, seconds)
+    return _compare(network, schedule, inside, pairs, got, run, batch)
 
 
 def simulate_images(
@@ -182,6 +194,7 @@ def simulate_images(
     stalled: int | None = None,
     ports_only: bool = False,
     limit: float | None = None,
+    port_cycles: int = 1,
 ) -> dict[str, IntArray]:
     """Run the bench on ``work/vectors/images.npz``; what it saw, by the job's names.
 
@@ -195,6 +208,7 @@ def simulate_images(
     simulate.lay_out(plan, work)
     options = ["--bench", "core_port_tests" if ports_only else "core_tests", "--top", "has_core"]
     options += ["--faults"] * faults + simulate.stalls(pauses, stalled)
+    options += ["--port-cycles", str(port_cycles)] * (port_cycles > 1)
     ended = simulate.run_bench(work, work / "vectors", simulator, options, limit)
     results = work / "results" / "images.npz"
     if not results.is_file():
@@ -224,6 +238,7 @@ def _compare(
     pairs: Mapping[str, tuple[IntArray, IntArray]],
     got: dict[str, IntArray],
     run: tuple[str, bool, float],
+    batch: int,
 ) -> CoreVerification:
     if got["status"]:
         raise StepFailed(
@@ -253,7 +268,9 @@ def _compare(
         outputs=outputs,
         mismatches=wrong,
         first=tuple(lines),
-        stages=_stage_cycles(network, schedule, on_chip, got["stage_cycles"]),
+        stages=_stage_cycles(
+            network, schedule, on_chip, got["stage_cycles"], _last_batch(len(got["logits"]), batch)
+        ),
         image_cycles=int(got["image_cycles"]),
         cycles=int(got["cycles"]),
         seconds=seconds,
@@ -261,9 +278,22 @@ def _compare(
     )
 
 
+def _last_batch(images: int, batch: int) -> int:
+    """Images of the last batch, whose cycles the registers hold."""
+    return batch_sizes(images, batch)[-1]
+
+
 def _stage_cycles(
-    network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool], cycles: IntArray
+    network: IntegerNetwork,
+    schedule: Schedule,
+    on_chip: Sequence[bool],
+    cycles: IntArray,
+    images: int,
 ) -> tuple[StageCycles, ...]:
+    """Of the last image; of stages that ran once for its batch, of all ``images`` together."""
+    shared = range(0)
+    if images > 1:
+        shared = range(first_shared(network, on_chip), len(network.stages) - 1)
     out = []
     for place, stage in enumerate(network.stages):
         if isinstance(stage, MaxPool):
@@ -271,5 +301,6 @@ def _stage_cycles(
             continue
         beats = schedule.layers[stage.index].passes * schedule.array.steps(stage.depth)
         load = 0 if on_chip[stage.index] else beats
-        out.append(StageCycles(stage.name, int(cycles[place]), beats * stage.positions, load))
+        columns = images if place in shared else stage.positions
+        out.append(StageCycles(stage.name, int(cycles[place]), beats * columns, load))
     return tuple(out)

@@ -56,7 +56,7 @@ def source(name: str) -> str:
     from hascodesign.render.rtl import environment  # noqa: PLC0415
 
     template = environment(path.parent).get_template(f"{path.name}.j2")
-    return template.render(registers=REGISTERS)
+    return template.render(registers=REGISTERS, batch=1)
 
 
 def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:

@@ -1,0 +1,50 @@
+"""Images in batches through the simulated accelerator: streamed weights come once for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hascodesign.contract.batches import batch_sizes
+from hascodesign.contract.types import ArraySpec, Dataflow
+from hascodesign.verify.core import verify_core
+from tests import core_cases, rtl_cases
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataflow", "pauses"),
+    [(0, "os", None), (1, "ws", None), (2, "os", 3), (3, "os", None)],
+)
+def test_streamed_weights_come_once_for_a_batch(
+    tmp_path: Path, kind: int, dataflow: Dataflow, pauses: int | None
+) -> None:
+    """Behind nothing, a convolution, a pooling kept and one that is not; the last batch is 1 image.
+
+    Draws of transient faults among it: they count columns from image to image.
+    """
+    rng = np.random.default_rng(kind)
+    spec = ArraySpec(4, 4, 4, 4, 20, dataflow)
+    net = core_cases.batched(rng, spec, kind)
+    schedule = core_cases.random_schedule(rng, net, spec)
+    profile = rtl_cases.any_profile(rng, spec, 12, 100)
+    assert "transient" in {fault.kind for fault in profile.faults}
+    inside = (*(True,) * (len(net.layers) - 2), False, True)
+    plan = core_cases.build(net, schedule, profile, inside, batch=3)
+    codes = core_cases.images(rng, net, 7)
+    codes[1] = codes[0]
+    run = verify_core(
+        net, schedule, profile, plan, codes, work=tmp_path, faults=True, on_chip=inside,
+        batch=3, pauses=pauses,
+    )  # fmt: skip
+    assert run.mismatches == 0, run.first
+    positions = sum(2 * x.rows * x.positions for x in net.layers)
+    assert run.outputs >= 7 * (positions + net.layers[-1].rows)
+
+
+def test_a_batch_that_is_not_full_has_a_size_of_its_own() -> None:
+    assert batch_sizes(100, 8) == [8] * 12 + [4]
+    assert batch_sizes(16, 8) == [8, 8]
+    assert batch_sizes(3, 8) == [3]
+    assert batch_sizes(2, 1) == [1, 1]
