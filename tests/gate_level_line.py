@@ -17,6 +17,7 @@ from pathlib import Path
 from hascodesign.board import boards, netlist
 from hascodesign.contract.build import BuildPlan
 from hascodesign.render import build, ulx3s
+from hascodesign.render.core import CoreOptions
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.gate_level import gate_level_plan
 from tests import driver_cases
@@ -59,7 +60,7 @@ def rendered(case: driver_cases.Case) -> BuildPlan:
     """The build for the board."""
     return build.build_files(
         case.network, case.schedule, case.profile, boards.find("ulx3s-85f"),
-        RtlOptions(on_chip=case.on_chip), clock_mhz=CLOCK_MHZ, with_core=True,
+        CoreOptions(RtlOptions(on_chip=case.on_chip)), clock_mhz=CLOCK_MHZ, with_core=True,
     )  # fmt: skip
 
 

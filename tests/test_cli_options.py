@@ -36,7 +36,7 @@ VALUES = {
     "acc_bits": 24, "dataflow": "os", "multipliers": "dsp", "simulator": "icarus",
     "device": "cpu", "search_seconds": 9, "objectives": "accuracy,passes", "allowed_points": 1,
     "extra_passes": 1, "spare_passes": 0.1, "moves": "sign", "core_images": 0, "post_route": None,
-    "preload": None,
+    "preload": None, "batch": 8,
 }  # fmt: skip
 
 

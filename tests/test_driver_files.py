@@ -54,7 +54,10 @@ def test_it_is_imported_without_pynq_and_without_the_package(tmp_path: Path) -> 
 def test_addresses_are_those_of_the_table() -> None:
     files = driver_cases.small().driver(FOLDER)
     described = json.loads(files["schedule/core.json"])
-    assert described["registers"] == {one.name: one.address for one in REGISTERS}
+    addresses = {one.name: one.address for one in REGISTERS}
+    batch = addresses.pop("BATCH")  # of a build with batches alone
+    assert described["registers"] == addresses
+    assert batch not in addresses.values()
     used = {
         node.value
         for path in SOURCES

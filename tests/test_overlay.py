@@ -12,9 +12,9 @@ from hascodesign.board.boards import BOARDS, find
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.render.build import build_files
+from hascodesign.render.core import CoreOptions
 from hascodesign.render.driver import BLOCKS
 from hascodesign.render.overlay import ADDRESSES, FOLDER, board_files, render_overlay
-from hascodesign.render.rtl import RtlOptions
 from tests import core_cases, driver_cases, rtl_cases
 from tests.overlay_cases import Vivado, files
 
@@ -278,7 +278,7 @@ def test_only_a_build_of_the_accelerator_has_an_overlay() -> None:
     case = driver_cases.small()
     for with_core in (True, False):
         plan = build_files(
-            case.network, case.schedule, case.profile, find("kv260"), RtlOptions(),
+            case.network, case.schedule, case.profile, find("kv260"), CoreOptions(),
             clock_mhz=150.0, with_core=with_core,
         )  # fmt: skip
         made = sorted(plan.under(FOLDER))

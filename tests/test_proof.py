@@ -17,8 +17,9 @@ from hascodesign.contract.results import CoreRun, CoreStage, WholeImages
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.flow import proof
 from hascodesign.flow.config import VerifyConfig
-from hascodesign.render.build import core_ramb18, core_refusal
+from hascodesign.render.build import core_refusal
 from hascodesign.render.core import CoreOptions, image_cycles
+from hascodesign.render.core_fit import core_ramb18
 from tests import core_cases
 
 SPEC = ArraySpec(4, 4, 4, 4, 20)
@@ -126,7 +127,7 @@ def test_why_an_accelerator_is_refused() -> None:
 def test_blocks_of_the_accelerator() -> None:
     build = job(VerifyConfig()).build
     # one lane; 4 banks of two maps, each within one block; the map once more
-    assert core_ramb18(build.network, build.schedule) == 4 * 2 + 1
+    assert core_ramb18(build.network, build.schedule, CoreOptions()) == 4 * 2 + 1
 
 
 def test_a_slow_convolution_is_named() -> None:

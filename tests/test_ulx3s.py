@@ -19,6 +19,7 @@ from hascodesign.common.files import write_tree
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.render import build, ulx3s
+from hascodesign.render.core import CoreOptions
 from hascodesign.render.rtl import RtlOptions
 from tests import driver_cases
 from tests.test_timing import REPORT
@@ -35,7 +36,7 @@ PINS = {
 def files(clock_mhz: float | None = None, **options: str) -> dict[str, bytes]:
     """A build of a small network for the board."""
     case = driver_cases.tiny()
-    chosen = RtlOptions(on_chip=case.on_chip, **options)  # type: ignore[arg-type]
+    chosen = CoreOptions(RtlOptions(on_chip=case.on_chip, **options))  # type: ignore[arg-type]
     plan = build.build_files(
         case.network, case.schedule, case.profile, BOARD, chosen, clock_mhz=clock_mhz,
         with_core=True,

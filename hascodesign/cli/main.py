@@ -93,6 +93,10 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
         ] = "icarus",
         device: Device = "cpu",
         preload: Preload = None,
+        batch: Annotated[
+            OptionalInt,
+            typer.Option(help="Images for which streamed weights come once; as many as pay."),
+        ] = None,
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,
@@ -147,6 +151,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             "array.dataflow": dataflow,
             "render.multipliers": multipliers,
             "render.preload": preload,
+            "render.batch": batch,
             "schedule.seconds": search_seconds,
             "schedule.objectives": None if objectives is None else objectives.split(","),
             "schedule.moves": named(moves),
@@ -227,7 +232,7 @@ def _fit(model: str, data: Path | None) -> None:
     from hascodesign.flow.request import Request  # noqa: PLC0415
     from hascodesign.flow.store import StepStore  # noqa: PLC0415
 
-    table = Table("board", "PE x SIMD", "DSP", "BRAM36", "streamed", "cycles", "images/s")
+    table = Table("board", "PE x SIMD", "DSP", "BRAM36", "streamed", "batch", "cycles", "images/s")
     config = load_config(board_config(next(iter(BOARDS))), {"model": model})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
@@ -238,7 +243,8 @@ def _fit(model: str, data: Path | None) -> None:
         one = largest(network, spec, board)
         table.add_row(
             one.board, f"{one.pe} x {one.simd}", f"{one.dsp}", f"{one.bram18 / 2:g}",
-            ", ".join(one.streamed) or "-", f"{one.cycles:,}", f"{one.images_per_second:,.0f}",
+            ", ".join(one.streamed) or "-", f"{one.batch}", f"{one.cycles:,}",
+            f"{one.images_per_second:,.0f}",
         )  # fmt: skip
     console().print(table)
     console().print(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hascodesign import __version__
 from hascodesign.common import records
@@ -35,6 +35,9 @@ from hascodesign.flow.config import FlowConfig, Simulator
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing, source_digest
+
+if TYPE_CHECKING:
+    from hascodesign.render.core import CoreOptions
 
 Result = TypeVar("Result")
 
@@ -57,7 +60,7 @@ class Bitstream:
     """The one bitstream of a fleet."""
 
     roms: tuple[Rom, ...]
-    on_chip: tuple[bool, ...]  # per layer: whether its weights are in the banks
+    hardware: CoreOptions  # how it is fitted to the board
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Shared:
         flow = self.flow(FaultProfile(self.config.array.spec()))
         plain = arrays.identity_schedule(self.network, flow.profile.array)
         flow.take({"schedule": SearchResult(plain, "given", 0, 0.0, math.nan, (), ())})
-        return Bitstream(rom.build_roms(self.network, plain, flow.on_chip), flow.on_chip)
+        return Bitstream(rom.build_roms(self.network, plain, flow.on_chip), flow.hardware)
 
 
 def supply(name: str, content: bytes) -> None:
@@ -222,7 +225,7 @@ def chip(name: str, program: str, key: str, profile: bytes) -> tuple[dict[str, A
     with _alone() as times:
         shared, bitstream = _shared(name), _bitstream(name)
         flow = shared.flow(formats.parse(profile, "json"))
-        flow.on_chip = bitstream.on_chip
+        flow.hardware = bitstream.hardware
         search, heldout = flow.search, shared.dataset.heldout
         plain = arrays.identity_schedule(shared.network, flow.profile.array)
         lost = flow.evaluator(heldout, Evaluator).judge(plain)
@@ -286,7 +289,7 @@ def verify(
         given = SearchResult(schedule, "given", 0, 0.0, math.nan, (), (), written=rows)
         flow.take({"schedule": given})
         base = _bitstream(name)
-        flow.on_chip = base.on_chip
+        flow.hardware = base.hardware
         roms = rom.build_roms(flow.deployed, schedule, flow.on_chip)
         wanted = delta.memories(roms)
         whole = (kept.key, kept.roms) == (key, delta.digest(roms))

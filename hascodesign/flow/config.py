@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hascodesign.common import documents, inputs
 from hascodesign.common.inputs import Unreadable, one_line, printable
 from hascodesign.common.shipped import share
+from hascodesign.contract.batches import MOST_IMAGES
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.results import MOVES, Move, Objective
 from hascodesign.contract.types import ArraySpec, Dataflow, Multipliers, Site
@@ -98,6 +99,8 @@ class RenderConfig(_Section):
     pipeline: int = Field(default=4, ge=0, le=5)  # register stages inside a PE
     multipliers: Multipliers = "dsp"
     clock_mhz: float | None = Field(default=None, gt=0, le=1000)  # None = the board's
+    # images for which streamed weights come once; None = as many as pay and fit
+    batch: int | None = Field(default=None, ge=1, le=MOST_IMAGES)
     preload: bool = True  # accumulators start from words of their own, not from 0
     # thresholds in place of shifts even where no row is written: the build takes any schedule
     thresholds: bool = False

@@ -30,6 +30,7 @@ from hascodesign.flow import delivery, judging
 from hascodesign.flow.subject import Subject
 
 if TYPE_CHECKING:
+    from hascodesign.render.core import CoreOptions
     from hascodesign.schedule.individuals import PowerShares
 
 PLACER_SEED = 1
@@ -65,6 +66,9 @@ class Flow(Subject):
 
             plain = arrays.identity_schedule(self.network, self.profile.array)
             self._check_core(build.core_refusal(self.network, plain, self.profile))
+        if self.config.render.batch is not None:  # likewise
+            plain = arrays.identity_schedule(self.network, self.profile.array)
+            self._fitted(self.network, plain)
         return whole(lambda: self._search(self.given_schedule))
 
     def search_longer(self, times: int) -> SearchResult:
@@ -176,12 +180,32 @@ class Flow(Subject):
     # ------------------------------------------------------------------------------------- render
 
     @cached_property
+    def hardware(self) -> CoreOptions:
+        """How array and accelerator are built, fitted to the board."""
+        return self._fitted(self.deployed, self.schedule)
+
+    def _fitted(self, network: IntegerNetwork, schedule: Schedule) -> CoreOptions:
+        from hascodesign.render import core_fit, rtl  # noqa: PLC0415  (jinja2)
+
+        chosen = self.config.render
+        return core_fit.fitted(
+            network,
+            schedule,
+            self.board,
+            rtl.RtlOptions(chosen.pipeline, chosen.multipliers),
+            with_core=self._refused(network, schedule) is None,
+            batch=chosen.batch,
+        )
+
+    @property
     def on_chip(self) -> tuple[bool, ...]:
         """Per layer: whether its weights are kept in the banks."""
-        from hascodesign.render import build  # noqa: PLC0415  (jinja2)
+        return self.hardware.array.on_chip
 
-        with_core = self.core_refusal is None
-        return build.kept_on_chip(self.deployed, self.schedule, self.board, with_core=with_core)
+    @property
+    def fit(self) -> tuple[int, int, int]:
+        """Lanes and runs, 0 as the network needs them, and images of a batch."""
+        return self.hardware.lanes, self.hardware.runs, self.hardware.batch
 
     @property
     def plan(self) -> BuildPlan:
@@ -189,7 +213,7 @@ class Flow(Subject):
         return self.result("render")
 
     def _render(self) -> BuildPlan:
-        from hascodesign.render import build, rtl  # noqa: PLC0415  (jinja2)
+        from hascodesign.render import build  # noqa: PLC0415  (jinja2)
 
         chosen = self.config.render
         rendered = build.build_files(
@@ -197,7 +221,7 @@ class Flow(Subject):
             self.schedule,
             self.profile,
             self.board,
-            rtl.RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip),
+            self.hardware,
             clock_mhz=chosen.clock_mhz,
             with_core=self.core_refusal is None,
         )
@@ -207,14 +231,16 @@ class Flow(Subject):
     @cached_property
     def core_refusal(self) -> str | None:
         """Why the accelerator around the array is not built; None where it is."""
-        from hascodesign.render import build  # noqa: PLC0415  (jinja2)
-
-        chosen = self.config.verify.core_images
-        if chosen == 0:
-            return "--core-images 0"
-        refused = build.core_refusal(self.deployed, self.schedule, self.profile)
+        refused = self._refused(self.deployed, self.schedule)
         self._check_core(refused)
         return refused
+
+    def _refused(self, network: IntegerNetwork, schedule: Schedule) -> str | None:
+        from hascodesign.render import build  # noqa: PLC0415  (jinja2)
+
+        if self.config.verify.core_images == 0:
+            return "--core-images 0"
+        return build.core_refusal(network, schedule, self.profile)
 
     def _check_core(self, refused: str | None) -> None:
         chosen = self.config.verify.core_images
@@ -258,6 +284,7 @@ class Flow(Subject):
 
     def _verify(self) -> tuple[Verification, Mapping[str, bytes], WholeImages]:
         from hascodesign.flow import proof  # noqa: PLC0415
+        from hascodesign.render import core_fit  # noqa: PLC0415  (jinja2)
 
         work = self.request.out / "sim"
         for name in proof.FOLDERS:  # not all of it: the synthesis may be at work in its own
@@ -270,6 +297,9 @@ class Flow(Subject):
             self.config.verify,
             self.request.simulator,
             self.core_refusal,
+            self.hardware,
+            core_fit.port_cycles(self.array, self.board),
+            self.config.render.clock_mhz or self.board.clock_mhz,
         )
         return proof.verify(job, work, self.display)
 

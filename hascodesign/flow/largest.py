@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hascodesign.board.boards import GUIDELINE
-from hascodesign.board.capacity import control_ramb18, ramb18
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.memories import bank_depths, weight_bits
 from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork
-from hascodesign.render import ulx3s
-from hascodesign.render.build import core_ramb18, core_refusal, kept_on_chip
-from hascodesign.render.core import CoreOptions, image_cycles
+from hascodesign.render.build import core_refusal
+from hascodesign.render.core import image_cycles
+from hascodesign.render.core_fit import build_ramb18, fitted, port_cycles, room_ramb18
+from hascodesign.render.rtl import RtlOptions
 
 SIMDS = (1, 2, 4, 8, 16, 32, 64)
 LEAST_PE, MOST_PE = 4, 256
@@ -28,7 +27,8 @@ class Largest:
     simd: int
     dsp: int
     bram18: int
-    streamed: tuple[str, ...]  # layers whose weights come from memory, for every image
+    streamed: tuple[str, ...]  # layers whose weights come from memory, for every batch
+    batch: int  # images of a batch
     cycles: int  # of an image, predicted
     images_per_second: float  # at the board's clock
 
@@ -65,14 +65,6 @@ def largest(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
     raise ConfigError(f"{board.name} must hold an array of {LEAST_PE} PEs or more: {reason}")
 
 
-def port_cycles(spec: ArraySpec, board: Board) -> int:
-    """Cycles in which one memory port, or the serial line, brings a step's weights of all PEs."""
-    bits = spec.pe * weight_bits(spec)
-    if not board.axi_hp_bits:
-        return ulx3s.line_cycles(bits, board.clock_mhz)
-    return -(-bits // board.axi_hp_bits)
-
-
 def _shapes(board: Board) -> Iterator[tuple[int, int]]:
     most = int(board.dsp * GUIDELINE["DSP"] / 100)
     pe = LEAST_PE
@@ -83,16 +75,15 @@ def _shapes(board: Board) -> Iterator[tuple[int, int]]:
 
 def _predicted(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
     schedule = identity_schedule(network, spec)
-    kept = kept_on_chip(network, schedule, board, with_core=True)
-    banks = spec.pe * ramb18(weight_bits(spec), sum(bank_depths(network, schedule, kept)))
-    blocks = banks + control_ramb18(network, schedule) + core_ramb18(network, schedule)
-    room = int(2 * board.bram36 * GUIDELINE["BRAM36"] / 100)
+    hardware = fitted(network, schedule, board, RtlOptions(), with_core=True)
+    kept = hardware.array.on_chip
+    blocks, room = build_ramb18(network, schedule, hardware), room_ramb18(board)
     if blocks > room:
         raise ConfigError(f"block RAM must be at most {room} blocks of 18 kbit, not {blocks}")
     refusal = core_refusal(network, schedule, FaultProfile(spec))
     if refusal is not None:
         raise ConfigError(refusal)
-    cycles = image_cycles(network, schedule, kept, CoreOptions(), port_cycles(spec, board))
+    cycles = image_cycles(network, schedule, kept, hardware, port_cycles(spec, board))
     return Largest(
         board=board.name,
         pe=spec.pe,
@@ -102,6 +93,7 @@ def _predicted(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Larges
         streamed=tuple(
             layer.name for layer, inside in zip(network.layers, kept, strict=True) if not inside
         ),
+        batch=hardware.batch,
         cycles=cycles,
         images_per_second=board.clock_mhz * 1e6 / cycles,
     )

@@ -5,6 +5,7 @@ Errors are those of ``hascodesign.contract.errors``: one tree under ``Hascodesig
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,11 +181,10 @@ def build(
         ``preload`` is not what the network was integerised for.
     """
     from hascodesign.render import build as rendering  # noqa: PLC0415  (jinja2)
-    from hascodesign.render import rtl  # noqa: PLC0415
+    from hascodesign.render import core_fit, rtl  # noqa: PLC0415
 
     deployed, schedule, record = found.written or network, found.schedule, find(board)
     with_core = rendering.core_refusal(deployed, schedule, profile) is None
-    on_chip = rendering.kept_on_chip(deployed, schedule, record, with_core=with_core)
     try:
         chosen = RenderConfig(**({"preload": deployed.preloaded} | render))
     except ValidationError as error:
@@ -194,12 +194,20 @@ def build(
             f"preload must be {deployed.preloaded}, as the network was integerised, not"
             f" {chosen.preload}; integerise(..., preload={chosen.preload}) builds that"
         )
+    options = core_fit.fitted(
+        deployed,
+        schedule,
+        record,
+        rtl.RtlOptions(chosen.pipeline, chosen.multipliers),
+        with_core=with_core,
+        batch=chosen.batch,
+    )
     plan = rendering.build_files(
         deployed,
         schedule,
         profile,
         record,
-        rtl.RtlOptions(chosen.pipeline, chosen.multipliers, on_chip),
+        options,
         clock_mhz=chosen.clock_mhz,
         with_core=with_core,
     )
@@ -229,10 +237,19 @@ def verify(
     """
     from hascodesign.flow import proof  # noqa: PLC0415  (jinja2)
     from hascodesign.render import build as rendering  # noqa: PLC0415
+    from hascodesign.render.core import CoreOptions  # noqa: PLC0415
+    from hascodesign.render.driver import SCHEDULE  # noqa: PLC0415
+    from hascodesign.render.rtl import RtlOptions  # noqa: PLC0415
 
     deployed, schedule = found.written or network, found.schedule
     refusal = rendering.core_refusal(deployed, schedule, profile)
     on_chip = on_chip_of(plan.files, [layer.name for layer in network.layers])
+    hardware = CoreOptions()
+    if refusal is None:  # how it was built stands beside the driver
+        held = json.loads(plan.files[f"{SCHEDULE}/core.json"])
+        lanes, runs, batch = (held[name] for name in ("lanes", "runs", "batch"))
+        array = RtlOptions(on_chip=on_chip)
+        hardware = CoreOptions(array, lanes=lanes, runs=runs, batch=batch)
     codes = arithmetic.quantise(heldout.images, network.input)
     chosen = VerifyConfig()
     job = proof.VerifyJob(
@@ -243,6 +260,7 @@ def verify(
         chosen,
         simulator,
         refusal,
+        hardware,
     )
     with Display() as display:
         return proof.verify(job, Path(work), display)

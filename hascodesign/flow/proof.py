@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,21 @@ from hascodesign.board import tools
 from hascodesign.common import processes
 from hascodesign.common.display import Display
 from hascodesign.common.follow import following
+from hascodesign.contract.batches import batch_refusal, batch_sizes, first_shared
 from hascodesign.contract.build import Build, BuildPlan
 from hascodesign.contract.errors import ConfigError, VerificationMismatch
 from hascodesign.contract.results import CoreRun, CoreStage, Verification, WholeImages
 from hascodesign.contract.types import IntArray
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render import hls, hls_network
-from hascodesign.render.core import CoreOptions, image_cycles, result_lanes
+from hascodesign.render.core import CoreOptions, image_beats, image_cycles, result_lanes
 from hascodesign.render.core_cycles import drain_cycles, wide_convolutions
 from hascodesign.render.rom_format import check_rom_files
 from hascodesign.verify.memories import check_memories
 from hascodesign.verify.progress import LOG, images_reader, seconds, words
 
 IMAGES = 2  # that run through the whole accelerator by default
+ANSWER = 15  # cycles of an image between its stages, and before its answer, about
 OVERHEAD = 0.1  # of the ideal cycles, beyond which a convolution is named
 RUNS = ("healthy", "faulty")
 HLS_IMAGES = 20  # that run through the compiled C++, at most
@@ -46,6 +48,9 @@ class VerifyJob:
     chosen: VerifyConfig
     simulator: str
     refusal: str | None  # why the accelerator is not built
+    hardware: CoreOptions = field(default_factory=CoreOptions)  # how it is built
+    port_cycles: int | None = None  # in which the memory port brings a beat of streamed weights
+    clock_mhz: float = 100.0  # of the accelerator
 
 
 def verify(
@@ -149,7 +154,8 @@ def whole_images(
         for done, future in enumerate(waiting):
             runs.append(future.result())
             display.progress("whole images", done + 1, len(RUNS))
-    return WholeImages(built=True, runs=tuple(runs), notes=(*notes, *_slow(job, runs[0])))
+    more = (*_slow(job, runs[0]), *_streamed(job, runs[0]))
+    return WholeImages(built=True, runs=tuple(runs), notes=(*notes, *more))
 
 
 def hls_images(
@@ -227,8 +233,12 @@ def _image_count(job: VerifyJob) -> tuple[int, tuple[str, ...]]:
 
 
 def _image_cycles(job: VerifyJob) -> int:
-    """Cycles of one image in the accelerator, predicted."""
-    return image_cycles(job.build.network, job.build.schedule, job.on_chip, CoreOptions())
+    """Cycles of one image in the simulated accelerator, predicted; batches are as those of it.
+
+    Weights come as fast as they are taken there.
+    """
+    single = replace(job.hardware, batch=1)
+    return image_cycles(job.build.network, job.build.schedule, job.on_chip, single)
 
 
 def _core_run(
@@ -249,6 +259,7 @@ def _core_run(
             faults=run == "faulty",
             on_chip=job.on_chip,
             simulator=job.simulator,
+            batch=job.hardware.batch,
         )
     if done.mismatches:
         raise VerificationMismatch(
@@ -264,7 +275,7 @@ def _core_run(
 def _slow(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
     """A sentence for each convolution, channels >= SIMD, far from passes * T * N cycles."""
     network, spec = job.build.network, job.build.schedule.array
-    drain = drain_cycles(spec, result_lanes(network, spec, CoreOptions()))
+    drain = drain_cycles(spec, result_lanes(network, spec, job.hardware))
     stages = {stage.name: stage for stage in run.stages}
     notes = []
     for layer in wide_convolutions(network, spec):
@@ -281,6 +292,56 @@ def _slow(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
                 f" passes * T * N = {stage.ideal_cycles:,}: {why}."
             )
     return tuple(notes)
+
+
+def _streamed(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
+    """A sentence on what streamed weights cost, by the simulated cycles and the board's port."""
+    names = [
+        layer.name
+        for layer, inside in zip(job.build.network.layers, job.on_chip, strict=True)
+        if not inside
+    ]
+    if not names or job.port_cycles is None:
+        return ()
+    batch = job.hardware.batch
+    cycles = stream_cycles(job, run, job.port_cycles)
+    why = batch_refusal(job.build.network, job.on_chip)
+    once = (
+        f"once for a batch of {batch} images"
+        if batch > 1
+        else "for each image" + (f", because {why}" if why else "")
+    )
+    return (
+        f"The weights of {', '.join(names)} are streamed, {once}: with the memory port, which"
+        f" brings a step's in {job.port_cycles} cycles, the simulated stages make {cycles:,} cycles"
+        f" an image in a stream, {job.clock_mhz * 1e6 / cycles:,.0f} images a second at"
+        f" {job.clock_mhz:g} MHz.",
+    )
+
+
+def stream_cycles(job: VerifyJob, run: CoreRun, port_cycles: int) -> int:
+    """Cycles of an image in a stream of full batches over the memory port.
+
+    By the cycles of each stage in the simulation, whose last batch may be smaller and whose weights
+    come at once: loading takes the port's time, a stage that runs once for a batch multiplies for
+    each of its images, and all else is as it was.
+    """
+    network, batch = job.build.network, job.hardware.batch
+    shared = range(0)
+    if batch > 1:
+        shared = range(first_shared(network, job.on_chip), len(network.stages) - 1)
+    simulated = batch_sizes(run.images, batch)[-1]
+    total = batch * image_beats(network, job.build.schedule.array.simd)
+    total += batch * (ANSWER + network.layers[-1].rows)
+    for place, stage in enumerate(run.stages):
+        loading = stage.load_cycles * port_cycles
+        computing = stage.cycles - stage.load_cycles
+        if place not in shared:
+            total += batch * (loading + computing)
+            continue
+        ends = computing - stage.ideal_cycles
+        total += loading + ends + stage.ideal_cycles * batch // simulated
+    return -(-total // batch)
 
 
 def hls_vectors(

@@ -63,8 +63,11 @@ _TABLE = (
     Step(
         "render",
         "_render",
-        ("deployed", "schedule", "profile", "board", "on_chip", "config.render", "core_refusal"),
-        ("multipliers", "core_images", "preload"),
+        (
+            *("deployed", "schedule", "profile", "board", "on_chip", "fit", "config.render"),
+            "core_refusal",
+        ),
+        ("multipliers", "core_images", "preload", "batch"),
         command="render",
         help="The flow up to the rendered files, not verified yet.",
     ),

@@ -21,8 +21,10 @@ from hascodesign.faults.profile import range_problem, shown
 from hascodesign.flow.config import ArrayConfig, FlowConfig, first_error
 from hascodesign.flow.flow import Flow
 from hascodesign.render import rom
+from hascodesign.render.core import CoreOptions
 from hascodesign.render.driver import FORMAT, SCHEDULE, describe, render_driver
 from hascodesign.render.rom_format import rom_files
+from hascodesign.render.rtl import RtlOptions
 from hascodesign.schedule import formats, written
 
 CORE = f"{SCHEDULE}/core.json"
@@ -31,8 +33,9 @@ IN_USE = "schedule.json"
 _FIXED = ("map_version", "registers", "array", "in_shape", "classes", "result_bits", "stages")
 _KEYS = ("format", *_FIXED, "layers", "memories", "clock_mhz")
 _LAYERS = ("name", "rows", "depth", "passes", "on_chip")
+_FIT = (("lanes", 0), ("runs", 0), ("batch", 1))  # the least; so where core.json has none
 _MEMORIES = ("name", "content", "width", "depth")
-MOST_MHZ, MOST_BAUD, MOST_WORDS = 1000, 100_000_000, 1 << 32
+MOST_MHZ, MOST_BAUD, MOST_WORDS, MOST_FIT = 1000, 100_000_000, 1 << 32, 1 << 16
 MOST_SHOWN = 200  # characters of a value in a message
 
 
@@ -65,6 +68,20 @@ class InUse:
         return tuple(bool(layer["on_chip"]) for layer in self.core["layers"])
 
     @property
+    def fit(self) -> tuple[int, int, int]:
+        """Lanes and runs, 0 as the network needs them, and images of a batch."""
+        lanes, runs, batch = (int(self.core[name]) for name, _ in _FIT)
+        return lanes, runs, batch
+
+    @property
+    def hardware(self) -> CoreOptions:
+        """How its array and accelerator were built."""
+        chosen = self.flow.config.render
+        array = RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
+        lanes, runs, batch = self.fit
+        return CoreOptions(array, lanes=lanes, runs=runs, batch=batch)
+
+    @property
     def array(self) -> ArraySpec:
         """The array, its banks as deep as the build's."""
         return replace(self.flow.array, wmem_depth=self.bank_words)
@@ -91,14 +108,16 @@ class InUse:
         roms = rom_files(rom.build_roms(network, schedule, self.on_chip))
         clock, baud = float(self.core["clock_mhz"]), self.core["baud"]
         return BuildPlan(
-            render_driver(network, schedule, profile, roms, self.on_chip, clock, baud)
+            render_driver(
+                network, schedule, profile, roms, self.on_chip, clock, baud, fit=self.fit
+            )
         ).under(SCHEDULE)
 
     def refusal(self, network: IntegerNetwork, schedule: Schedule) -> str:
         """Why a schedule does not run on this build; empty where it does."""
         other = describe(
             network, schedule, FaultProfile(schedule.array), self.on_chip,
-            clock_mhz=float(self.core["clock_mhz"]),
+            clock_mhz=float(self.core["clock_mhz"]), fit=self.fit,
         )  # fmt: skip
         for key in _FIXED:
             if other[key] != self.core[key]:
@@ -214,6 +233,10 @@ def _checked(document: Any) -> dict[str, Any]:
         raise ConfigError(f"clock_mhz must be above 0, {MOST_MHZ} at most, not {shown(clock)}")
     if baud is not None and (problem := range_problem("baud", baud, 1, MOST_BAUD)):
         raise ConfigError(problem)
+    for name, least in _FIT:
+        kept[name] = held.get(name, least)
+        if problem := range_problem(name, kept[name], least, MOST_FIT):
+            raise ConfigError(problem)
     for name, keys in (("stages", ("name",)), ("layers", _LAYERS), ("memories", _MEMORIES)):
         kept[name] = _records(held[name], name, keys)
     for place, one in enumerate(kept["memories"]):

@@ -28,7 +28,6 @@ from hascodesign.diagnose.vectors import TestSet
 from hascodesign.healing.build import InUse
 from hascodesign.render import build as rendering
 from hascodesign.render.rom_format import rom_files
-from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify import simulate
 
 BENCH = "driver_heal_tests"
@@ -117,10 +116,9 @@ def play(
 
 
 def _lay_out(chip: Chip, test_set: TestSet, work: Path) -> Path:
-    in_use, config = chip.in_use, chip.in_use.flow.config.render
-    options = RtlOptions(config.pipeline, config.multipliers, in_use.on_chip)
+    in_use = chip.in_use
     schedule = replace(in_use.schedule, array=chip.profile.array)
-    rtl = rendering.verilog(in_use.network, schedule, chip.profile, options, with_core=True)
+    rtl = rendering.verilog(in_use.network, schedule, chip.profile, in_use.hardware, with_core=True)
     simulate.lay_out(BuildPlan.merge([BuildPlan(rtl), BuildPlan(rom_files(in_use.roms))]), work)
     folder = work / "vectors"
     for left in (folder, work / "results"):  # of a run before

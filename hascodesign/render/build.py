@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hascodesign.board.capacity import control_ramb18, ramb18, weights_on_chip
 from hascodesign.contract.build import BuildPlan, Rom
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Board, FaultProfile, IntegerNetwork, Schedule
@@ -19,7 +18,7 @@ from hascodesign.render import (
     rtl,
     ulx3s,
 )
-from hascodesign.render.rtl import RtlOptions
+from hascodesign.render.core import CoreOptions
 
 
 def build_files(
@@ -27,7 +26,7 @@ def build_files(
     schedule: Schedule,
     profile: FaultProfile,
     board: Board,
-    options: RtlOptions,
+    options: CoreOptions,
     *,
     clock_mhz: float | None,
     with_core: bool,
@@ -39,11 +38,11 @@ def build_files(
     Parameters
     ----------
     network : with its rows as written.
-    options : of the array; which layers keep their weights in the banks, too.
+    options : of the array, and how the accelerator is fitted to the board.
     clock_mhz : the board's where None.
     with_core : whether the accelerator around the array is built.
     """
-    on_chip = options.on_chip or (True,) * len(network.layers)
+    on_chip = options.array.on_chip or (True,) * len(network.layers)
     roms = rom.build_roms(network, schedule, on_chip)
     sources = BuildPlan.merge(
         [
@@ -62,20 +61,21 @@ def build_files(
         board,
         sources.files,
         clock_mhz=clock,
-        multipliers=options.multipliers,
+        multipliers=options.array.multipliers,
         top=ulx3s.TOP if serial else "has_core" if with_core else "has_array",
         around=[path for path in around if path.endswith(".v")],
     )
     host = around
     if with_core:
         baud = ulx3s.BAUD if serial else None
+        fit = (options.lanes, options.runs, options.batch)
         host |= driver.render_driver(
-            network, schedule, profile, sources.files, on_chip, clock, baud
+            network, schedule, profile, sources.files, on_chip, clock, baud, fit
         )
     if with_core and not serial:
         host |= overlay.render_overlay(
             network, schedule, board, sources.files, on_chip,
-            clock_mhz=clock, multipliers=options.multipliers,
+            clock_mhz=clock, multipliers=options.array.multipliers,
         )  # fmt: skip
     return BuildPlan.merge([sources, BuildPlan(scripts), BuildPlan(host)])
 
@@ -98,40 +98,20 @@ def verilog(
     network: IntegerNetwork,
     schedule: Schedule,
     profile: FaultProfile,
-    options: RtlOptions,
+    options: CoreOptions,
     *,
     with_core: bool,
 ) -> dict[str, bytes]:
     """Every file of rtl/: the array, and where wanted the accelerator around it."""
     if with_core:
-        return core.render_core(network, schedule, profile, core.CoreOptions(options))
-    return rtl.render_rtl(network, schedule, profile, options)
+        return core.render_core(network, schedule, profile, options)
+    return rtl.render_rtl(network, schedule, profile, options.array)
 
 
 def core_refusal(network: IntegerNetwork, schedule: Schedule, profile: FaultProfile) -> str | None:
     """Why the accelerator cannot run this network; None where it can."""
     try:
-        core.render_core(network, schedule, profile, core.CoreOptions())
+        core.render_core(network, schedule, profile, CoreOptions())
     except ConfigError as error:
         return str(error)
     return None
-
-
-def kept_on_chip(
-    network: IntegerNetwork, schedule: Schedule, board: Board, *, with_core: bool
-) -> tuple[bool, ...]:
-    """Per layer: whether its weights are kept in the banks, beside what the accelerator takes."""
-    taken = core_ramb18(network, schedule) if with_core else 0
-    return weights_on_chip(network, schedule, schedule.array, board, taken)
-
-
-def core_ramb18(network: IntegerNetwork, schedule: Schedule) -> int:
-    """Blocks of 18 kbit that the accelerator takes at most beside the array of one lane."""
-    spec, plain = schedule.array, core.CoreOptions()
-    lanes = core.result_lanes(network, spec, plain)
-    banks, words = core.buffer_sizes(network, schedule, plain)
-    copies = banks * core.runs_read(network, spec, plain)
-    buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
-    slots = sum(row_map.passes for row_map in schedule.layers) * spec.pe
-    checked = ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)
-    return buffers + checked + (lanes - 1) * control_ramb18(network, schedule)

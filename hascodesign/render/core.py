@@ -180,14 +180,16 @@ def image_cycles(
     options: CoreOptions,
     port_cycles: int = 1,
 ) -> int:
-    """About how many cycles an image takes, without back-pressure.
+    """About how many cycles an image takes, without back-pressure, in a stream of full batches.
 
     A beat of streamed weights comes every ``port_cycles``.
     """
+    batch = planned(network, on_chip, options.batch)
+    shared = range(0) if batch is None else range(batch.own, len(network.stages) - 1)
     spec = schedule.array
     drain = drain_cycles(spec, result_lanes(network, spec, options))
     runs = runs_read(network, spec, options)
-    cycles = image_beats(network, spec.simd)
+    cycles, once = image_beats(network, spec.simd), 0
     without = merged(network)
     for place, stage in enumerate(network.stages):
         if isinstance(stage, MaxPool):
@@ -196,8 +198,12 @@ def image_cycles(
         steps, passes = spec.steps(stage.depth), schedule.layers[stage.index].passes
         load = 0 if on_chip[stage.index] else steps * port_cycles
         column = max(feed_cycles(spec, stage, runs), drain if stage.conv is not None else 1)
+        if place in shared:
+            once += STAGE_ENDS + passes * load
+            cycles += passes * max(column, drain)
+            continue
         cycles += STAGE_ENDS + passes * (load + stage.positions * column)
-    return cycles
+    return cycles + -(-once // options.batch)
 
 
 def runs_read(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions) -> int:

@@ -36,6 +36,8 @@ from hascodesign.render.rom_format import MANIFEST, rom_files
 FOLDER = "deploy/driver"
 SCHEDULE = f"{FOLDER}/schedule"  # what a schedule brings; the rest is the same for every build
 FORMAT = 1  # of core.json
+Fit = tuple[int, int, int]
+PLAIN: Fit = (0, 0, 1)
 #: Of the overlay's block design.
 BLOCKS = {
     "core": "has_core_0",
@@ -53,6 +55,7 @@ def render_driver(
     on_chip: Sequence[bool],
     clock_mhz: float,
     baud: int | None = None,
+    fit: Fit = PLAIN,
 ) -> dict[str, bytes]:
     """The driver's sources and the description of the build that they are for.
 
@@ -65,6 +68,7 @@ def render_driver(
     on_chip : per multiply layer, whether its weights lie in the weight memories.
     clock_mhz : of the core on the board.
     baud : of the serial line, where there is one and no overlay: the driver runs beside the board.
+    fit : lanes and runs of the accelerator, 0 as needed, and images of a batch.
     """
     source = share("flows", "driver")
     files = {
@@ -74,7 +78,7 @@ def render_driver(
     if baud is None:
         files[f"{FOLDER}/deploy.sh"] = (source / "deploy.sh").read_bytes()
         files[f"{FOLDER}/accelerator.ipynb"] = notebook((source / "notebook.py").read_text("utf-8"))
-    described = describe(network, schedule, profile, on_chip, clock_mhz, baud)
+    described = describe(network, schedule, profile, on_chip, clock_mhz, baud, fit)
     files[f"{SCHEDULE}/core.json"] = _json(described)
     streamed = rom_files(_streamed(network, schedule, on_chip))
     held = {**memories, **streamed}
@@ -97,7 +101,7 @@ def _json(content: Any) -> bytes:
 def _streamed(
     network: IntegerNetwork, schedule: Schedule, on_chip: Sequence[bool]
 ) -> tuple[Rom, ...]:
-    """The weights that go with every image: a word is one beat of the stream, PE 0 lowest."""
+    """The weights that go with every batch: a word is one beat of the stream, PE 0 lowest."""
     spec = schedule.array
     layers = [layer for layer in network.layers if not on_chip[layer.index]]
     if not layers:
@@ -127,6 +131,7 @@ def describe(
     on_chip: Sequence[bool],
     clock_mhz: float,
     baud: int | None = None,
+    fit: Fit = PLAIN,
 ) -> dict[str, Any]:
     """What core.json holds; ``flows/driver/has_driver/description.py`` reads it."""
     spec, quant = schedule.array, network.input
@@ -135,7 +140,11 @@ def describe(
         "format": FORMAT,
         "network": network.name,
         "map_version": registers.VERSION,
-        "registers": {one.name: one.address for one in registers.REGISTERS},
+        "registers": {
+            one.name: one.address
+            for one in registers.REGISTERS
+            if fit[2] > 1 or one.name != "BATCH"
+        },
         "array": {
             name: getattr(spec, name)
             for name in ("pe", "simd", "weight_bits", "act_bits", "acc_bits", "dataflow")
@@ -163,6 +172,9 @@ def describe(
         "clock_mhz": clock_mhz,
         "blocks": BLOCKS,
         "baud": baud,  # of the serial line; null where there is none
+        "lanes": fit[0],  # and runs: as the Verilog of the same build was rendered
+        "runs": fit[1],
+        "batch": fit[2],  # images for which streamed weights come once, at most
         "wmem_faults": [
             [fault.pe, fault.simd, bit, fault.address]
             for fault in profile.faults

@@ -133,15 +133,27 @@ class Accelerator:
         control = ENABLE | (CLASS_ONLY if classes else 0)
         self._registers.write("CONTROL", control)
         answers = [np.zeros((0, values), np.int64)]
-        for start in range(0, len(codes), self.batch):
-            part = codes[start : start + self.batch]
+        for part in self._parts(codes):
             self._registers.write("PACKET", len(part))
+            if self.built.batch > 1:
+                self._registers.write("BATCH", min(len(part), self.built.batch))
             with self._settled():
                 packed = coding.pack(part, self.built)
                 got = self._link.exchange(packed, len(part) * values * size, self._wait)
                 self._registers.check()
             answers.append(got.view(f"<i{size}").reshape(len(part), values).astype(np.int64))
         return np.concatenate(answers)
+
+    def _parts(self, codes: Codes) -> Iterator[Codes]:
+        """Images of each exchange: whole batches of the core, or a last one that is not full."""
+        size = self.built.batch
+        most = self.batch // size * size or self.batch
+        start = 0
+        while start < len(codes):
+            left = min(len(codes) - start, most)
+            end = start + (left // size * size or left)
+            yield codes[start:end]
+            start = end
 
     def _check_ready(self) -> None:
         if self._half_written:
@@ -169,7 +181,9 @@ class Accelerator:
         start = self._clock()
         self.logits_of_codes(codes[order])
         seconds = self._clock() - start
-        return Throughput(images, seconds, self.status().cycles, self.built.clock_mhz)
+        last = min(len(list(self._parts(order))[-1]), self.built.batch)  # images of the last batch
+        cycles = -(-self.status().cycles // last)
+        return Throughput(images, seconds, cycles, self.built.clock_mhz)
 
     # ------------------------------------------------------------------------------ registers
 
@@ -178,7 +192,10 @@ class Accelerator:
         return self._registers.status()
 
     def stage_cycles(self) -> dict[str, int]:
-        """Clock cycles of each stage in the last image, from its start to its last result."""
+        """Clock cycles of each stage in the last image, from its start to its last result.
+
+        Of a stage that runs once for a batch, of all its images together.
+        """
         names = self.built.stage_names
         return {name: self._registers.read("STAGE_CYCLES", i) for i, name in enumerate(names)}
 

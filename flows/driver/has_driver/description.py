@@ -99,6 +99,7 @@ class Description:
     clock_mhz: float
     blocks: Blocks
     baud: int | None  # of the serial line, where the bitstream has one
+    batch: int  # images for which streamed weights come once, at most
     wmem_faults: tuple[tuple[int, int, int, int], ...]  # PE, multiplier, bit, word of the bank
     folder: Path
 
@@ -193,6 +194,7 @@ def _description(found: dict[str, Any], folder: Path) -> Description:
         clock_mhz=float(found["clock_mhz"]),
         blocks=Blocks(**found["blocks"]),
         baud=found.get("baud"),
+        batch=int(found.get("batch", 1)),
         wmem_faults=tuple((pe, simd, bit, word) for pe, simd, bit, word in found["wmem_faults"]),
         folder=folder,
     )

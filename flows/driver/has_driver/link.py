@@ -38,11 +38,12 @@ class Link(Protocol):
         """Bytes of an answer, at most."""
 
     def stream(self, passes: Sequence[Bytes]) -> None:
-        """Weights that go with every image from here on, a packet for each pass."""
+        """Weights that go with every batch from here on, a packet for each pass."""
 
     def exchange(self, images: Bytes, answer: int, wait: Wait, *, weights: bool = True) -> Bytes:
         """Send images [n, bytes], a packet each, and take one packet of ``answer`` bytes.
 
+        Whole batches of the build, or one that is smaller, as BATCH says.
         ``weights`` : whether the streamed weights go with them.
 
         Raises

@@ -56,6 +56,7 @@ class PynqLink:
         stride = -(-max(self._image_bytes, TESTED * beat) // ALIGNED) * ALIGNED
         self._in = self._allocate(shape=(batch, stride), dtype=np.uint8)
         self._out = self._allocate(shape=(most,), dtype=np.uint8)
+        self._of_batch = built.batch
         self._stored: Any = None
 
     def _mmio(self, pynq: Any, name: str) -> Any:
@@ -108,7 +109,7 @@ class PynqLink:
         return int(self._out.nbytes)
 
     def exchange(self, images: Bytes, answer: int, wait: Wait, *, weights: bool = True) -> Bytes:
-        """Send images, each with the streamed weights; the bytes of one answer packet."""
+        """Send images, each batch with the streamed weights; the bytes of one answer packet."""
         count, size = images.shape
         self._in[:count, :size] = images
         self._in.flush()
@@ -116,7 +117,7 @@ class PynqLink:
         stride = self._in.shape[1]
         for place in range(count):
             self._images.begin(self._in.physical_address + place * stride, size)
-            if weights:
+            if weights and (place + 1 == count or (place + 1) % self._of_batch == 0):
                 self._send_weights(wait)
             wait(self._images.done, f"taking image {place + 1} of {count}")
         wait(self._results.done, f"answering {count} images")

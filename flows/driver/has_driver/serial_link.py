@@ -97,6 +97,7 @@ class SerialLink:
         self._weight = codes.beat_bytes(array.pe * array.simd * array.weight_bits)
         self._result = built.result_bits // 8
         self._classes = built.classes
+        self._of_batch = built.batch
         self._passes: list[Bytes] = []
         self._tag = 0
         self._under_way: list[tuple[int, _Frame]] = []  # sent and not answered
@@ -144,18 +145,23 @@ class SerialLink:
         self._passes = list(passes)
 
     def exchange(self, images: Bytes, answer: int, wait: Wait, *, weights: bool = True) -> Bytes:
-        """Send images, each with the streamed weights; the bytes of one answer packet."""
+        """Send images, each batch with the streamed weights; the bytes of one answer packet."""
         count = len(images)
         each, left = divmod(answer, count * self._result)
         if left:
             raise DriverError(f"an answer to {count} images cannot be {answer} bytes")
         frames: list[_Frame] = []
-        for place, image in enumerate(images):
-            what = f"answering image {place + 1} of {count}"
-            commands = list(_packet(IMAGE, image, self._image))
+        size = self._of_batch if weights else 1
+        for start in range(0, count, size):
+            batch = range(start, min(start + size, count))
+            what = f"answering image {batch[-1] + 1} of {count}"
+            commands: list[bytes] = []
+            for place in batch:
+                commands += _packet(IMAGE, images[place], self._image)
             for packet in self._passes if weights else ():
                 commands += _packet(WEIGHT, packet, self._weight)
-            commands += _beats(RESULT, each, last=place == count - 1)
+            for place in batch:
+                commands += _beats(RESULT, each, last=place == count - 1)
             for command in commands:
                 if not frames or len(frames[-1].commands) + len(command) > FRAME:
                     frames.append(_Frame(what))

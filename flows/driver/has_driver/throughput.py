@@ -11,7 +11,7 @@ class Throughput:
 
     images: int
     seconds: float  # for all of them
-    cycles: int  # of the core for the last
+    cycles: int  # of the core for the last, or its share of the last batch
     clock_mhz: float  # that the core is built for
 
     def __str__(self) -> str:
