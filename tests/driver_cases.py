@@ -48,16 +48,20 @@ class Case:
     profile: FaultProfile
     codes: IntArray
     on_chip: tuple[bool, ...]
+    batch: int = 1  # images for which streamed weights come once
 
     def plan(self) -> BuildPlan:
-        return core_cases.build(self.network, self.schedule, self.profile, self.on_chip)
+        return core_cases.build(
+            self.network, self.schedule, self.profile, self.on_chip, batch=self.batch
+        )
 
     def driver(self, folder: str) -> dict[str, bytes]:
         """The files below a folder of the driver, by their path in it."""
         roms = rom_files(build_roms(self.network, self.schedule, self.on_chip))
         files = render_driver(
-            self.network, self.schedule, self.profile, roms, self.on_chip, clock_mhz=100.0
-        )
+            self.network, self.schedule, self.profile, roms, self.on_chip, clock_mhz=100.0,
+            fit=(0, 0, self.batch),
+        )  # fmt: skip
         labels = np.arange(len(self.codes)) % self.network.layers[-1].rows
         files |= image_file(self.network, self.schedule, self.profile, self.codes, labels)
         return BuildPlan(files).under(folder)
@@ -86,6 +90,17 @@ def small(
     codes = core_cases.images(rng, network, images)
     chosen = FaultProfile(SPEC) if profile is None else profile
     return Case(network, Schedule(SPEC, tuple(maps)), chosen, codes, on_chip)
+
+
+def batches(images: int = 8) -> Case:
+    """A convolution, a layer whose weights are streamed once for three images, a last one."""
+    rng = np.random.default_rng(5)
+    network = core_cases.random_network(rng, SPEC, (6, 6, 1), [(5, 3, 1, 0)], beside=True, hidden=6)
+    network = with_preloads(network)
+    maps = [rtl_cases.random_map(rng, item, SPEC.pe) for item in network.layers]
+    codes = core_cases.images(rng, network, images)
+    schedule = Schedule(SPEC, tuple(maps))
+    return Case(network, schedule, faulty(), codes, (True, False, True), batch=3)
 
 
 def tiny() -> Case:

@@ -52,6 +52,7 @@ def random_stage(
 ) -> Stage:
     """Any shape within the limits, every PE with words of its own."""
     most_steps, most_passes, depth = limits
+    most_steps = min(most_steps, depth)
     signed, advance = number % 2, number // 2 % 2
     steps = int(rng.integers(1, most_steps + 1)) if number else most_steps
     passes = int(rng.integers(1, min(most_passes, depth // steps) + 1))

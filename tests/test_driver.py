@@ -14,7 +14,18 @@ from hascodesign.contract.build import BuildPlan
 from hascodesign.fleet import delta
 from hascodesign.render.driver import SCHEDULE
 from hascodesign.render.rom import build_roms
-from tests.driver_cases import SPEC, Case, another, faulty, lay_out, run, small, wider, write
+from tests.driver_cases import (
+    SPEC,
+    Case,
+    another,
+    batches,
+    faulty,
+    lay_out,
+    run,
+    small,
+    wider,
+    write,
+)
 
 
 def test_images_waits_and_commands(tmp_path: Path) -> None:
@@ -110,6 +121,12 @@ def flip(files: dict[str, bytes], name: str, address: int, bit: int) -> None:
     lines = files[path].decode().split()
     lines[address] = f"{int(lines[address], 16) ^ (1 << bit):0{len(lines[address])}x}"
     files[path] = ("\n".join(lines) + "\n").encode()
+
+
+def test_batches(tmp_path: Path) -> None:
+    case = batches()
+    lay_out(tmp_path, case, case.plan(), {}, {})
+    run(tmp_path, ["driver_batch_tests"], "--faults")
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hascodesign.contract.batches import batch_sizes
-from hascodesign.contract.types import ArraySpec, Dataflow
-from hascodesign.verify.core import verify_core
+from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile
+from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, rtl_cases
+from tests.test_sim_core import bench
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,20 @@ def test_streamed_weights_come_once_for_a_batch(
     assert run.mismatches == 0, run.first
     positions = sum(2 * x.rows * x.positions for x in net.layers)
     assert run.outputs >= 7 * (positions + net.layers[-1].rows)
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+def test_a_host_sees_batches(tmp_path: Path, kind: int) -> None:
+    """Sizes, ENABLE and RESTART in the middle, images of a wrong length, packets."""
+    rng = np.random.default_rng(kind)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.batched(rng, spec, kind)
+    schedule, healthy = core_cases.random_schedule(rng, net, spec), FaultProfile(spec)
+    inside = (*(True,) * (len(net.layers) - 2), False, True)
+    plan = core_cases.build(net, schedule, healthy, inside, batch=3)
+    codes = core_cases.images(rng, net, 6)
+    jobs = {"images": expected(net, schedule, healthy, codes, inside, 3)}
+    bench("core_batch_tests", plan, jobs, tmp_path)
 
 
 def test_a_batch_that_is_not_full_has_a_size_of_its_own() -> None:

@@ -18,7 +18,7 @@ from tests.stage_cases import diagnose_stages, limits_of, random_stage, write_st
 from tests.test_sim_core import bench
 
 
-@pytest.mark.parametrize("kind", ["os", "ws", "preloads", "diagnose"])
+@pytest.mark.parametrize("kind", ["os", "ws", "preloads", "diagnose", "batch"])
 def test_every_accumulator_leaves_in_test_mode(tmp_path: Path, kind: str) -> None:
     """Faults of every kind and site; idle slots; then images, without a reset."""
     run(kind, tmp_path)
@@ -33,14 +33,18 @@ def run(kind: str, work: Path) -> None:
     if kind == "preloads":
         net = preloaded(rng, net, spec.acc_bits)
     schedule = core_cases.random_schedule(rng, net, spec)
-    inside = (True,) * len(net.layers)
+    batch, inside = 1, (True,) * len(net.layers)
+    if kind == "batch":
+        batch, inside = 2, (True, False, True)
     roms = build_roms(net, schedule, inside)
     depth = len(next(rom.words for rom in roms if rom.content == "weights"))
     profile = rtl_cases.any_profile(rng, spec, 14, depth)
     if kind.startswith("diagnose"):  # no draws: the layer's number is another there
         permanent = tuple(fault for fault in profile.faults if fault.kind != "transient")
         profile = replace(profile, faults=permanent)
-    plan = core_cases.build(net, schedule, profile, lanes=1 if kind == "preloads" else 2)
+    plan = core_cases.build(
+        net, schedule, profile, inside, lanes=1 if kind == "preloads" else 2, batch=batch
+    )
     limits = limits_of(plan)
     assert limits[2] == depth
     stages = [random_stage(rng, spec, limits, number) for number in range(8)]
@@ -54,7 +58,7 @@ def run(kind: str, work: Path) -> None:
     (work / "vectors").mkdir()
     core_cases.write_memories(work / "vectors" / "memories.npz", roms, roms, spec)
     write_stages(work / "vectors" / "stages.npz", profile, stages)
-    jobs = {"images": expected(net, schedule, profile, codes, inside)}
+    jobs = {"images": expected(net, schedule, profile, codes, inside, batch)}
     bench("core_test_mode_tests", plan, jobs, work, "--faults")
 
 
