@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from hascodesign.contract import array
+from hascodesign.contract.batches import batch_refusal
 from hascodesign.contract.results import WrittenSlot
 from hascodesign.contract.types import (
     ArraySpec,
@@ -74,11 +75,23 @@ def fitted(
     return written, [slot for slot in slots if slot.moves]
 
 
+def batching(
+    rng: np.random.Generator, net: IntegerNetwork, inside: tuple[bool, ...]
+) -> tuple[tuple[bool, ...], int]:
+    """Layers on chip, in half the cases those with which a batch may run, and its images."""
+    if len(net.layers) > 1 and net.layers[-2].conv is None and rng.integers(2):
+        inside = (*(True,) * (len(net.layers) - 2), False, True)
+    if batch_refusal(net, inside) is not None:
+        return inside, 1
+    return inside, int(rng.integers(1, 5))
+
+
 def run(case: int, seed: int, work: Path) -> tuple[CoreVerification, list[WrittenSlot]]:
     """One case of the grid; faults, dataflow, streams, pauses, pipeline, preloads and rows drawn.
 
     In one of five the network is as trained, in another it starts from random words; in the others
-    its rows are written for their slots.
+    its rows are written for their slots. Where streamed weights may come once for a batch, its
+    images are drawn, too, 1 to 4; the last batch is short of one.
     """
     pe, simd, bits = GRID[case]
     rng = np.random.default_rng([seed, case])
@@ -98,22 +111,25 @@ def run(case: int, seed: int, work: Path) -> tuple[CoreVerification, list[Writte
     if kind > 1:
         net, slots = fitted(words, net, profile, schedule)
     inside = tuple(bool(rng.integers(4)) for _ in net.layers)
+    inside, batch = batching(np.random.default_rng([seed, case, 2]), net, inside)
     lanes = (0, 2, 4)[case % 3]
     pipeline = int(rng.integers(MAX_PIPELINE + 1))
     multipliers: Multipliers = "dsp2" if dataflow == "os" and case % 3 == 2 else "dsp"
     plan = core_cases.build(
-        net, schedule, profile, inside, pipeline=pipeline, lanes=lanes, multipliers=multipliers
-    )
+        net, schedule, profile, inside, pipeline=pipeline, lanes=lanes, multipliers=multipliers,
+        batch=batch,
+    )  # fmt: skip
     done = verify_core(
         net,
         schedule,
         profile,
         plan,
-        core_cases.images(rng, net, 2),
+        core_cases.images(rng, net, 2 if batch == 1 else 2 * batch - 1),
         work=work,
         faults=True,
         on_chip=inside,
         pauses=case if case % 2 else None,
+        batch=batch,
     )
     return done, slots
 
