@@ -207,9 +207,18 @@ def identity(net: IntegerNetwork, spec: ArraySpec) -> Schedule:
 
 
 def batched(rng: np.random.Generator, spec: ArraySpec, kind: int) -> IntegerNetwork:
-    """Dense layers behind nothing, a convolution, one with its pooling kept, one with its own."""
-    convs = [[], [(spec.pe + 1, 3, 1, 1)], [(3, 3, 1, 1)], [(3, 3, 1, 0)]][kind]
-    shape = (5, 6, 2) if convs else (1, 1, 2 * spec.simd + 3)
+    """Dense layers behind nothing, a convolution, one with its pooling kept, one with its own, two.
+
+    The map behind two lies in the images' buffer; an image ends within a beat.
+    """
+    convs = [
+        [],
+        [(spec.pe + 1, 3, 1, 1)],
+        [(3, 3, 1, 1)],
+        [(3, 3, 1, 0)],
+        [(5, 2, 1, 0), (3, 1, 1, 0)],
+    ][kind]
+    shape = ((1, 1, 2 * spec.simd + 3), (5, 6, 2), (5, 6, 2), (5, 6, 2), (3, 3, 3))[kind]
     return random_network(
-        rng, spec, shape, convs, pool=kind > 1, beside=kind == 2, hidden=spec.pe + 3
+        rng, spec, shape, convs, pool=kind in {2, 3}, beside=kind == 2, hidden=spec.pe + 3
     )

@@ -16,12 +16,12 @@ from tests.test_sim_core import bench
 
 @pytest.mark.parametrize(
     ("kind", "dataflow", "pauses"),
-    [(0, "os", None), (1, "ws", None), (2, "os", 3), (3, "os", None)],
+    [(0, "os", None), (1, "ws", None), (2, "os", 3), (3, "os", None), (4, "ws", None)],
 )
 def test_streamed_weights_come_once_for_a_batch(
     tmp_path: Path, kind: int, dataflow: Dataflow, pauses: int | None
 ) -> None:
-    """Behind nothing, a convolution, a pooling kept and one that is not; the last batch is 1 image.
+    """Behind every kind of stage; the last batch is one image.
 
     Draws of transient faults among it: they count columns from image to image.
     """

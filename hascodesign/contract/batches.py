@@ -34,7 +34,9 @@ def batch_refusal(network: IntegerNetwork, on_chip: Sequence[bool]) -> str | Non
     for stage in network.stages[first_shared(network, on_chip) :]:
         if not isinstance(stage, MultiplyLayer) or stage.conv is not None:
             name = "a pooling" if not isinstance(stage, MultiplyLayer) else f"layer {stage.name}"
-            return f"{name} comes behind streamed weights, and only dense layers take a batch"
+            return (
+                f"{name} stands at or behind streamed weights, and only dense layers take a batch"
+            )
     return None
 
 

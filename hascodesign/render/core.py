@@ -111,7 +111,7 @@ def render_core(
             f"a weight beat must be at most {32 * MAX_VALUE_WORDS} bits, not"
             f" {array['memory_width']}"
         )
-    batch = _batch(network, options)
+    batch = _batch(network, spec.simd, options)
     own = _core_context(network, schedule, shapes, array, (lanes, banks, words), options, batch)
     files |= {
         f"rtl/{name}": text.encode("ascii")
@@ -165,12 +165,12 @@ def buffer_sizes(
     lanes = result_lanes(network, schedule.array, options)
     banks = buffer_banks(network, schedule, lanes)
     sizes = (schedule.array.simd, banks)
-    return banks, _buffer_words(network, sizes, options, _batch(network, options))
+    return banks, _buffer_words(network, sizes, options, _batch(network, sizes[0], options))
 
 
-def _batch(network: IntegerNetwork, options: CoreOptions) -> Batch | None:
+def _batch(network: IntegerNetwork, simd: int, options: CoreOptions) -> Batch | None:
     on_chip = options.array.on_chip or (True,) * len(network.layers)
-    return planned(network, on_chip, options.batch)
+    return planned(network, on_chip, options.batch, simd)
 
 
 def image_cycles(
@@ -184,7 +184,7 @@ def image_cycles(
 
     A beat of streamed weights comes every ``port_cycles``.
     """
-    batch = planned(network, on_chip, options.batch)
+    batch = planned(network, on_chip, options.batch, schedule.array.simd)
     shared = range(0) if batch is None else range(batch.own, len(network.stages) - 1)
     spec = schedule.array
     drain = drain_cycles(spec, result_lanes(network, spec, options))

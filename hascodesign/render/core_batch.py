@@ -29,7 +29,9 @@ class Batch:
     last_step: int  # elements of an image in the map that the last stage reads
 
 
-def planned(network: IntegerNetwork, on_chip: Sequence[bool], images: int) -> Batch | None:
+def planned(
+    network: IntegerNetwork, on_chip: Sequence[bool], images: int, simd: int
+) -> Batch | None:
     """How batches of so many images run; None for 1.
 
     Raises
@@ -51,7 +53,9 @@ def planned(network: IntegerNetwork, on_chip: Sequence[bool], images: int) -> Ba
         for place in range(own)
         if maps[place] == maps[own] and place not in merged(network)
     ]
-    return Batch(images, own, max(beside, default=0), counts[own], counts[-1])
+    # behind whole beats: an image's last one writes SIMD codes
+    base = -(-max(beside, default=0) // simd) * simd
+    return Batch(images, own, base, counts[own], counts[-1])
 
 
 def map_elements(network: IntegerNetwork, simd: int, batch: Batch | None) -> list[int]:
