@@ -161,7 +161,9 @@ def test_a_broken_copy_leaves_the_old_driver(tmp_path: Path) -> None:
         (("pynq", "-x"), 2, "folder must be"),
     ],
 )
-def test_deploy_copies_nothing(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_deploy_copies_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
     got, said = deploy(tmp_path, *arguments)
     assert got == code and words in said and not (tmp_path / "log").exists()
 
