@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from hascodesign.diagnose.evidence import Evidence, Shared
 from hascodesign.diagnose.logic import LogicSearch
 from hascodesign.diagnose.memory import MemorySearch, dirty
 from hascodesign.diagnose.model import PeModel
-from hascodesign.diagnose.vectors import TestSet, groups
+from hascodesign.diagnose.transients import Played, Transient, TransientSearch, tally
+from hascodesign.diagnose.vectors import CODE_SETTINGS, TestSet, groups
 from hascodesign.faults.places import in_order
 from hascodesign.faults.profile import MAX_ENTRIES, check
 
@@ -31,12 +32,15 @@ class Diagnosis:
     profile: FaultProfile  # a PE that is not explained is dead in it: one to leave idle
     residual: IntArray  # [P] answers that the PE's entries do not explain
     equivalents: Mapping[int, tuple[tuple[Fault, ...], ...]]  # other entries, same function, by PE
-    unstable: IntArray  # [P] answers that differ between runs
+    unstable: IntArray  # [P] answers that are not the same each time
+    transients: Mapping[int, Transient] = field(default_factory=dict)  # by PE, what explains that
 
     @property
     def unexplained(self) -> tuple[int, ...]:
-        """PEs whose answers no permanent faults explain."""
-        return tuple(np.flatnonzero((self.residual > 0) | (self.unstable > 0)).tolist())
+        """PEs whose answers no faults explain."""
+        varying = self.unstable > 0
+        varying[list(self.transients)] = False
+        return tuple(np.flatnonzero((self.residual > 0) | varying).tolist())
 
 
 def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = silent) -> Diagnosis:
@@ -51,7 +55,9 @@ def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = s
     Returns
     -------
     The profile, and how far it can be trusted. A PE is explained where its entries give every one
-    of its answers, the same in all runs; any other is left to the profile as ``dead``.
+    of its answers, the same each time; or where, of a test set with a part for transients, they
+    make every answer possible and one transient fault much likelier than any other. Any other PE
+    is left to the profile as ``dead``.
 
     Raises
     ------
@@ -60,32 +66,40 @@ def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = s
         whose PEs can be explained.
     """
     runs = check_responses(test_set, responses)
-    unstable = (runs != runs[0]).any(axis=0).sum(axis=1)
-    array, answers = test_set.array, runs[0].astype(np.int64)
+    array = test_set.array
     search = _Search(test_set)
-    residual = np.zeros(array.pe, dtype=np.int64)
+    unstable, residual = np.zeros((2, array.pe), dtype=np.int64)
     faults: list[Fault] = []
     equivalents: dict[int, tuple[tuple[Fault, ...], ...]] = {}
+    transients: dict[int, Transient] = {}
     for pe in range(array.pe):
         progress("PEs", pe, array.pe)
-        found = Found((), 0) if unstable[pe] else search.one(answers[pe])
+        answers = _Answers(test_set, runs[:, pe].astype(np.int64))
+        unstable[pe] = answers.unstable
+        found, varying = search.varying(answers) if unstable[pe] else (search.one(answers), None)
         residual[pe] = found.residual
-        if found.residual or unstable[pe]:
+        if found.residual or (unstable[pe] and varying is None):
             faults.append(Fault(pe, "dead"))
             continue
         faults += _on(pe, found.faults)
+        if varying is not None:
+            transients[pe] = replace(varying, fault=replace(varying.fault, pe=pe))
+            faults.append(transients[pe].fault)
         if found.equivalents:
             equivalents[pe] = tuple(in_order(_on(pe, other)) for other in found.equivalents)
-    if ((residual > 0) | (unstable > 0)).all():
+    diagnosis = Diagnosis(FaultProfile(array), residual, equivalents, unstable, transients)
+    if len(diagnosis.unexplained) == array.pe:
         raise ConfigError(
-            "the answers must be those of an array with a PE that permanent faults explain, not "
+            "the answers must be those of an array with a PE that faults explain, not "
             f"{array.pe} PEs that none explains: look for noise on the way, or another array"
         )
     if len(faults) > MAX_ENTRIES:
         raise ConfigError(f"a profile has at most {MAX_ENTRIES} entries, not {len(faults)}")
     source = f"diagnosed from {test_set.answers} answers of each PE, {len(runs)} runs"
     profile = check(FaultProfile(array, in_order(faults), test_set.seed, source))
-    return Diagnosis(profile, frozen(residual), equivalents, frozen(unstable))
+    return replace(
+        diagnosis, profile=profile, residual=frozen(residual), unstable=frozen(unstable)
+    )
 
 
 def check_responses(test_set: TestSet, responses: NDArray[Any]) -> NDArray[Any]:
@@ -112,6 +126,37 @@ def check_responses(test_set: TestSet, responses: NDArray[Any]) -> NDArray[Any]:
     return runs
 
 
+class _Answers:
+    """What one PE answered, play by play.
+
+    Parameters
+    ----------
+    test_set : what was played.
+    runs : [runs, answers] accumulators.
+    """
+
+    def __init__(self, test_set: TestSet, runs: IntArray) -> None:
+        logic, memory = test_set.logic_answers, test_set.memory_answers
+        at = logic + memory
+        more = (test_set.logic_plays - 1) * logic
+        end = at + more + (test_set.memory_plays - 1) * memory
+        self.logic = _plays(runs[:, :logic], runs[:, at : at + more])  # [plays, logic answers]
+        self.memory = _plays(runs[:, logic:at], runs[:, at + more : end])  # [plays, memory answers]
+        self.exposed = runs[:, end:]  # [runs, answers]
+        same = [(held != held[0]).any(axis=0).sum() for held in (self.logic, self.memory)]
+        self.unstable = int(sum(same)) + self._exposed_unlike(test_set)
+
+    def _exposed_unlike(self, test_set: TestSet) -> int:
+        """Exposing vectors that are not answered the same in every column of their operands."""
+        at = total = 0
+        for block in test_set.exposures:
+            held = self.exposed[:, at : at + block.answers]
+            held = held.reshape(len(held), len(block.words), -1, CODE_SETTINGS)
+            total += int((held != held[:1, :, :1]).any(axis=(0, 2)).sum())
+            at += block.answers
+        return total
+
+
 class _Search:
     """What the PEs of one test set share."""
 
@@ -120,34 +165,101 @@ class _Search:
         self.array = test_set.array
         held = groups(test_set)
         self.shared = Shared(self.array, held)
-        self.healthy = PeModel(self.array, ()).answers(test_set.blocks)
+        self.healthy = self._given(())
         self.addresses = np.zeros(test_set.logic_answers, dtype=np.int64)
         self.steps = np.ones_like(self.addresses)
         for group in held:
             self.addresses[group.answers] = group.first
             self.steps[group.answers] = group.steps
 
-    def one(self, answers: IntArray) -> Found:
-        """Logic and memory of one PE."""
-        if (answers == self.healthy).all():
+    def one(self, answers: _Answers) -> Found:
+        """Logic and memory of one PE that answers the same each time."""
+        given = np.concatenate([answers.logic[0], answers.memory[0], *self._exposed(answers)])
+        if (given == self.healthy).all():
             return Found((), 0)
         count, array, memory = self.test_set.logic_answers, self.array, self.test_set.memory
-        shape = (len(memory), array.wmem_depth, len(memory[0].codes) if memory else 0)
-        march = answers[count:].reshape(shape)
+        march = answers.memory[0].reshape(self._march_shape)
         clean = self._clean(march)
-        logic = LogicSearch(Evidence(self.shared, answers[:count], clean)).solve()
+        logic = LogicSearch(Evidence(self.shared, given[:count], clean)).solve()
         if logic.residual:
             return logic
         if not memory or logic.faults == (Fault(0, "dead"),):
-            return self._checked(answers, logic)
+            return self._checked(given, logic)
         words = MemorySearch(array, logic.faults, memory).find(march)
         if words.unclear:
             return Found((), len(words.unclear) * march.shape[0] * march.shape[2])
-        return self._checked(answers, replace(logic, faults=logic.faults + words.faults), logic)
+        return self._checked(given, replace(logic, faults=logic.faults + words.faults), logic)
+
+    def varying(self, answers: _Answers) -> tuple[Found, Transient | None]:
+        """Logic and transient fault of one PE that does not answer the same each time."""
+        plays = len(answers.logic)
+        if self.test_set.transients is None:
+            return Found((), 0), None
+        usual, count = _usual(answers.logic)
+        played = self._played(answers)
+        for needed in (plays // 2 + 1, -(-2 * plays // 3)):
+            logic = LogicSearch(Evidence(self.shared, usual, count >= needed)).solve()
+            if logic.residual or logic.faults == (Fault(0, "dead"),):
+                continue
+            for faults in (logic.faults, *logic.equivalents):
+                found = TransientSearch(self.array, faults, played).find()
+                if found is not None:
+                    return Found(faults, 0), found
+        return Found((), 0), None
+
+    def _played(self, answers: _Answers) -> list[Played]:
+        """Everything that one PE was asked, vectors with the same operands as one."""
+        found = []
+        for group in self.shared.groups:
+            held = answers.logic[:, group.answers]
+            which = np.broadcast_to(np.arange(held.shape[1]), held.shape)
+            found.append(
+                Played(group.signed, group.words, group.codes, *tally(which.ravel(), held.ravel()))
+            )
+        return found + self._exposing(answers)
+
+    def _exposing(self, answers: _Answers) -> list[Played]:
+        """The exposing vectors, those with the same operands as one."""
+        words, codes, which = [], [], []
+        for block in self.test_set.exposures:
+            _, first, place = np.unique(block.words, axis=0, return_index=True, return_inverse=True)
+            known = block.words[first].repeat(CODE_SETTINGS, axis=0)
+            column = np.arange(len(block.codes)) % CODE_SETTINGS
+            which.append((place.reshape(-1, 1) * CODE_SETTINGS + column).ravel() + sum(map(len, words)))
+            words.append(known)
+            codes.append(np.tile(block.codes[:CODE_SETTINGS], (len(first), 1, 1)))
+        if not words:
+            return []
+        places = np.broadcast_to(np.concatenate(which), answers.exposed.shape)
+        told = tally(places.ravel(), answers.exposed.ravel())
+        return [Played(False, np.concatenate(words), np.concatenate(codes), *told)]
+
+    @property
+    def _march_shape(self) -> tuple[int, int, int]:
+        """Words 0 and -1, addresses, columns."""
+        memory = self.test_set.memory
+        return (len(memory), self.array.wmem_depth, len(memory[0].codes) if memory else 0)
+
+    def _exposed(self, answers: _Answers) -> list[IntArray]:
+        """Answers to the first column of all operands in each pass; the others are the same."""
+        at, found = 0, []
+        for block in self.test_set.exposures:
+            held = answers.exposed[0, at : at + block.answers].reshape(len(block.words), -1)
+            found.append(held[:, :CODE_SETTINGS].ravel())
+            at += block.answers
+        return found
+
+    def _given(self, faults: Sequence[Fault]) -> IntArray:
+        """What a PE with these faults answers to all vectors with different operands."""
+        exposures = (
+            replace(block, codes=block.codes[:CODE_SETTINGS]) for block in self.test_set.exposures
+        )
+        blocks = (*self.test_set.logic, *self.test_set.memory, *exposures)
+        return PeModel(self.array, faults).answers(blocks)
 
     def _checked(self, answers: IntArray, found: Found, logic: Found | None = None) -> Found:
         """What was found, held against every answer; equivalents with the faulty words."""
-        given = PeModel(self.array, found.faults).answers(self.test_set.blocks)
+        given = self._given(found.faults)
         words = found.faults[len(logic.faults) :] if logic else ()
         others = tuple(other + words for other in found.equivalents)
         return Found(found.faults, int((given != answers).sum()), others)
@@ -158,6 +270,21 @@ class _Search:
             return np.ones(len(self.addresses), dtype=np.bool_)
         before = np.concatenate([[0], np.cumsum(dirty(march))])
         return np.asarray(before[self.addresses + self.steps] == before[self.addresses])
+
+
+def _plays(first: IntArray, again: IntArray) -> IntArray:
+    """[plays, n] answers to the same n vectors: the first time [runs, n], and again [runs, m*n]."""
+    size = first.shape[1]
+    times = again.shape[1] // size if size else 0
+    return np.concatenate([first, again.reshape(len(first) * times, size)])
+
+
+def _usual(answers: IntArray) -> tuple[IntArray, IntArray]:
+    """The most frequent of [plays, n] answers, and how often it came."""
+    counts = np.array([(answers == one).sum(axis=0) for one in answers])
+    best = counts.argmax(axis=0)
+    every = np.arange(answers.shape[1])
+    return answers[best, every], counts[best, every]
 
 
 def _on(pe: int, faults: tuple[Fault, ...]) -> list[Fault]:

@@ -47,34 +47,50 @@ def simulate(
         from hascodesign.engine import gemm  # noqa: PLC0415  (numba: start-up time)
 
         accumulate = gemm.accumulate
-    pieces = list(_pieces(test_set))
+    varying = any(fault.kind == "transient" for fault in profile.faults)
     found = np.empty((runs, test_set.array.pe, test_set.answers), dtype=np.int32)
-    for run in range(runs):
-        at = 0
-        for number, piece in enumerate(pieces):
-            progress("blocks", run * len(pieces) + number, runs * len(pieces))
-            index = run * len(pieces) + number
-            found[run, :, at : at + piece.answers] = _play(profile, piece, index, accumulate)
-            at += piece.answers
+    index = 0  # of the call: with the column, what a transient draws by
+    places = _places(test_set)
+    for number, (block, starts) in enumerate(places):
+        progress("blocks", number, len(places))
+        plays, at = runs * len(starts) if varying else 1, 0
+        for piece in _pieces(block):
+            acc = _play(profile, piece, index, accumulate, plays)
+            acc = np.broadcast_to(acc, (runs * len(starts), *acc.shape[1:]))
+            by_start = acc.reshape(len(starts), runs, *acc.shape[1:])
+            for start, held in zip(starts, by_start, strict=True):
+                found[:, :, start + at : start + at + piece.answers] = held
+            index, at = index + 1, at + piece.answers
     return found
 
 
-def _pieces(test_set: TestSet) -> Iterator[Block]:
-    """The blocks, cut to what one call takes."""
+def _places(test_set: TestSet) -> list[tuple[Block, list[int]]]:
+    """Each block once, with its places among the answers: more where it is played again."""
+    found: dict[int, tuple[Block, list[int]]] = {}
+    at = 0
     for block in test_set.blocks:
-        for start in range(0, len(block.words), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            yield Block(
-                signed=block.signed,
-                base=block.base + start * block.steps,
-                words=block.words[part],
-                codes=block.codes[part] if block.paired else block.codes,
-                paired=block.paired,
-            )
+        found.setdefault(id(block), (block, []))[1].append(at)
+        at += block.answers
+    return list(found.values())
 
 
-def _play(profile: FaultProfile, block: Block, index: int, accumulate: Accumulate) -> Any:
-    """[P, answers] of one block as a dense layer of which every PE has every pass."""
+def _pieces(block: Block) -> Iterator[Block]:
+    """A block, cut to what one call takes."""
+    for start in range(0, len(block.words), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        yield Block(
+            signed=block.signed,
+            base=block.base + start * block.steps,
+            words=block.words[part],
+            codes=block.codes[part] if block.paired else block.codes,
+            paired=block.paired,
+        )
+
+
+def _play(
+    profile: FaultProfile, block: Block, index: int, accumulate: Accumulate, plays: int
+) -> IntArray:
+    """[plays, P, answers] of one block as a dense layer of which every PE has every pass."""
     array, passes = profile.array, len(block.words)
     words = np.repeat(block.words.reshape(passes, -1), array.pe, axis=0)
     layer = MultiplyLayer(
@@ -91,9 +107,9 @@ def _play(profile: FaultProfile, block: Block, index: int, accumulate: Accumulat
         out_signed=True,
     )
     row_map = RowMap(layer.name, len(words), frozen(np.arange(len(words)).reshape(passes, -1)))
-    codes = block.codes.reshape(len(block.codes), -1).T
+    codes = np.tile(block.codes.reshape(len(block.codes), -1).T, (1, plays))
     acc = accumulate(profile, layer, row_map, codes, wmem_base=block.base)
-    acc = acc.reshape(passes, array.pe, -1).transpose(1, 0, 2)  # [P, passes, columns]
+    acc = acc.reshape(passes, array.pe, plays, -1).transpose(2, 1, 0, 3)  # ..., passes, columns
     if block.paired:
-        return acc[:, np.arange(passes), np.arange(passes)]
-    return acc.reshape(array.pe, -1)
+        return acc[..., np.arange(passes), np.arange(passes)]
+    return acc.reshape(plays, array.pe, -1)

@@ -6,8 +6,9 @@ multiplier, and for answer the accumulator of every PE. All PEs are given the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +25,12 @@ ZEROS = 4  # vectors of one step that are 0 throughout: one at least is to meet 
 RAMP = 4  # steps of the longest vector
 #: Vectors that drive all multipliers: (steps, unsigned, signed).
 MIXED = ((1, 67, 33), (2, 27, 13), (4, 27, 13))
+LOGIC_PLAYS = 16  # with a part for transients: what most answers are is what the PE does
+MEMORY_PLAYS = 4
+EXPOSED = 16  # steps of a vector that exposes transients, of the same words and codes
+WORD_SETTINGS, CODE_SETTINGS = 4, 8  # operands of those vectors, each with each
+MOST_EXPOSED = 64  # passes of one block of them
+LEAST_P = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +64,29 @@ class TestSet:
     seed: int
     logic: tuple[Block, ...]
     memory: tuple[Block, ...]  # every word 0, then every word -1; none where the depth is open
+    transients: float | None = None  # the least p that is to be known; None: no part for transients
+    exposures: tuple[Block, ...] = ()  # vectors of that part, beside logic and memory again
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         """Everything, in order."""
-        return self.logic + self.memory
+        again = self.logic * (self.logic_plays - 1) + self.memory * (self.memory_plays - 1)
+        return self.logic + self.memory + again + self.exposures
+
+    @property
+    def logic_plays(self) -> int:
+        """Times that the logic's vectors are played in one run."""
+        return 1 if self.transients is None else LOGIC_PLAYS
+
+    @property
+    def memory_plays(self) -> int:
+        """Times that the memory's are."""
+        return 1 if self.transients is None else MEMORY_PLAYS
+
+    @property
+    def memory_answers(self) -> int:
+        """Accumulators that each PE gives to the memory's vectors, played once."""
+        return sum(block.answers for block in self.memory)
 
     @property
     def answers(self) -> int:
@@ -103,18 +128,20 @@ class Group:
         return slice(start, start + self.alone)
 
 
-def vectors(array: ArraySpec, seed: int = 0) -> TestSet:
-    """Vectors that tell the permanent faults of an array apart.
+def vectors(array: ArraySpec, seed: int = 0, transients: float | None = None) -> TestSet:
+    """Vectors that tell the permanent faults of an array apart, and on demand transient ones.
 
     Parameters
     ----------
     array : the array, dataflow `os`; with its ``wmem_depth`` the weight memory is tested, too.
     seed : draws the vectors that drive all multipliers together.
+    transients : the least probability that is to be known to 10 % (one standard error), 0.0001 to
+        0.5; None: vectors for permanent faults only.
 
     Raises
     ------
     ConfigError
-        An array that is not diagnosed yet: dataflow `ws`, or too large.
+        An array that is not diagnosed yet: dataflow `ws`, or too large; or such a probability.
     """
     check_array(array)
     problem = range_problem("seed", seed, 0, MAX_SEED)
@@ -137,8 +164,12 @@ def vectors(array: ArraySpec, seed: int = 0) -> TestSet:
             f"the memory's answers must be at most {MOST_ANSWERS}, not {array.pe * memory_answers}"
             ": give a smaller --wmem-depth, or 0 to test the logic alone"
         )
+    if transients is not None and not LEAST_P <= transients <= 0.5:  # NaN is not
+        raise ConfigError(f"transients must be a probability {LEAST_P:g}..0.5, not {transients}")
     rng = generator(seed, "diagnose")
     found = TestSet(array, seed, tuple(_logic(array, rng)), tuple(_march(array)))
+    if transients is not None:
+        found = replace(found, transients=transients, exposures=_exposures(array, seed, transients))
     if array.pe * found.answers > MOST_ANSWERS:
         raise ConfigError(
             f"the answers must be at most {MOST_ANSWERS}, not {array.pe * found.answers}: the "
@@ -251,6 +282,30 @@ def _any_codes(
     codes[1::2] = powers[1::2]
     half = 1 << (array.act_bits - 1)
     return (codes ^ half) - half if signed else codes
+
+
+def _exposures(array: ArraySpec, seed: int, p: float) -> tuple[Block, ...]:
+    """Vectors of many steps with the same operands, none of them 0, so that all wires show.
+
+    Pass v has word setting v mod ``WORD_SETTINGS``, column c code setting c mod ``CODE_SETTINGS``.
+    There are enough for 100 expected inversions less the variance's share, 100 (1 - p) / p uses.
+    """
+    rng = generator(seed, "transients")
+    depth = array.wmem_depth or OPEN_WORDS
+    steps = min(EXPOSED, depth)
+    passes = min(depth // steps, MOST_EXPOSED)
+    blocks = -(-WORD_SETTINGS // passes)
+    half, full = 1 << (array.weight_bits - 1), 1 << array.act_bits
+    words = rng.integers(-half, half - 1, (WORD_SETTINGS, 1, array.simd))
+    words += words >= 0  # none is 0
+    codes = rng.integers(1, full, (CODE_SETTINGS, 1, array.simd))
+    columns = math.ceil(100 * (1 - p) / (p * steps * passes * blocks))
+    columns += -columns % CODE_SETTINGS
+    laid = np.resize(np.arange(WORD_SETTINGS), blocks * passes).reshape(blocks, passes)
+    fed = frozen(np.tile(codes.repeat(steps, axis=1), (columns // CODE_SETTINGS, 1, 1)))
+    return tuple(
+        Block(False, 0, frozen(words[chosen].repeat(steps, axis=1)), fed, False) for chosen in laid
+    )
 
 
 def _march_codes(array: ArraySpec) -> IntArray:
