@@ -43,6 +43,12 @@ def write_vectors(
     dataflow: Flow = None,
     wmem_depth: Depth = 0,
     seed: Annotated[int, typer.Option(help="Seed of the vectors, 0 to 4294967295.")] = 0,
+    transients: Annotated[
+        float | None,
+        typer.Option(
+            help="Also find transient faults: the least probability to know to 10 %, such as 0.001."
+        ),
+    ] = None,
 ) -> None:
     """Write the test vectors of an array; with --wmem-depth for its weight memory, too."""
     from hascodesign.diagnose import files  # noqa: PLC0415  (numpy: start-up time)
@@ -50,7 +56,7 @@ def write_vectors(
 
     sizes = {"pe": pe, "simd": simd, "dataflow": dataflow}
     widths = {"weight_bits": weight_bits, "act_bits": act_bits, "acc_bits": acc_bits}
-    test_set = vectors(board_array(board, wmem_depth, **sizes, **widths), seed)
+    test_set = vectors(board_array(board, wmem_depth, **sizes, **widths), seed, transients)
     for name, content in files.write_tests(test_set).items():
         write_file(out / name, content)
 
@@ -82,6 +88,8 @@ def infer_profile(
     count, left = test_set.array.pe, found.unexplained
     memory = "" if test_set.memory else "; weight memory not tested"
     print(f"{count - len(left)} of {count} PEs explained{memory}")
+    for pe, varying in found.transients.items():
+        print(f"PE {pe}: {varying}")
     if left:
         named = ", ".join(map(str, left[:MOST_NAMED])) + ", ..." * (len(left) > MOST_NAMED)
         raise HascodesignError(

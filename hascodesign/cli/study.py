@@ -230,6 +230,9 @@ def study_voltage(
 def study_diagnose(
     n: Annotated[int, typer.Option("--n", help="So many drawn chips, from the first seed.")] = 24,
     first: Annotated[int, typer.Option(help="First seed, 0 to 4294967295.")] = 1,
+    transient: Annotated[
+        bool, typer.Option("--transient", help="Chips with transient faults instead.")
+    ] = False,
     scheduler: Scheduler = None,
     workers: Workers = None,
 ) -> None:
@@ -237,6 +240,9 @@ def study_diagnose(
     from hascodesign.study import diagnose  # noqa: PLC0415  (numpy, numba: start-up time)
 
     where = _where(scheduler, workers)
+    if transient:
+        _study_transients(n, first, where)
+        return
     with Display() as display:
         rows = diagnose.run(n, first, display.progress, where)
     console().print(diagnose.table(rows))
@@ -248,6 +254,21 @@ def study_diagnose(
             "every explained PE must behave as diagnosed, but on the chips of these seeds one does "
             f"not: {', '.join(map(str, lies))}"
         )
+
+
+def _study_transients(n: int, first: int, where: Where | None) -> None:
+    from hascodesign.study import transients  # noqa: PLC0415  (numpy, numba: start-up time)
+
+    with Display() as display:
+        rows = transients.run(n, first, display.progress, where)
+    console().print(transients.table(rows))
+    for row in rows:
+        for case in row.cases:
+            if not case.explained:
+                print(f"seed {row.seed}: PE {case.pe} is not explained, and named so")
+    if lies := [(row.seed, pe) for row in rows for pe in row.wrong]:
+        named = ", ".join(f"seed {seed} PE {pe}" for seed, pe in lies)
+        raise HascodesignError(f"every explained PE must be as diagnosed, but not so: {named}")
 
 
 @study_app.command("has")

@@ -32,6 +32,7 @@ VERSION = 1
 TESTS = "tests.json"
 VECTORS = "vectors.npz"
 _KEYS = ("version", "array", "seed", "digest", "answers", "blocks")
+_KNOWN = (*_KEYS, "transients")
 
 
 def write_tests(test_set: TestSet) -> dict[str, bytes]:
@@ -59,6 +60,8 @@ def write_tests(test_set: TestSet) -> dict[str, bytes]:
         "digest": test_set.digest,
         "answers": test_set.answers,
     }
+    if test_set.transients is not None:
+        head["transients"] = test_set.transients
     lines = [f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in head.items()]
     listed = ",\n".join("  " + json.dumps(block) for block in blocks)
     text = "{\n" + "".join(lines) + f' "blocks": [\n{listed}\n ]\n}}\n'
@@ -122,6 +125,12 @@ def write_report(test_set: TestSet, diagnosis: Diagnosis, runs: int) -> bytes:
             "faults": faults,
             "equivalents": [[fault_object(fault) for fault in other] for other in others],
         }
+        if (varying := diagnosis.transients.get(pe)) is not None:
+            line["transient"] = {
+                "p": varying.fault.p,
+                "sigma": varying.sigma,
+                "uses": varying.uses,
+            }
         lines.append("  " + json.dumps(line))
     head: Mapping[str, Any] = {
         "version": VERSION,
@@ -130,6 +139,7 @@ def write_report(test_set: TestSet, diagnosis: Diagnosis, runs: int) -> bytes:
         "answers": test_set.answers,
         "runs": runs,
         "memory_tested": bool(test_set.memory),
+        "transients": test_set.transients,
         "explained": len(entries) - len(unexplained),
         "unexplained": sorted(unexplained),
     }
@@ -138,17 +148,24 @@ def write_report(test_set: TestSet, diagnosis: Diagnosis, runs: int) -> bytes:
 
 
 def _tests(document: Any) -> TestSet:
-    held = object_of(document, "the file", _KEYS, _KEYS)
+    held = object_of(document, "the file", _KNOWN, _KEYS)
     if type(held["version"]) is not int or held["version"] != VERSION:
         raise ConfigError(f"version must be {VERSION}, not {shown(held['version'])}")
     array = check_array(ArraySpec(**object_of(held["array"], "array", ARRAY_FIELDS, ARRAY_FIELDS)))
-    found = vectors(array, held["seed"])
+    found = vectors(array, held["seed"], _transients(held))
     if held["digest"] != found.digest:
         raise ConfigError(
             "digest must be that of the vectors which its array and seed give: write them anew "
             "with `hascodesign diagnose vectors`"
         )
     return found
+
+
+def _transients(held: Mapping[str, Any]) -> float | None:
+    p = held.get("transients")
+    if p is not None and (isinstance(p, bool) or not isinstance(p, int | float)):
+        raise ConfigError(f"transients must be a probability, not {shown(p)}")
+    return p
 
 
 def _digest_array(test_set: TestSet) -> NDArray[np.uint8]:

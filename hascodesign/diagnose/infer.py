@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from hascodesign.common.display import ProgressCall, silent
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Fault, FaultProfile, IntArray, frozen
+from hascodesign.diagnose.answers import Answers
 from hascodesign.diagnose.entries import Found
 from hascodesign.diagnose.evidence import Evidence, Shared
 from hascodesign.diagnose.logic import LogicSearch
 from hascodesign.diagnose.memory import MemorySearch, dirty
 from hascodesign.diagnose.model import PeModel
-from hascodesign.diagnose.transients import Played, Transient, TransientSearch, tally
+from hascodesign.diagnose.transients import Transient
+from hascodesign.diagnose.varying import VaryingSearch
 from hascodesign.diagnose.vectors import CODE_SETTINGS, TestSet, groups
 from hascodesign.faults.places import in_order
 from hascodesign.faults.profile import MAX_ENTRIES, check
@@ -74,16 +76,19 @@ def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = s
     transients: dict[int, Transient] = {}
     for pe in range(array.pe):
         progress("PEs", pe, array.pe)
-        answers = _Answers(test_set, runs[:, pe].astype(np.int64))
+        answers = Answers(test_set, runs[:, pe].astype(np.int64))
         unstable[pe] = answers.unstable
-        found, varying = search.varying(answers) if unstable[pe] else (search.one(answers), None)
+        if unstable[pe]:
+            found, transient = search.varying(answers)
+        else:
+            found, transient = search.one(answers), None
         residual[pe] = found.residual
-        if found.residual or (unstable[pe] and varying is None):
+        if found.residual or (unstable[pe] and transient is None):
             faults.append(Fault(pe, "dead"))
             continue
         faults += _on(pe, found.faults)
-        if varying is not None:
-            transients[pe] = replace(varying, fault=replace(varying.fault, pe=pe))
+        if transient is not None:
+            transients[pe] = replace(transient, fault=replace(transient.fault, pe=pe))
             faults.append(transients[pe].fault)
         if found.equivalents:
             equivalents[pe] = tuple(in_order(_on(pe, other)) for other in found.equivalents)
@@ -97,9 +102,7 @@ def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = s
         raise ConfigError(f"a profile has at most {MAX_ENTRIES} entries, not {len(faults)}")
     source = f"diagnosed from {test_set.answers} answers of each PE, {len(runs)} runs"
     profile = check(FaultProfile(array, in_order(faults), test_set.seed, source))
-    return replace(
-        diagnosis, profile=profile, residual=frozen(residual), unstable=frozen(unstable)
-    )
+    return replace(diagnosis, profile=profile, residual=frozen(residual), unstable=frozen(unstable))
 
 
 def check_responses(test_set: TestSet, responses: NDArray[Any]) -> NDArray[Any]:
@@ -126,37 +129,6 @@ def check_responses(test_set: TestSet, responses: NDArray[Any]) -> NDArray[Any]:
     return runs
 
 
-class _Answers:
-    """What one PE answered, play by play.
-
-    Parameters
-    ----------
-    test_set : what was played.
-    runs : [runs, answers] accumulators.
-    """
-
-    def __init__(self, test_set: TestSet, runs: IntArray) -> None:
-        logic, memory = test_set.logic_answers, test_set.memory_answers
-        at = logic + memory
-        more = (test_set.logic_plays - 1) * logic
-        end = at + more + (test_set.memory_plays - 1) * memory
-        self.logic = _plays(runs[:, :logic], runs[:, at : at + more])  # [plays, logic answers]
-        self.memory = _plays(runs[:, logic:at], runs[:, at + more : end])  # [plays, memory answers]
-        self.exposed = runs[:, end:]  # [runs, answers]
-        same = [(held != held[0]).any(axis=0).sum() for held in (self.logic, self.memory)]
-        self.unstable = int(sum(same)) + self._exposed_unlike(test_set)
-
-    def _exposed_unlike(self, test_set: TestSet) -> int:
-        """Exposing vectors that are not answered the same in every column of their operands."""
-        at = total = 0
-        for block in test_set.exposures:
-            held = self.exposed[:, at : at + block.answers]
-            held = held.reshape(len(held), len(block.words), -1, CODE_SETTINGS)
-            total += int((held != held[:1, :, :1]).any(axis=(0, 2)).sum())
-            at += block.answers
-        return total
-
-
 class _Search:
     """What the PEs of one test set share."""
 
@@ -172,13 +144,14 @@ class _Search:
             self.addresses[group.answers] = group.first
             self.steps[group.answers] = group.steps
 
-    def one(self, answers: _Answers) -> Found:
+    def one(self, answers: Answers) -> Found:
         """Logic and memory of one PE that answers the same each time."""
-        given = np.concatenate([answers.logic[0], answers.memory[0], *self._exposed(answers)])
+        exposed = answers.exposed_once(self.test_set)
+        given = np.concatenate([answers.logic[0], answers.memory[0], *exposed])
         if (given == self.healthy).all():
             return Found((), 0)
         count, array, memory = self.test_set.logic_answers, self.array, self.test_set.memory
-        march = answers.memory[0].reshape(self._march_shape)
+        march = answers.memory[0].reshape(self.test_set.march_shape)
         clean = self._clean(march)
         logic = LogicSearch(Evidence(self.shared, given[:count], clean)).solve()
         if logic.residual:
@@ -190,64 +163,12 @@ class _Search:
             return Found((), len(words.unclear) * march.shape[0] * march.shape[2])
         return self._checked(given, replace(logic, faults=logic.faults + words.faults), logic)
 
-    def varying(self, answers: _Answers) -> tuple[Found, Transient | None]:
+    def varying(self, answers: Answers) -> tuple[Found, Transient | None]:
         """Logic and transient fault of one PE that does not answer the same each time."""
-        plays = len(answers.logic)
-        if self.test_set.transients is None:
-            return Found((), 0), None
-        usual, count = _usual(answers.logic)
-        played = self._played(answers)
-        for needed in (plays // 2 + 1, -(-2 * plays // 3)):
-            logic = LogicSearch(Evidence(self.shared, usual, count >= needed)).solve()
-            if logic.residual or logic.faults == (Fault(0, "dead"),):
-                continue
-            for faults in (logic.faults, *logic.equivalents):
-                found = TransientSearch(self.array, faults, played).find()
-                if found is not None:
-                    return Found(faults, 0), found
-        return Found((), 0), None
-
-    def _played(self, answers: _Answers) -> list[Played]:
-        """Everything that one PE was asked, vectors with the same operands as one."""
-        found = []
-        for group in self.shared.groups:
-            held = answers.logic[:, group.answers]
-            which = np.broadcast_to(np.arange(held.shape[1]), held.shape)
-            found.append(
-                Played(group.signed, group.words, group.codes, *tally(which.ravel(), held.ravel()))
-            )
-        return found + self._exposing(answers)
-
-    def _exposing(self, answers: _Answers) -> list[Played]:
-        """The exposing vectors, those with the same operands as one."""
-        words, codes, which = [], [], []
-        for block in self.test_set.exposures:
-            _, first, place = np.unique(block.words, axis=0, return_index=True, return_inverse=True)
-            known = block.words[first].repeat(CODE_SETTINGS, axis=0)
-            column = np.arange(len(block.codes)) % CODE_SETTINGS
-            which.append((place.reshape(-1, 1) * CODE_SETTINGS + column).ravel() + sum(map(len, words)))
-            words.append(known)
-            codes.append(np.tile(block.codes[:CODE_SETTINGS], (len(first), 1, 1)))
-        if not words:
-            return []
-        places = np.broadcast_to(np.concatenate(which), answers.exposed.shape)
-        told = tally(places.ravel(), answers.exposed.ravel())
-        return [Played(False, np.concatenate(words), np.concatenate(codes), *told)]
-
-    @property
-    def _march_shape(self) -> tuple[int, int, int]:
-        """Words 0 and -1, addresses, columns."""
-        memory = self.test_set.memory
-        return (len(memory), self.array.wmem_depth, len(memory[0].codes) if memory else 0)
-
-    def _exposed(self, answers: _Answers) -> list[IntArray]:
-        """Answers to the first column of all operands in each pass; the others are the same."""
-        at, found = 0, []
-        for block in self.test_set.exposures:
-            held = answers.exposed[0, at : at + block.answers].reshape(len(block.words), -1)
-            found.append(held[:, :CODE_SETTINGS].ravel())
-            at += block.answers
-        return found
+        found = None
+        if self.test_set.transients is not None:
+            found = VaryingSearch(self.test_set, self.shared).find(answers)
+        return (Found((), 0), None) if found is None else (Found(found[0], 0), found[1])
 
     def _given(self, faults: Sequence[Fault]) -> IntArray:
         """What a PE with these faults answers to all vectors with different operands."""
@@ -270,21 +191,6 @@ class _Search:
             return np.ones(len(self.addresses), dtype=np.bool_)
         before = np.concatenate([[0], np.cumsum(dirty(march))])
         return np.asarray(before[self.addresses + self.steps] == before[self.addresses])
-
-
-def _plays(first: IntArray, again: IntArray) -> IntArray:
-    """[plays, n] answers to the same n vectors: the first time [runs, n], and again [runs, m*n]."""
-    size = first.shape[1]
-    times = again.shape[1] // size if size else 0
-    return np.concatenate([first, again.reshape(len(first) * times, size)])
-
-
-def _usual(answers: IntArray) -> tuple[IntArray, IntArray]:
-    """The most frequent of [plays, n] answers, and how often it came."""
-    counts = np.array([(answers == one).sum(axis=0) for one in answers])
-    best = counts.argmax(axis=0)
-    every = np.arange(answers.shape[1])
-    return answers[best, every], counts[best, every]
 
 
 def _on(pe: int, faults: tuple[Fault, ...]) -> list[Fault]:

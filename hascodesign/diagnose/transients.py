@@ -21,7 +21,7 @@ from hascodesign.diagnose.model import PeModel
 SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
 LOOKED_AT = 8  # wires of which the likelihood is computed
 SURE = 12.0  # logarithm of how much likelier the wire must be than any other
-UNLIKELY = 20.0  # logarithm of one in how many; a vector that strays farther is not explained
+UNLIKELY = 18.0  # logarithm of one in how many; what strays farther is not explained
 SPREAD = 5.0  # standard deviations that the inversions of all vectors together may stray
 _SUBSETS = 4  # steps of which every set is enumerated
 _LEAST, _MOST = 1e-7, 0.5
@@ -35,6 +35,14 @@ class Transient:
     sigma: float  # standard error of p
     uses: int  # of the wire, in vectors where an inversion shows
     gap: float  # logarithm of how much likelier it is than the next wire
+
+    def __str__(self) -> str:
+        fault = self.fault
+        lane = "" if fault.simd is None else f" of multiplier {fault.simd}"
+        return (
+            f"transient on {fault.site} bit {fault.bit}{lane}, p = {fault.p:.3g} +- "
+            f"{self.sigma:.2g} (one standard error, {self.uses:,} uses)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +83,19 @@ class Wire:
     lane: int | None
     bit: int
 
+    @classmethod
+    def of(cls, fault: Fault) -> Wire:
+        """The wire of a transient entry of one bit."""
+        if fault.site is None or fault.bit is None:
+            raise ValueError("the entry must name its site and bit")
+        return cls(fault.site, fault.simd, fault.bit)
+
     def entry(self, p: float) -> Fault:
         """The profile's entry."""
         return Fault(0, "transient", self.site, self.lane, self.bit, p=p)
 
 
-class _Group:
+class Group:
     """Vectors with their operands as the PE's permanent faults leave them."""
 
     def __init__(self, array: ArraySpec, model: PeModel, played: Played) -> None:
@@ -113,7 +128,7 @@ class _Group:
         added, flipped = self.changes(wire)
         if flipped:
             return np.full(len(self.sums), self.sums.shape[1])
-        return np.asarray((added != 0).sum(axis=1))
+        return np.asarray(np.broadcast_to(added, self.sums.shape) != 0).sum(axis=1)
 
     def _run(self, fired: np.ndarray, added: IntArray | int, flipped: int) -> IntArray:
         """Answers [n, M] where the steps ``fired`` [..., T] (M sets of them) are inverted."""
@@ -179,12 +194,10 @@ class TransientSearch:
     played : what it answered.
     """
 
-    def __init__(
-        self, array: ArraySpec, faults: Sequence[Fault], played: Sequence[Played]
-    ) -> None:
+    def __init__(self, array: ArraySpec, faults: Sequence[Fault], played: Sequence[Played]) -> None:
         self.array = array
         model = PeModel(array, faults)
-        self.groups = [_Group(array, model, one) for one in played]
+        self.groups = [Group(array, model, one) for one in played]
 
     def find(self) -> Transient | None:
         """The wire and its p; None where no single wire explains every answer, and surely."""
@@ -198,6 +211,22 @@ class TransientSearch:
             return None
         uses = sum(int(group.shown(wire) @ group.played.plays) for group in self.groups)
         return Transient(wire.entry(float(f"{p:.5g}")), _sigma(ways, p), uses, float(gap))
+
+    def too_many(self, found: Transient, group: Group, strays: IntArray, plays: int) -> bool:
+        """Whether of [places, n] straying answers to vectors of one step a place has too many.
+
+        Parameters
+        ----------
+        found : the transient fault.
+        group : the vectors.
+        strays : of each vector, played ``plays`` times at each place.
+        """
+        wire = Wire.of(found.fault)
+        shows = group.shown(wire) > 0
+        chance = np.full(len(strays), found.fault.p)
+        uses = np.full(len(strays), plays * int(shows.sum()))
+        hits = strays[:, shows].sum(axis=1)
+        return bool((_divergence(hits, uses, chance) > UNLIKELY)[hits > uses * chance].any())
 
     def _wires(self) -> Iterator[Wire]:
         for site in SITES:
@@ -226,7 +255,7 @@ class TransientSearch:
         low, high = np.log(_LEAST), np.log(_MOST)
         for _ in range(4):  # each time about the best point of the last
             points = np.linspace(low, high, 61)
-            likelihood = sum(one.likelihood(np.exp(points)) for one in held)
+            likelihood = _likelihood(held, np.exp(points))
             best = int(np.argmax(likelihood))
             low, high = points[max(best - 1, 0)], points[min(best + 1, len(points) - 1)]
         return float(np.max(likelihood)), float(np.exp(points[best])), wire, held
@@ -267,10 +296,14 @@ def _chances(ways: FloatArray, p: FloatArray) -> FloatArray:
     return np.asarray(ways @ (p**fired * (1 - p) ** (steps - fired)))
 
 
+def _likelihood(held: Sequence[_Ways], p: FloatArray) -> FloatArray:
+    """Logarithm of the likelihood of all answers at each p."""
+    return np.sum([one.likelihood(p) for one in held], axis=0)
+
+
 def _sigma(held: Sequence[_Ways], p: float) -> float:
     """Standard error of p: the likelihood's curvature at its top."""
-    near = p * np.array([0.98, 1.0, 1.02])
-    low, top, high = sum(one.likelihood(near) for one in held)
+    low, top, high = _likelihood(held, p * np.array([0.98, 1.0, 1.02]))
     curvature = (2 * top - low - high) / (0.02 * p) ** 2
     return float(curvature**-0.5) if curvature > 0 else float("inf")
 

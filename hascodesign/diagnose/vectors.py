@@ -84,6 +84,11 @@ class TestSet:
         return 1 if self.transients is None else MEMORY_PLAYS
 
     @property
+    def uses(self) -> int:
+        """Steps that the exposing vectors take in one run: uses of every wire of the logic."""
+        return sum(block.answers * block.steps for block in self.exposures)
+
+    @property
     def memory_answers(self) -> int:
         """Accumulators that each PE gives to the memory's vectors, played once."""
         return sum(block.answers for block in self.memory)
@@ -92,6 +97,12 @@ class TestSet:
     def answers(self) -> int:
         """Accumulators that each PE gives in one run."""
         return sum(block.answers for block in self.blocks)
+
+    @property
+    def march_shape(self) -> tuple[int, int, int]:
+        """Words 0 and -1, addresses, columns of the memory's answers."""
+        columns = len(self.memory[0].codes) if self.memory else 0
+        return len(self.memory), self.array.wmem_depth, columns
 
     @property
     def logic_answers(self) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from rich.table import Table
@@ -45,6 +45,7 @@ MOST_WORDS = 500  # faulty words of one chip; every fourth chip has some
 MOST_CHIPS = 100_000
 STEPS = (1, 9, 32)
 COLUMNS = 24
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +95,26 @@ def run(
     ConfigError
         Seeds that are not 0 to 4294967295, or too many.
     """
-    if not 1 <= n <= MOST_CHIPS:
-        raise ConfigError(f"--n must be 1..{MOST_CHIPS}, not {n}")
-    for seed in (first, first + n - 1):
-        if (problem := range_problem("a seed", seed, 0, MAX_SEED)) is not None:
-            raise ConfigError(problem)
+    check_seeds(n, first)
     rows: dict[int, ChipRow] = {}
-    for seed, row in _spread(range(first, first + n), where):
+    for seed, row in spread(one, range(first, first + n), where):
         progress("chips", len(rows), n)
         rows[seed] = row
     return [rows[seed] for seed in sorted(rows)]
 
 
-def _spread(seeds: Sequence[int], where: Where | None) -> Iterator[tuple[int, ChipRow]]:
+def check_seeds(n: int, first: int) -> None:
+    """Refuse seeds ``first`` to ``first + n - 1`` that are none, or too many."""
+    if not 1 <= n <= MOST_CHIPS:
+        raise ConfigError(f"--n must be 1..{MOST_CHIPS}, not {n}")
+    for seed in (first, first + n - 1):
+        if (problem := range_problem("a seed", seed, 0, MAX_SEED)) is not None:
+            raise ConfigError(problem)
+
+
+def spread(
+    one: Callable[[int], Row], seeds: Sequence[int], where: Where | None
+) -> Iterator[tuple[int, Row]]:
     """Seed and row of each chip, as they come."""
     if where is None:
         yield from ((seed, one(seed)) for seed in seeds)
