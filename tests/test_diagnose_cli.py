@@ -209,3 +209,27 @@ def test_a_profile_of_another_array(call):
     assert code == 2 and "must be of the array that is tested" in err
     with pytest.raises(ConfigError, match=r"runs must be 1\.\.16"):
         simulate(vectors(SMALL), FaultProfile(SMALL), runs=0)
+
+
+def test_transient_faults_are_told_with_their_error(call):
+    sizes = ("--pe", 2, "--simd", 2, "--weight-bits", 3, "--act-bits", 4)
+    asked = ("vectors", "--board", "pynq-z2", *sizes, "--out", "t", "--transients")
+    code, _, err = call(*asked, 0.9)
+    assert code == 2 and "transients must be a probability 0.0001..0.5, not 0.9" in err
+    assert not Path("t").exists()
+    assert call(*asked, 0.05)[0] == 0
+    array = files.read_tests(Path("t")).array
+    true = FaultProfile(array, (Fault(1, "transient", "act", 0, 2, p=0.05),), 5)
+    Path("true.json").write_bytes(formats.write_json(true))
+    simulated = ("simulate", "--faults", "true.json", "--out", "acc.npz")
+    assert call(*simulated, "--tests", "t")[0] == 0
+    code, out, _ = call(*INFER)
+    assert code == 0 and "PE 1: transient on act bit 2 of multiplier 0, p = 0.0" in out
+    line = json.loads(Path("r.json").read_text())["pes"][1]
+    assert line["state"] == "faulty" and line["unstable"] > 0
+    told = line["transient"]
+    assert abs(told["p"] - 0.05) < 4 * told["sigma"] < 0.02 and told["uses"] > 1900
+    (fault,) = formats.read(Path("chip.json")).faults
+    assert fault == replace(true.faults[0], p=told["p"])
+    assert call(*simulated)[0] == 0  # to the vectors without that part
+    assert call(*INFER)[0] == 2

@@ -10,7 +10,9 @@ import pytest
 
 from hascodesign.cli import main as cli
 from hascodesign.contract.errors import ConfigError
+from hascodesign.contract.types import ArraySpec
 from hascodesign.study import diagnose as study
+from hascodesign.study import transients
 
 
 def study_call(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
@@ -41,6 +43,44 @@ def test_a_study_of_a_chip(monkeypatch, capsys):
     assert row.compared == 16 * 24 * 2 * (64 + 7 + 2)
     code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
     assert code == 0 and f"0 of {row.compared:,}" in out
+
+
+def test_a_study_of_transient_faults(monkeypatch, capsys):
+    """Every wire right; an explained PE with another wire exits 1, one that is named does not."""
+    small = ArraySpec(4, 2, 3, 4, 18)
+    monkeypatch.setattr(transients, "ARRAY", small)
+    monkeypatch.setattr(transients, "CASES", (("act", 1), ("psum", 0)))
+    monkeypatch.setattr(transients, "CHANCES", (0.1, 0.02))
+    monkeypatch.setattr(transients, "LEAST", 0.02)
+    row = transients.one(2)
+    assert [(case.site, case.permanent, case.p) for case in row.cases] == [
+        ("act", 1, 0.1),
+        ("psum", 0, 0.1),
+    ]
+    assert all(case.explained and case.right for case in row.cases)
+    assert (row.wrong, row.named) == ((), 0) and row.compared == 4 * 24 * 2 * 3
+    assert transients.chip(2) == transients.chip(2) != transients.chip(4)
+    code, out, _ = study_call(monkeypatch, capsys, "--transient", "--n", 1, "--first", 2)
+    assert code == 0 and "0 PEs wrong" in out and f"{row.compared:,} sums" in out
+    true = transients.infer
+
+    def another(test_set, answers):
+        found = true(test_set, answers)
+        one = found.transients[0]
+        moved = replace(one, fault=replace(one.fault, bit=(one.fault.bit + 1) % 4))
+        return replace(found, transients={**found.transients, 0: moved})
+
+    monkeypatch.setattr(transients, "infer", another)
+    code, _, err = study_call(monkeypatch, capsys, "--transient", "--n", 1, "--first", 2)
+    assert code == 1 and "not so: seed 2 PE 0" in err
+
+    def humble(test_set, answers):
+        found = true(test_set, answers)
+        return replace(found, transients={1: found.transients[1]})
+
+    monkeypatch.setattr(transients, "infer", humble)
+    code, out, _ = study_call(monkeypatch, capsys, "--transient", "--n", 1, "--first", 2)
+    assert code == 0 and "seed 2: PE 0 is not explained" in out
 
 
 def test_workers_give_the_rows_of_one_process(monkeypatch):
