@@ -20,13 +20,19 @@ from tests.driver_cases import SPEC, another, faulty, lay_out, run, small, write
 from tests.test_driver_diagnosis import part
 
 
-def predicted(test_set: TestSet, acc: NDArray[np.int32], idle: Sequence[int] = ()) -> bytes:
+def predicted(
+    test_set: TestSet,
+    acc: NDArray[np.int32],
+    idle: Sequence[int] = (),
+    varying: Sequence[int] = (),
+) -> bytes:
     """predicted.npz."""
-    explained = np.ones(len(acc), np.bool_)
+    explained, varies = np.ones(len(acc), np.bool_), np.zeros(len(acc), np.bool_)
     explained[list(idle)] = False
+    varies[list(varying)] = True
     digest = np.frombuffer(bytes.fromhex(test_set.digest), np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, acc=acc, explained=explained, digest=digest)
+    np.savez(buffer, acc=acc, explained=explained, varies=varies, digest=digest)
     return buffer.getvalue()
 
 
@@ -42,6 +48,7 @@ def test_the_driver_heals(tmp_path: Path) -> None:
     lied = acc.copy()
     lied[2, -1] += 1
     lied[1] = 0
+    lied[3, ::7] ^= 1
     spoiled = other.driver(SCHEDULE)
     with np.load(io.BytesIO(spoiled["images.npz"])) as file:
         images = {name: file[name] for name in file.files}
@@ -50,7 +57,7 @@ def test_the_driver_heals(tmp_path: Path) -> None:
     np.savez(buffer, **images)
     for name, says, schedule in (
         ("board", predicted(test_set, acc), None),
-        ("wrong", predicted(test_set, lied, [1]), spoiled | {"images.npz": buffer.getvalue()}),
+        ("wrong", predicted(test_set, lied, [1], [3]), spoiled | {"images.npz": buffer.getvalue()}),
         ("others", predicted(whole, acc), None),
     ):
         write(folder / name, {"predicted.npz": says})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -18,11 +19,14 @@ from hascodesign.common import files as common_files
 from hascodesign.common.display import Display
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import generator
-from hascodesign.contract.types import FaultProfile
+from hascodesign.contract.types import Fault, FaultProfile
 from hascodesign.diagnose import files
 from hascodesign.diagnose.simulate import simulate
 from hascodesign.diagnose.vectors import TestSet, vectors
+from hascodesign.faults import formats as fault_formats
 from hascodesign.faults import generate
+from hascodesign.faults.places import in_order
+from hascodesign.faults.profile import check
 from hascodesign.flow.config import board_config, load_config
 from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
@@ -130,6 +134,36 @@ def _accuracies(said: str) -> dict[str, str]:
     return {
         part.split(" %")[0].rsplit(" ", 1)[0]: part.split(" %")[0].split()[-1] for part in parts
     }
+
+
+def test_a_transient_fault_is_scheduled_for_and_not_predicted(build, chip, call):
+    """The profile has it with its p; answers and logits are said as they are without it."""
+    true = chip[0]
+    pe = next(pe for pe in range(true.array.pe) if pe not in {f.pe for f in true.faults})
+    struck = Fault(pe, "transient", "psum", None, 12, p=0.05)
+    test_set = vectors(replace(true.array, wmem_depth=0), transients=0.05)
+    common_files.write_tree(Path("t"), files.write_tests(test_set))
+    varying = check(FaultProfile(test_set.array, in_order((*true.faults, struck)), 3))
+    acc = simulate(test_set, varying)
+    code, said = call(files.write_responses(test_set, acc), "--tests", "t")
+    assert code == 0 and f"PE {pe}: transient on psum bit 12, p = 0.0" in said
+    faults = fault_formats.read(Path("healed/faults.json")).faults
+    (found,) = (fault for fault in faults if fault.kind == "transient")
+    assert replace(found, p=0.05) == struck and abs(found.p - 0.05) < 0.01
+    steady = simulate(test_set, replace(true, array=test_set.array))[0]
+    with np.load("healed/board/predicted.npz") as file:
+        assert file["explained"].all() and np.flatnonzero(file["varies"]).tolist() == [pe]
+        assert np.array_equal(file["acc"], steady) and (acc[0] != steady).any()
+    with Display() as display:
+        flow = healing.opened(request(build), build, None, display).flow
+    content = Path("healed/schedule.json").read_bytes()
+    deployed = written.from_json(content, flow.network, true.array) or flow.network
+    with np.load("healed/board/schedule/images.npz") as file:
+        codes, labels = file["codes"].astype(np.int64), file["labels"]
+        schedule = schedules.from_json(content, flow.network, true.array)
+        (wanted,) = image_file(deployed, schedule, true, codes, labels).values()
+        with np.load(io.BytesIO(wanted)) as other:
+            assert np.array_equal(file["logits"], other["logits"]) and file["logits"].size == 1000
 
 
 def test_a_pe_that_nothing_explains_is_idle_or_nothing_is_made(chip, call):

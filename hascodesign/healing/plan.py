@@ -82,7 +82,7 @@ def plan(in_use: InUse, test_set: TestSet, acc: NDArray[Any], display: Display) 
     words = [
         (old, new) for one, other in pairs for old, new in zip(one.words, other.words, strict=True)
     ]
-    files_of_board = _board(in_use, deployed, search, profile)
+    files_of_board = _board(in_use, deployed, search, _steady(profile))
     files_of_board |= {f"tests/{name}": data for name, data in files.write_tests(test_set).items()}
     files_of_board["predicted.npz"] = _predicted(test_set, found)
     made = {f"{BOARD}/{name}": data for name, data in files_of_board.items()}
@@ -179,16 +179,26 @@ def _board(
     return {f"schedule/{name}": content for name, content in held.items()}
 
 
+def _steady(profile: FaultProfile) -> FaultProfile:
+    """Without its transient faults: when those fire, nothing predicts."""
+    kept = tuple(fault for fault in profile.faults if fault.kind != "transient")
+    return replace(profile, faults=kept)
+
+
 def _predicted(test_set: TestSet, found: Diagnosis) -> bytes:
-    """predicted.npz: every answer of every PE that is explained."""
+    """predicted.npz: every answer of every PE that is explained, and which PEs vary from that."""
     array = test_set.array
     explained = np.ones(array.pe, dtype=np.bool_)
     explained[list(found.unexplained)] = False
+    varies = np.zeros_like(explained)
+    varies[list(found.transients)] = True
+    steady = _steady(found.profile).faults
     acc = np.zeros((array.pe, test_set.answers), dtype=np.int32)
     for pe in np.flatnonzero(explained).tolist():
-        faults = tuple(replace(f, pe=0) for f in found.profile.faults if f.pe == pe)
+        faults = tuple(replace(f, pe=0) for f in steady if f.pe == pe)
         acc[pe] = PeModel(array, faults).answers(test_set.blocks)
     buffer = io.BytesIO()
     digest = np.frombuffer(bytes.fromhex(test_set.digest), dtype=np.uint8)
-    np.savez_compressed(buffer, allow_pickle=False, acc=acc, explained=explained, digest=digest)
+    held = {"acc": acc, "explained": explained, "varies": varies, "digest": digest}
+    np.savez_compressed(buffer, allow_pickle=False, **held)
     return buffer.getvalue()

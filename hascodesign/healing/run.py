@@ -272,6 +272,7 @@ def sentences(healed: Healed) -> list[str]:
     return [
         f"{pes - len(found.unexplained)} of {pes} PEs explained,"
         f" {len(found.profile.faults)} entries",
+        *(f"PE {pe}: {varying}" for pe, varying in found.transients.items()),
         f"held-out accuracy, n = {n}: {named}",
         f"{healed.changed} of {healed.words} words differ from those in use",
         *healed.search.notes,

@@ -2,7 +2,8 @@
 
 A folder that `hascodesign heal` writes: ``schedule/``, as `load_schedule` takes it, ``tests/``, the
 vectors that were played, and ``predicted.npz``: `acc` [PEs, answers] of the diagnosed profile,
-`explained` [PEs], where it says anything, and `digest` of the vectors.
+`explained` [PEs], where it says anything, `varies` [PEs], where a transient fault inverts some of
+the answers, and `digest` of the vectors.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Predicted:
 
     acc: Acc  # [PEs, answers]
     explained: NDArray[np.bool_]  # [PEs]; the rest is idle in the schedule
+    varies: NDArray[np.bool_]  # [PEs] that have a transient fault: not all answers are as said
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Healing:
     answers: int  # accumulators compared
     differing: tuple[tuple[int, int], ...]  # PE and how many of its answers differ
     unexplained: tuple[int, ...]  # PEs of which nothing is predicted
+    varying: tuple[int, ...]  # PEs with a transient fault, whose answers are not compared
     verified: Verification
 
     @property
@@ -59,6 +62,9 @@ class Healing:
         if self.unexplained:
             named = ", ".join(map(str, self.unexplained))
             found.append(f"not explained, and idle: PE {named}")
+        if self.varying:
+            named = ", ".join(map(str, self.varying))
+            found.append(f"transient faults, not compared: PE {named}; logits may differ by them")
         return "\n".join(found)
 
 
@@ -74,30 +80,32 @@ def read(folder: Path, tests: Tests, built: Description) -> Predicted:
     try:
         with np.load(path, allow_pickle=False) as file:
             held: dict[str, NDArray[Any]] = {
-                name: file[name] for name in ("acc", "explained", "digest")
+                name: file[name] for name in ("acc", "explained", "varies", "digest")
             }
     except UNREADABLE as error:
         raise InputError(f"{path} must be what `hascodesign heal` writes: {error!r}") from None
     pes, answers = built.array.pe, sum(block.answers for block in tests.blocks)
-    shapes = held["acc"].shape == (pes, answers) and held["explained"].shape == (pes,)
+    shapes = held["acc"].shape == (pes, answers)
+    shapes &= held["explained"].shape == held["varies"].shape == (pes,)
     if not shapes or not np.array_equal(held["digest"], tests.digest):
         raise InputError(
             f"{path} must be of the vectors in {TESTS}/: {answers} answers of {pes} PEs"
         )
-    return Predicted(held["acc"].astype(np.int32), held["explained"].astype(np.bool_))
+    explained, varies = (held[name].astype(np.bool_) for name in ("explained", "varies"))
+    return Predicted(held["acc"].astype(np.int32), explained, varies)
 
 
 def compare(
     predicted: Predicted, played: Acc, verified: Verification, words: tuple[int, int]
 ) -> Healing:
-    """Hold the answers of explained PEs [PEs, answers] to the prediction.
+    """Hold the answers [PEs, answers] of explained PEs that do not vary to the prediction.
 
     Parameters
     ----------
     words : that were written, and of all memories.
     """
     counts = (predicted.acc != played).sum(axis=1)
-    known = np.flatnonzero(predicted.explained).tolist()
+    known = np.flatnonzero(predicted.explained & ~predicted.varies).tolist()
     written, whole = words
     return Healing(
         written=written,
@@ -105,5 +113,6 @@ def compare(
         answers=len(known) * played.shape[1],
         differing=tuple((pe, int(counts[pe])) for pe in known if counts[pe]),
         unexplained=tuple(np.flatnonzero(~predicted.explained).tolist()),
+        varying=tuple(np.flatnonzero(predicted.explained & predicted.varies).tolist()),
         verified=verified,
     )
