@@ -11,16 +11,13 @@ import numpy as np
 import pytest
 import torch
 from brevitas import nn as qnn
-from brevitas.inject.enum import FloatToIntImplType, ScalingImplType
+from brevitas.inject.enum import FloatToIntImplType
 from brevitas.quant import (
     Int8ActPerTensorFloat,
-    Int8WeightPerTensorFixedPoint,
     Int8WeightPerTensorFloat,
     ShiftedUint8ActPerTensorFloat,
     ShiftedUint8WeightPerTensorFloat,
-    Uint8ActPerTensorFixedPoint,
     Uint8ActPerTensorFloat,
-    Uint8ActPerTensorFloatMaxInit,
 )
 from torch import nn
 
@@ -64,23 +61,6 @@ def swapped(model: nn.Module, place: int, *layers: nn.Module) -> nn.Module:
 
 def ended(*layers: nn.Module) -> nn.Module:
     return settled(pixels(), nn.Flatten(), dense(60, 6), relu(), plain(6), *layers)
-
-
-def tied(act: object, weight: object, **constant: object) -> nn.Module:
-    """Half-way sums: 6/15 and 1/8 as scales, of floats that are not exact."""
-    weights = {"weight_quant": weight}
-    if constant:
-        weights |= {"weight_scaling_impl_type": ScalingImplType.CONST, "weight_scaling_init": 1.0}
-        weights |= {"weight_narrow_range": False}
-    first = {"max_val": 1.0, **constant} if constant else {}
-    hidden = {"max_val": 6.0, **constant} if constant else {}
-    return settled(
-        pixels(8, act, **first),
-        *(conv(2, 16, padding=1, **weights), relu(4, act, **hidden)),
-        *(conv(16, 16, padding=1, **weights), relu(4, act, **hidden)),
-        nn.Flatten(),
-        plain(480),
-    )
 
 
 def signed(model: nn.Module) -> nn.Module:
@@ -284,22 +264,6 @@ def test_the_remedy_is_said_and_right(name: str) -> None:
             outs = [m.double()(held) for m in (model, instead)]
         one, other = (getattr(out, "value", out).reshape(len(held), -1) for out in outs)
         assert torch.allclose(one, other, rtol=0, atol=1e-9)
-
-
-def test_sums_half_way_between_codes_are_refused_by_the_layer() -> None:
-    constant = {"scaling_impl_type": ScalingImplType.CONST}
-    model = tied(Uint8ActPerTensorFloatMaxInit, Int8WeightPerTensorFloat, **constant)
-    network = integerise(model, "tied", IMAGE)
-    bright = images(scale=0.5)
-    words = r"^layer \d '\d' \(QuantReLU\) must not meet sums half-way between two codes, as \d+"
-    with pytest.raises(ModelError, match=words) as caught:
-        compare(model, network, bright)
-    for quantiser in (Uint8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint):
-        assert quantiser.__name__ in str(caught.value)
-    exact = tied(Uint8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint)
-    require_equal(compare(exact, integerise(exact, "exact", IMAGE), bright))
-    learned = tied(Uint8ActPerTensorFloat, Int8WeightPerTensorFloat)
-    require_equal(compare(learned, integerise(learned, "learned", IMAGE), bright))
 
 
 def test_all_that_is_known_of_a_class_is_one_line() -> None:

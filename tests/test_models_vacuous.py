@@ -16,7 +16,7 @@ from torch import nn
 from hascodesign.contract.errors import ModelError
 from hascodesign.contract.types import Dataset, Equivalence, Split, frozen
 from hascodesign.flow import oddities
-from hascodesign.models import equivalence
+from hascodesign.models import source
 from hascodesign.models.integer import compare, integerise
 from hascodesign.report.record import ties_words
 from tests.model_cases import IMAGE, conv, dense, images, last, pixels, relu, settled
@@ -208,14 +208,14 @@ def test_equal_logits_are_told_as_such_not_as_a_difference(monkeypatch: Any) -> 
         model[4].weight[2] = -model[4].weight[0].abs()
     network, held = integerise(model, "tied", IMAGE), images(40)
     assert compare(model, network, held).tied == 0
-    plain = equivalence._brevitas
+    plain = source.run
 
     def nudged(*given: Any) -> Any:
         found = plain(*given)
         logits = found.logits + np.array([0.0, 1e-9, 0.0])
         return replace(found, logits=logits, classes=logits.argmax(axis=1))
 
-    monkeypatch.setattr(equivalence, "_brevitas", nudged)
+    monkeypatch.setattr(source, "run", nudged)
     found = compare(model, network, held)
     assert found.total == 0 and 20 < found.tied <= 40
     assert found.brevitas_correct != found.integer_correct

@@ -286,6 +286,8 @@ class Equivalence:
     rounded: int | None = None  # images whose class rounding at the logits changes; None: exact
     own_macs: int = 0  # multiply-accumulates of the model itself, an image; 0: not counted
     branch_rows: int = 0  # rows of the array's layers that carry maps or add them
+    #: Per layer: of sums exactly on a step, codes that float64 took otherwise; no differences.
+    ties: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:

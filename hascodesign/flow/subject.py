@@ -214,10 +214,10 @@ class Subject:
     @property
     def _evidence(self) -> tuple[Any, ...]:
         """What the integer graph alone does not tell of the model: its answers and its source."""
-        from hascodesign.models import equivalence  # noqa: PLC0415  (torch: seconds to import)
+        from hascodesign.models import source  # noqa: PLC0415  (torch: seconds to import)
 
         images = self.dataset.heldout.images[:EVIDENCE]
-        return (equivalence.answers(self.loaded.model, images), self.loaded.sources)
+        return (source.answers(self.loaded.model, images), self.loaded.sources)
 
     def _integerise(self) -> tuple[IntegerNetwork, Equivalence]:
         from hascodesign.models import integer  # noqa: PLC0415  (torch takes seconds to import)

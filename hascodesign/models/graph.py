@@ -16,6 +16,7 @@ from hascodesign.contract.errors import ModelError
 from hascodesign.models import rules
 from hascodesign.models.instead import instead_of
 from hascodesign.models.layers import (
+    ACTING,
     ADDS,
     DROPOUTS,
     FLAT,
@@ -69,6 +70,15 @@ class Block:
     def activation(self) -> Node:
         """The quantiser whose codes the next layer takes."""
         return self.chain[-1]
+
+    @property
+    def acting(self) -> tuple[Node, ...]:
+        """What acts on real numbers between the sums and the codes."""
+        return tuple(
+            node
+            for node in self.chain
+            if isinstance(node.module, ACTING) or quantises(node.module) or truncates(node.module)
+        )
 
     @property
     def mean(self) -> Node | None:

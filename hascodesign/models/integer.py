@@ -160,11 +160,11 @@ class _Filled:
                 made.append(outputs.unchanged(len(part.words), self._acts[place]))
                 continue
             act = quantisers.activation(part.block.activation)
-            made.append(outputs.thresholds_of(part.block, part.unit, part.bias, act, bits))
+            made.append(outputs.thresholds_of(part, act, bits))
         if len(found) > 1 or found[0].block is None:
             return outputs.joined(made, bits)
         act = quantisers.activation(found[0].block.activation)
-        return outputs.shift_of(found[0].block, found[0].unit, found[0].bias, act, made[0], bits)
+        return outputs.shift_of(found[0], act, made[0], bits)
 
     def _common(self, node: Node, blocks: Sequence[int]) -> Activation:
         """A format that holds the codes of several maps."""

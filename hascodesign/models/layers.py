@@ -220,6 +220,7 @@ MEANS = (nn.AvgPool2d,)
 TRUNCATING = (qnn.TruncAvgPool2d, qnn.TruncAdaptiveAvgPool2d)
 FLAT = (nn.Flatten,)
 RISING = (nn.ReLU,)  # keep the order of what they are given
+ACTING = (*NORMS, *RISING, Elementwise)  # on real numbers, each channel for itself
 SOFT = (nn.Softmax, nn.LogSoftmax)  # keep the order of the logits
 # identity at evaluation
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)

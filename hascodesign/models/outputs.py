@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hascodesign.contract import arithmetic
-from hascodesign.contract.types import BoolArray, FloatArray, IntArray, Shift, Thresholds, frozen
+from hascodesign.contract.types import BoolArray, IntArray, Shift, Thresholds, frozen
+from hascodesign.models import ties
 from hascodesign.models.graph import Block, Node, quiet, value_of
-from hascodesign.models.layers import NORMS, RISING, Elementwise, quantises, truncates
-from hascodesign.models.quantisers import Activation, Bias, asked
+from hascodesign.models.layers import NORMS, Elementwise, quantises, truncates
+from hascodesign.models.parts import Part
+from hascodesign.models.quantisers import Activation, activation, asked
 
 CodeOf = Callable[[IntArray], IntArray]  # v [L, R] -> codes [L, R]
+NEAR = 1e-6  # of half a scale: sums beside a step that are looked at in rational numbers
 
 
-def thresholds_of(
-    block: Block, unit: FloatArray, bias: Bias, act: Activation, bits: int
-) -> Thresholds:
+def thresholds_of(part: Part, act: Activation, bits: int) -> Thresholds:
     """What turns v = ACC + bias of a hidden layer into the codes that Brevitas gives.
+
+    Where v lies exactly on a step, the code is that of the quantiser's own rule for one.
 
     Parameters
     ----------
-    block : the layer and what follows it.
-    unit : [R] real value of one unit of the accumulator: input scale * weight scale.
-    bias : the layer's bias; a real one goes into the thresholds.
+    part : rows of a block; a real bias goes into the thresholds.
     act : format of the codes.
     bits : of v; thresholds hold for every one.
     """
-    descending = _descending(block, len(unit))
-    return Thresholds(
-        frozen(_search(_code_of(block, unit, bias, act), descending, act, bits)),
-        frozen(descending, np.bool_),
-        act.low,
-    )
+    assert part.block is not None
+    descending = descends(part.block, len(part.exact))
+    found = _search(_code_of(part, act), descending, act, bits)
+    if ties.handles(part.block.acting) and not _float_is_exact(part, act):
+        _decide_ties(found, part, descending, act, bits)
+    return Thresholds(frozen(found), frozen(descending, np.bool_), act.low)
 
 
 def unchanged(rows: int, act: Activation) -> Thresholds:
@@ -71,7 +72,7 @@ def joined(parts: Sequence[Thresholds], bits: int) -> Thresholds:
     return Thresholds(frozen(np.concatenate(rows)), frozen(descending, np.bool_), lowest)
 
 
-def _descending(block: Block, rows: int) -> BoolArray:
+def descends(block: Block, rows: int) -> BoolArray:
     """Rows whose code falls as v rises: an odd number of negative gammas and factors."""
     sign = np.ones(rows)
     for node in block.chain:
@@ -82,31 +83,28 @@ def _descending(block: Block, rows: int) -> BoolArray:
     return sign < 0
 
 
-def _steps(block: Block) -> list[Node]:
-    """What acts on real numbers between the sums and the codes."""
-    acting = (*NORMS, *RISING, Elementwise)
-    return [
-        node
-        for node in block.chain
-        if isinstance(node.module, acting) or quantises(node.module) or truncates(node.module)
-    ]
-
-
-def _code_of(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> CodeOf:
+def _code_of(part: Part, act: Activation) -> CodeOf:
     """Code of every v in float64, by the model's own layers, operation by operation."""
-    layers = _steps(block)
 
     def code_of(v: IntArray) -> IntArray:
-        real = v.astype(np.float64) * unit  # |v| < 2^53, so that the conversion is exact
-        if bias.real is not None:
-            real = real + bias.real
-        out = torch.from_numpy(real)
-        with quiet(), torch.no_grad():
-            for layer in layers:
-                out = _apply(layer, out)
+        (*_, out) = _reals(part, v)
         return np.rint(out.numpy() / act.scale).astype(np.int64)
 
     return code_of
+
+
+def _reals(part: Part, v: IntArray) -> Iterator[Tensor]:
+    """What the model's own layers make of every v in float64, layer by layer."""
+    assert part.block is not None
+    real = v.astype(np.float64) * part.unit  # |v| < 2^53, so that the conversion is exact
+    if part.bias.real is not None:
+        real = real + part.bias.real
+    out = torch.from_numpy(real)
+    yield out
+    for layer in part.block.acting:
+        with quiet(), torch.no_grad():
+            out = _apply(layer, out)
+        yield out
 
 
 def _apply(node: Node, real: Tensor) -> Tensor:
@@ -143,20 +141,52 @@ def _search(code_of: CodeOf, descending: BoolArray, act: Activation, bits: int) 
     return np.ascontiguousarray((low * sign).T)
 
 
-def shift_of(
-    block: Block, unit: FloatArray, bias: Bias, act: Activation, thresholds: Thresholds, bits: int
-) -> Thresholds | Shift:
+def _float_is_exact(part: Part, act: Activation) -> bool:
+    """Whether scales are powers of two and nothing but one activation follows: nothing rounds."""
+    assert part.block is not None
+    powers = all(math.frexp(scale)[0] == 0.5 for scale in (act.scale, *part.unit))
+    return part.bias.real is None and len(part.block.acting) == 1 and powers
+
+
+def _decide_ties(
+    found: IntArray, part: Part, descending: BoolArray, act: Activation, bits: int
+) -> None:
+    """Move thresholds [R, L] whose last v without the code, or first with it, lies on a step."""
+    assert part.block is not None
+    exact = ties.Exact(part.block.acting)
+    sign = np.where(descending, -1, 1)[:, None]
+    for back in (0, 1):
+        v = found - back * sign
+        inside = np.abs(v) < 2 ** (bits - 1)
+        for row, level in np.argwhere(inside & _near_a_step(part, np.where(inside, v, 0), act)):
+            code, *others = exact.codes(ties.real_of(part, row, int(v[row, level])), row)
+            if others and (code >= act.low + 1 + level) != (back == 0):
+                found[row, level] = v[row, level] + (1 - back) * sign[row, 0]
+
+
+def _near_a_step(part: Part, v: IntArray, act: Activation) -> BoolArray:
+    """[R, L] sums that a quantiser takes at, or just beside, a multiple of half its scale."""
+    assert part.block is not None
+    given = _reals(part, v.T)
+    near = np.zeros(v.T.shape, dtype=np.bool_)
+    for node, real in zip(part.block.acting, given, strict=False):
+        if quantises(node.module):
+            scale = act.scale if node is part.block.activation else activation(node).scale
+            halves = 2 * real.numpy() / scale
+            near |= np.abs(halves - np.rint(halves)) < NEAR
+    return near.T
+
+
+def shift_of(part: Part, act: Activation, thresholds: Thresholds, bits: int) -> Thresholds | Shift:
     """Shift where every scale is a power of two and nothing but one activation follows."""
-    shift = _shift(block, unit, bias, act)
+    shift = _shift(part, act)
     return shift if shift is not None and _agree(shift, thresholds, bits) else thresholds
 
 
-def _shift(block: Block, unit: FloatArray, bias: Bias, act: Activation) -> Shift | None:
-    if bias.real is not None or (unit != unit[0]).any():
-        return None
+def _shift(part: Part, act: Activation) -> Shift | None:
+    unit = part.unit
     ratio = act.scale / float(unit[0])
-    powers = all(math.frexp(scale)[0] == 0.5 for scale in (act.scale, float(unit[0])))
-    if len(_steps(block)) != 1 or not powers or ratio < 1:
+    if not _float_is_exact(part, act) or (unit != unit[0]).any() or ratio < 1:
         return None
     return Shift(math.frexp(ratio)[1] - 1, act.low, act.high)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -27,8 +27,13 @@ class Part:
     words: IntArray  # [R, ky, kx, channels of the shared map]
     first: tuple[int, int]  # rows and columns of zeros above and left of the map
     bias: Bias
-    unit: FloatArray  # [R] real value of one unit of the accumulator
+    exact: tuple[Fraction, ...]  # [R] real value of one unit of the accumulator
     weight_bits: int
+
+    @property
+    def unit(self) -> FloatArray:
+        """[R] real value of one unit of the accumulator, rounded once."""
+        return np.array([float(one) for one in self.exact])
 
 
 def of_block(graph: Graph, stage: Stage, place: int, acts: Mapping[int, Activation]) -> Part:
@@ -54,10 +59,9 @@ def of_block(graph: Graph, stage: Stage, place: int, acts: Mapping[int, Activati
         words = np.broadcast_to(
             part.words, (len(part.words), *window.kernel, stage.before.channels)
         )
-        unit = part.unit / window.divisor
-        return Part(block, words, window.padding, part.bias, unit, part.weight_bits)
-    part = identity(stage.before.channels, held.span, source)
-    return Part(block, part.words, part.first, part.bias, part.unit, part.weight_bits)
+        units = tuple(one / window.divisor for one in part.exact)
+        return Part(block, words, window.padding, part.bias, units, part.weight_bits)
+    return replace(identity(stage.before.channels, held.span, source), block=block)
 
 
 def carried(before: State, place: int, act: Activation) -> Part:
@@ -69,7 +73,7 @@ def identity(channels: int, span: slice, act: Activation, first: tuple[int, int]
     """Rows of one weight of 1, on some of ``channels``."""
     words = np.eye(channels, dtype=np.int64)[span, None, None]
     none = Bias(np.zeros(len(words), dtype=np.int64), None)
-    return Part(None, words, first, none, np.full(len(words), act.scale), 2)
+    return Part(None, words, first, none, (quantisers.exact(act.scale),) * len(words), 2)
 
 
 # ------------------------------------------------------------------------------------- the layer
@@ -147,10 +151,11 @@ def _weights(graph: Graph, stage: Stage, block: Block, source: Activation) -> Pa
         words = _on_vector(node, mean, given.codes, (held.channels, height, width))
     whole = np.zeros((*words.shape[:3], stage.before.channels), dtype=np.int64)
     whole[..., held.span] = words
-    unit = quantisers.unit_of(given, source, divisor)
+    scale = quantisers.exact(source.scale) / divisor
+    units = tuple(scale * quantisers.exact(float(one)) for one in given.scale)
     # windows of an average that overlap add up in the words
     bits = max(given.bits, quantisers.bits_of(int(whole.min()), int(whole.max())))
-    return Part(block, whole, first, bias, unit, bits)
+    return Part(block, whole, first, bias, units, bits)
 
 
 def _padding(node: Node) -> tuple[int, int]:
@@ -225,7 +230,8 @@ def _sum(graph: Graph, before: State, block: Block, acts: Mapping[int, Activatio
     """Rows of an add: each map's scale is a whole number of the sum's units."""
     module: Any = block.start.module
     one, other = (graph.root(taken) for taken in block.takes)
-    ratio = Fraction(acts[one].scale) / Fraction(acts[other].scale)
+    scale = quantisers.exact(acts[one].scale)
+    ratio = scale / quantisers.exact(acts[other].scale)
     factors = [ratio.numerator, ratio.denominator]
     if max(factors) > MOST_WORD:
         raise block.start.error(
@@ -234,7 +240,7 @@ def _sum(graph: Graph, before: State, block: Block, acts: Mapping[int, Activatio
             " behind both branches (Brevitas's own networks do so), or qnn.QuantEltwiseAdd in place"
             " of the add, and train with it"
         )
-    unit = acts[one].scale / factors[0]
+    unit = scale / factors[0]
     if getattr(module, "minus", False):
         factors[1] = -factors[1]
     words = sum(
@@ -244,4 +250,4 @@ def _sum(graph: Graph, before: State, block: Block, acts: Mapping[int, Activatio
     rows = before.of(one).channels
     none = Bias(np.zeros(rows, dtype=np.int64), None)
     bits = quantisers.bits_of(int(np.min(words)), int(np.max(words)))
-    return Part(block, np.asarray(words), (0, 0), none, np.full(rows, unit), max(bits, 2))
+    return Part(block, np.asarray(words), (0, 0), none, (unit,) * rows, max(bits, 2))

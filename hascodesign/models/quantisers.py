@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,20 @@ def weights(node: Node) -> Weights:
             f" weight_bit_width={MOST_BITS} or less"
         )
     return Weights(codes, scale, bits, tensor)
+
+
+def exact(scale: float) -> Fraction:
+    """The rational number that a scale in float64 stands for.
+
+    Brevitas divides a float32 number by the largest code, of 1 to 8 bits; a float64 number is one
+    such quotient by chance once in 2^26.
+    """
+    for bits in range(1, MOST_BITS + 1):
+        levels = (1 << bits) - 1
+        whole = float(np.float32(scale * levels))
+        if whole / levels == scale:
+            return Fraction(whole) / levels
+    return Fraction(scale)
 
 
 def unit_of(given: Weights, source: Activation, divisor: int = 1) -> FloatArray:

@@ -106,9 +106,15 @@ def _equivalence(result: FlowResult) -> dict[str, Any]:
     held = result.equivalence
     return {
         "layers": [
-            {"name": name, "compared": compared, "values": values, "differences": differences}
-            for name, compared, values, differences in zip(
-                held.layers, held.compared, held.values, held.differences, strict=True
+            {
+                "name": name,
+                "compared": compared,
+                "values": values,
+                "differences": differences,
+                "ties": ties,
+            }
+            for name, compared, values, differences, ties in zip(
+                held.layers, held.compared, held.values, held.differences, held.ties, strict=True
             )
         ],
         "images": held.images,

@@ -103,14 +103,22 @@ class FlowResult:
 
 
 def ties_words(equivalence: Equivalence) -> str:
-    """Why Brevitas's accuracy is of the same logits, though it counts other images; or nothing."""
-    if not equivalence.tied:
-        return ""
-    return (
-        f"In {equivalence.tied:,} of {equivalence.images:,} images classes share the largest logit"
-        " and Brevitas, by the last bit of its float sums, names another than the lowest, which"
-        " counts here: accuracies that differ by these are of the same integers."
-    )
+    """What hangs on the last bit of Brevitas's float sums, and how it is decided; or nothing."""
+    said = []
+    if sum(equivalence.ties):
+        said.append(
+            f"{sum(equivalence.ties):,} of {sum(equivalence.compared):,} codes come of sums exactly"
+            " on a step of their quantiser, in rational numbers, and of float sums beside it, by"
+            " whose last bit Brevitas takes another: they are no differences, and count by the"
+            " quantiser's own rule here, in Brevitas's later layers and accuracy, too."
+        )
+    if equivalence.tied:
+        said.append(
+            f"In {equivalence.tied:,} of {equivalence.images:,} images classes share the largest"
+            " logit and Brevitas, by the last bit of its float sums, names another than the lowest,"
+            " which counts here: accuracies that differ by these are of the same integers."
+        )
+    return " ".join(said)
 
 
 def lowered_words(network: IntegerNetwork, equivalence: Equivalence) -> str:
