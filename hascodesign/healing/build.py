@@ -108,9 +108,7 @@ class InUse:
         roms = rom_files(rom.build_roms(network, schedule, self.on_chip))
         clock, baud = float(self.core["clock_mhz"]), self.core["baud"]
         return BuildPlan(
-            render_driver(
-                network, schedule, profile, roms, self.on_chip, clock, baud, fit=self.fit
-            )
+            render_driver(network, schedule, profile, roms, self.on_chip, clock, baud, fit=self.fit)
         ).under(SCHEDULE)
 
     def refusal(self, network: IntegerNetwork, schedule: Schedule) -> str:
