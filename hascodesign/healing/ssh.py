@@ -18,6 +18,7 @@ FOLDER = "hascodesign"  # in the home directory, as deploy.sh has it
 HEAL = f"{FOLDER}/heal"
 LIMIT_S = 600.0  # of each command
 _HOST = re.compile(r"(?!-)[A-Za-z0-9@._-]+")  # they mean nothing to a shell, here or there
+_HELD = re.compile(r"^\d+ of \d+ words written$", re.MULTILINE)  # how the driver's result begins
 #: As root, in PYNQ's environment where there is one; without a password being asked for.
 _RUN = (
     f"cd {FOLDER}/driver && sudo -n /bin/sh -c '[ ! -f /etc/profile.d/pynq_venv.sh ] ||"
@@ -73,9 +74,11 @@ class Board:
         self._copy(board, "board")
         load = "--load ../heal/in-use " if in_use else ""
         found = self._driver(f"{load}heal ../heal/board")
-        if found.status not in (0, 1):
+        said = found.output.decode("utf-8", "replace")
+        # 1 is a prediction that does not hold, and anything that stopped the driver before one
+        if found.status not in (0, 1) or not _HELD.search(said):
             raise StepFailed(f"{self.host} must be healed, and was not: {_said(found)}")
-        return found.status == 0, found.output.decode("utf-8", "replace")
+        return found.status == 0, said
 
     def _copy(self, folder: Path, name: str) -> None:
         command = ["scp", "-q", "-r", "--", str(folder.resolve()), f"{self.host}:{HEAL}/{name}"]
