@@ -9,6 +9,7 @@ import cocotb
 from core_bench import (
     ADDRESS,
     AT,
+    BATCH,
     COMMIT,
     CONTROL,
     CYCLES,
@@ -49,6 +50,8 @@ class Model:
         self.constants = {SHAPE: size(dut, "SHAPE"), VERSION: size(dut, "VERSION")}
         self.steps, self.passes = size(dut, "MOST_STEPS"), size(dut, "MOST_PASSES")
         self.tests = {TEST: 0, TEST_SHAPE: 0, TEST_BASE: 0}
+        # of a batch, the most; 1 where none are built
+        self.most = size(dut, "MOST_IMAGES") if hasattr(dut, "MOST_IMAGES") else 1
         self.constants |= {
             LANES: self.lanes, TEST_LIMITS: self.passes << 16 | self.steps,
             TEST_WORDS: self.depths[0],
@@ -65,6 +68,7 @@ class Model:
         self.illegal = self.irq = self.irq_enable = 0
         self.packet, self.lane = 1, -1  # no lane yet
         self.tests[TEST] = 0
+        self.batch = self.most
 
     def depth(self) -> int:
         """Words of the chosen memory."""
@@ -122,6 +126,8 @@ class Model:
             self.error &= ~(data >> 8)
         elif at == PACKET:
             self.packet = data & 0xFFFF
+        elif at == BATCH and self.most > 1 and 0 < data <= self.most:
+            self.batch = data
         elif at == IRQ_ENABLE:
             self.irq_enable = data & 3
         elif at == IRQ:
@@ -139,6 +145,8 @@ class Model:
             **self.tests, **self.constants,
             **{STAGE_CYCLES + 4 * i: v for i, v in enumerate(self.stages)},
         }  # fmt: skip
+        if self.most > 1:
+            known[BATCH] = self.most << 16 | self.batch
         if at in known:
             return known[at], OKAY
         if not at & 3 and at >> 11 and (at >> 2 & 0x1FF) < self.words:
@@ -213,7 +221,7 @@ def any_address(rng: random.Random, model: Model) -> int:
     """Mostly of a register."""
     named = [CONTROL, STATUS, CYCLES, IMAGES, SHAPE, VERSION, SELECT, ADDRESS, COMMIT, COMMIT]
     named += [TEST, TEST_SHAPE, TEST_BASE, TEST_LIMITS, TEST_WORDS]
-    named += [ILLEGAL, PACKET, FETCH, FETCH, IRQ_ENABLE, IRQ, LANES, 0x3C]
+    named += [ILLEGAL, PACKET, FETCH, FETCH, IRQ_ENABLE, IRQ, LANES, BATCH, BATCH]
     named += [STAGE_CYCLES + 4 * rng.randrange(len(model.stages) + 1)]
     named += [VALUES + 4 * rng.randrange(model.words + 1)] * 3
     at = rng.choice(named)
@@ -224,6 +232,8 @@ def any_address(rng: random.Random, model: Model) -> int:
 
 def any_data(rng: random.Random, model: Model, at: int) -> int:
     """What makes sense there, mostly."""
+    if at == BATCH:
+        return rng.randrange(model.most + 3) | (rng.random() < 0.1) << 16
     below = {SELECT: len(model.depths), FETCH: model.lanes, TEST_BASE: model.depths[0]}
     if at in below:
         return rng.randrange(below[at] + 1)
@@ -318,6 +328,8 @@ async def write(rng: random.Random, model: Model, port: Port, at: int) -> None:
     assert port.restarts == restarts, f"write of {at:#x}"
     assert port.packets == int(at == PACKET and strobe == 0xF), f"write of {at:#x}"
     assert (value(dut, "images"), value(dut, "packet")) == (model.images, model.packet)
+    if model.most > 1:
+        assert value(dut, "batch_less_1") == model.batch - 1
     if model.lane >= 0:
         assert value(dut, "memory_lane") == model.lane
     assert value(dut, "memory_address") == (model.address - 1) % (1 << model.address_bits)

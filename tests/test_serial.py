@@ -65,3 +65,15 @@ def test_the_driver_over_the_line(tmp_path: Path) -> None:
         tmp_path, ["driver_serial_tests"], "--faults", "--parameter", "DIVISOR=4",
         top="has_uart_core",
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_batches_over_the_line(tmp_path: Path) -> None:
+    """Streamed weights once for three images: six, then two."""
+    case = driver_cases.batches()
+    driver_cases.lay_out(tmp_path, case, case.plan(), {}, {"baud": 12_500_000, "images": 8})
+    driver_cases.behind_a_line(tmp_path, case.network, case.schedule, case.on_chip)
+    driver_cases.run(
+        tmp_path, ["driver_line_tests"], "--faults", "--parameter", "DIVISOR=4",
+        top="has_uart_core",
+    )  # fmt: skip

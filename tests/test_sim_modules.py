@@ -43,17 +43,20 @@ def test_a_module_alone(tmp_path: Path, name: str) -> None:
     assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
 
 
-def test_the_registers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_registers(tmp_path: Path, batch: int) -> None:
     """All of the map on both sides: what each access does, answers, and when."""
     registers = environment(share("rtl_templates", "core")).get_template("has_registers.v.j2")
     (tmp_path / "rtl").mkdir()
     (tmp_path / "rtl" / "has_registers.v").write_text(
-        registers.render(registers=REGISTERS, batch=1)
+        registers.render(registers=REGISTERS, batch=batch)
     )
     sizes = {"STAGES": 3, "STAGE_BITS": 2, "MEMORIES": 6, "MEMORY_BITS": 4, "VALUE_BITS": 72}
     sizes |= {"VALUE_WORDS": 3, "PLACE_BITS": 2, "LANES": 4, "LANE_BITS": 2, "FETCH_CYCLES": 9}
     sizes |= {"TEST": 1, "MOST_STEPS": 11, "MOST_PASSES": 4, "STEP_BITS": 4, "PASS_BITS": 2}
     sizes |= {"BASE_BITS": 4}
+    if batch > 1:
+        sizes |= {"MOST_IMAGES": batch, "IMAGE_BITS": 3}
     depths = sum(words << 32 * i for i, words in enumerate((9, 16, 1, 0, 5, 12)))
     command = [sys.executable, str(share("sim", "run_bench.py")), "--top", "has_registers"]
     command += ["--rtl", str(tmp_path / "rtl"), "--work", str(tmp_path / "run")]

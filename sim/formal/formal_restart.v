@@ -2,6 +2,7 @@
 // What leaves is never withdrawn or changed by a restart; a restart acts at once or when the answer
 // is out; no beat is lost to it. What the array does is free, but that no logit comes once all have
 // (docs: the last stage is done when its results are). Reset: at the beginning.
+// BATCHED: images go in batches of one or two, and each that was taken is answered once.
 // single = 1, test mode: an answer is from the stage's start to when all that it gave is out.
 `default_nettype none
 
@@ -21,17 +22,33 @@ module formal_restart (
   input wire       close,
   input wire       single,
   input wire       drained,
-  input wire       ready
+  input wire       ready,
+  input wire       batch_less_1
 );
 
   wire clear, image_ready, image_beat, start, send, sent, busy, halted, too_short, too_long;
-  wire image_done, stage_end, beat, stage, valid, last, user;
+  wire image_done, stage_end, beat, valid, last, user;
+`ifdef BATCHED
+  wire [1:0] stage;
+  wire images_less_1, own;
+  wire [3:0] own_base;
+`else
+  wire stage;
+`endif
   wire [31:0] image_cycles, stage_cycles;
   wire [3:0] data;
 
   has_sequencer #(
+`ifdef BATCHED
+    .BEAT_BITS(1), .STAGES(3), .STAGE_BITS(2), .OWN(1), .IMAGE_BITS(1), .ELEMENT_BITS(4),
+    .OWN_STEP(5), .LAST_STEP(3)
+`else
     .BEAT_BITS(1), .STAGES(2), .STAGE_BITS(1)
+`endif
   ) sequencer (
+`ifdef BATCHED
+    .batch_less_1(batch_less_1), .images_less_1(images_less_1), .own(own), .own_base(own_base),
+`endif
     .clk(clk), .rst(rst), .restart(restart), .clear(clear), .enable(enable),
     .beats_less_1(1'b1), .single(single), .drained(drained), .image_valid(image_valid), .image_last(image_last), .image_ready(image_ready),
     .image_beat(image_beat), .beat(beat), .stage(stage), .start(start), .stage_done(stage_done),
@@ -56,7 +73,8 @@ module formal_restart (
   (* keep *) wire       peek_next;        // answer.next
   (* keep *) wire       peek_shown;       // answer.shown
 
-  localparam [2:0] LOAD = 0, SKIP = 1, SETTLE = 2, RUN = 3, SEND = 4, SENDING = 5, HALT = 6;
+  localparam [2:0] LOAD = 0, SKIP = 1, SETTLE = 2, RUN = 3, SEND = 4, SENDING = 5, HALT = 6,
+                   NEXT = 7;
 
   reg past = 1'b0, past_rst = 1'b1;
   always @(posedge clk) begin
@@ -103,7 +121,9 @@ module formal_restart (
     asked: assert (!clear || restart || owed);
     no_beat: assert (!(clear && (image_ready || send)));
     shows: assert (!(owed || restart || answering) || busy);
+`ifndef BATCHED
     known: assert (peek_state <= HALT);
+`endif
   end
   // after a restart it takes the next image as after a reset
   always @(posedge clk) if (past && !past_rst && $past(clear)) begin
@@ -115,6 +135,44 @@ module formal_restart (
   always @(posedge clk) waited <= (!single && answering && (ready || !valid)) ? waited + (waited != 7) : 3'd0;
   always @* in_time: assert (waited < 3'd6);
 
+`ifdef BATCHED
+  // images that have been taken whole and are not answered yet
+  reg [1:0] held;
+  wire complete = image_beat && beat && image_last;
+  always @(posedge clk) begin
+    if (clear) held <= 2'd0;
+    else held <= held + complete - image_done;
+  end
+  always @* if (past && !past_rst) begin
+    each: assert (busy || held == image_done);
+    never_more: assert (!image_done || held != 2'd0);
+    no_others: assert (held <= 2'd2);
+    its_part: assert (peek_state == HALT || own_base == (!own ? 4'd0 : stage == 2'd2 ? 4'd3 : 4'd5));
+  end
+  // a batch that has begun takes its images, whatever enable says
+  always @* if (past && !past_rst && !clear && peek_state == LOAD) begin
+    its_images: assert (image_ready == (enable || busy));
+  end
+`ifndef OUTSIDE_ALONE
+  wire loading = peek_state == LOAD || peek_state == SKIP || peek_state == NEXT;
+  wire running = peek_state == SETTLE || peek_state == RUN;
+  always @* if (past && !past_rst && peek_state != HALT) begin
+    assert (stage <= 2'd2);
+    assert (own <= images_less_1 || (peek_state == LOAD && own == 0));
+    if (single) assert (own == 0 && images_less_1 == 0 || (peek_state == LOAD && own == 0));
+    if (loading && own) assert (held == 2'd1 && !image_done && stage != 2'd2);
+    if (loading && !own) assert (held == image_done && peek_state != NEXT);
+    if (running && stage == 2'd0) assert (held == own + 2'd1 && !image_done);
+    if (running && stage == 2'd1) assert (!own && held == images_less_1 + 2'd1 && !image_done);
+    if ((running && stage == 2'd2) || peek_state == SEND || peek_state == SENDING) begin
+      assert (held == images_less_1 + 2'd1 - own + image_done);
+    end
+    if (peek_state == SEND || peek_state == SENDING) assert (stage == (single ? 2'd0 : 2'd2));
+    if (peek_state == NEXT) assert (stage == 2'd1);
+    if (single) assert (stage == 2'd0);
+  end
+`endif
+`endif
 `ifndef OUTSIDE_ALONE
   // what ties the inside to the above
   always @* if (past && !past_rst) begin
@@ -147,6 +205,10 @@ module formal_restart (
     at_once: cover (clear && $past(peek_state == RUN) && stage);
     after: cover (image_done && image_beat);
     test: cover (image_done && single && $past(owed, 2));
+`ifdef BATCHED
+    two: cover (image_done && held == 2'd1 && own == 0);
+    one: cover (image_done && own == 0 && images_less_1 == 0 && !single);
+`endif
   end
 
 endmodule

@@ -31,6 +31,7 @@ class Proof:
     broken: tuple[Broken, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
     wrapper: str = ""
+    batch: int = 1  # images of a batch that the sources are rendered for
 
     @property
     def top(self) -> str:
@@ -315,6 +316,20 @@ OF_RESTART = (
     ),
     Broken("a test ends before all is out", SEQUENCER, "single ? drained &&", "single ? 1'b1 &&"),
 )
+OF_RESTART_BATCH = (
+    Broken(
+        "an image begins in the middle of a batch alone",
+        SEQUENCER,
+        "beat_first && own == NO_IMAGE);",
+        "beat_first);",
+    ),
+    Broken(
+        "a restart goes on in the batch",
+        SEQUENCER,
+        "if (clear || (passed && batch_end)) begin",
+        "if (passed && batch_end) begin",
+    ),
+)
 
 PROOFS = (
     Proof("registers", (REGISTERS,), 2, 10, OF_REGISTERS),
@@ -354,4 +369,7 @@ PROOFS = (
         "multiplier_pair",
     ),
     Proof("restart", (SEQUENCER, LOGITS), 8, 22, OF_RESTART),
+    Proof(
+        "restart_batch", (SEQUENCER, LOGITS), 8, 34, OF_RESTART_BATCH, wrapper="restart", batch=2
+    ),
 )

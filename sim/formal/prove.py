@@ -46,8 +46,11 @@ def call(command: list[str], log: Path, cwd: Path | None = None) -> bool:
     return processes.run(command, cwd=cwd, env=env, log=log, limit_s=LIMIT_S).status == 0
 
 
-def source(name: str) -> str:
-    """A module of the core as it is shipped; what varies from build to build is no part of it."""
+def source(name: str, batch: int = 1) -> str:
+    """A module of the core as it is shipped; what varies from build to build is no part of it.
+
+    But for the images of a batch.
+    """
     path = RTL / name
     if path.is_file():
         return path.read_text("ascii")
@@ -56,7 +59,7 @@ def source(name: str) -> str:
     from hascodesign.render.rtl import environment  # noqa: PLC0415
 
     template = environment(path.parent).get_template(f"{path.name}.j2")
-    return template.render(registers=REGISTERS, batch=1)
+    return template.render(registers=REGISTERS, batch=batch)
 
 
 def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:
@@ -65,7 +68,7 @@ def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:
     wrapper = HERE / f"{proof.top}.v"
     sources = []
     for name in proof.sources:
-        text = source(name)
+        text = source(name, proof.batch)
         if broken is not None and broken.file == name:
             if text.count(broken.text) != 1:
                 raise SystemExit(f"{name} must have {broken.text!r} once, for: {broken.what}")
@@ -77,6 +80,7 @@ def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:
     sizes = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
     # the properties of the outside alone must find out what is broken
     define = "-D OUTSIDE_ALONE" if broken is not None else ""
+    define += " -D BATCHED" * (proof.batch > 1)
     script = [
         f"read_verilog -formal {define} {' '.join(file.name for file in sources)} {wrapper.name}",
         f"hierarchy -check -top {proof.top} {sizes}",
