@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hascodesign.contract.batches import batch_sizes
+from hascodesign.contract.build import Build
+from hascodesign.contract.results import CoreRun, CoreStage
 from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile
+from hascodesign.flow.config import VerifyConfig
+from hascodesign.flow.proof import VerifyJob, stream_cycles
+from hascodesign.render.core import CoreOptions
+from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, rtl_cases
 from tests.test_sim_core import bench
@@ -56,6 +63,34 @@ def test_a_host_sees_batches(tmp_path: Path, kind: int) -> None:
     codes = core_cases.images(rng, net, 6)
     jobs = {"images": expected(net, schedule, healthy, codes, inside, 3)}
     bench("core_batch_tests", plan, jobs, tmp_path)
+
+
+def test_one_image_tells_what_a_stream_over_the_port_takes(tmp_path: Path) -> None:
+    """What the report says, from one image and weights that come at once, as it is simulated."""
+    rng = np.random.default_rng(8)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (6, 6, 2), [(9, 3, 1, 1)], beside=True, hidden=20)
+    schedule, healthy = core_cases.random_schedule(rng, net, spec), FaultProfile(spec)
+    inside = (True, False, True)
+    hardware = CoreOptions(RtlOptions(on_chip=inside), batch=4)
+    plan = core_cases.build(net, schedule, healthy, inside, batch=4)
+    codes = core_cases.images(rng, net, 8)
+    how = {"faults": False, "on_chip": inside, "batch": 4}
+    one = verify_core(net, schedule, healthy, plan, codes[:1], work=tmp_path, **how)
+    all_ = verify_core(net, schedule, healthy, plan, codes, work=tmp_path, port_cycles=8, **how)
+    assert one.mismatches == all_.mismatches == 0
+    stages = tuple(
+        CoreStage(s.name, s.cycles, s.ideal_cycles, s.load_cycles, s.busy) for s in one.stages
+    )
+    job = VerifyJob(
+        Build(net, schedule, healthy, plan), codes, np.zeros(8), inside, VerifyConfig(), "icarus",
+        None, hardware, 8,
+    )  # fmt: skip
+    run = CoreRun("healthy", 1, one.outputs, one.image_cycles, stages, 0.0)
+    told, took = stream_cycles(job, run, 8), all_.cycles / 8
+    assert abs(told / took - 1) < 0.02, (told, took)
+    # with batches of one it would be much more
+    assert stream_cycles(replace(job, hardware=replace(hardware, batch=1)), run, 8) > 1.5 * told
 
 
 def test_a_batch_that_is_not_full_has_a_size_of_its_own() -> None:

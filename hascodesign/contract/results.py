@@ -176,7 +176,7 @@ class CoreRun:
     run: str  # "healthy" or "faulty"
     images: int
     outputs: int  # integers compared: accumulators, codes, pooled codes, logits
-    image_cycles: int  # of the last image
+    image_cycles: int  # of the last image, or its share of the last batch
     stages: tuple[CoreStage, ...]
     seconds: float
 

@@ -269,7 +269,9 @@ def _core_run(
     stages = tuple(
         CoreStage(s.name, s.cycles, s.ideal_cycles, s.load_cycles, s.busy) for s in done.stages
     )
-    return CoreRun(run, done.images, done.outputs, done.image_cycles, stages, done.seconds)
+    last = batch_sizes(done.images, job.hardware.batch)[-1]
+    cycles = -(-done.image_cycles // last)
+    return CoreRun(run, done.images, done.outputs, cycles, stages, done.seconds)
 
 
 def _slow(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
@@ -311,11 +313,19 @@ def _streamed(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
         if batch > 1
         else "for each image" + (f", because {why}" if why else "")
     )
+    simulated = batch_sizes(run.images, batch)[-1]
+    shared = ""
+    if simulated > 1:
+        place = first_shared(job.build.network, job.on_chip)
+        shared = (
+            f" {run.stages[place].name} and the stages behind it but the last ran once for"
+            f" {simulated} images: their cycles are of all {simulated}."
+        )
     return (
         f"The weights of {', '.join(names)} are streamed, {once}: with the memory port, which"
         f" brings a step's in {job.port_cycles} cycles, the simulated stages make {cycles:,} cycles"
         f" an image in a stream, {job.clock_mhz * 1e6 / cycles:,.0f} images a second at"
-        f" {job.clock_mhz:g} MHz.",
+        f" {job.clock_mhz:g} MHz.{shared}",
     )
 
 
