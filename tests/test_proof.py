@@ -149,3 +149,23 @@ def test_a_wrong_accelerator_fails_the_flow(tmp_path: Path) -> None:
     wrong = replace(held, build=replace(held.build, plan=BuildPlan(files)))
     with pytest.raises(proof.VerificationMismatch, match="the accelerator must equal"):
         proof.whole_images(wrong, tmp_path, Display())
+
+
+def test_streamed_weights_are_told_with_the_port() -> None:
+    """Loading takes the port's time; why there is no batch; images a second."""
+    stages = tuple(CoreStage(*one) for one in (
+        ("layer0", 700, 648, 0, 0.9), ("pool1", 121, 0, 0, 0.0), ("layer1", 170, 60, 60, 0.4),
+    ))  # fmt: skip
+    run = CoreRun("healthy", 1, 1, 1000, stages, 0.0)
+    all_inside = replace(job(VerifyConfig()), port_cycles=8)
+    assert proof._streamed(all_inside, run) == ()
+    streamed = replace(all_inside, on_chip=(True, False))
+    (line,) = proof._streamed(streamed, run)
+    cycles = 36 + 700 + 121 + (110 + 60 * 8) + 15 + 5  # image, stages, answer
+    assert line == (
+        "The weights of layer1 are streamed, for each image, because the weights of the last layer,"
+        " layer1, are streamed: with the memory port, which brings a step's in 8 cycles, the"
+        f" simulated stages make {cycles:,} cycles an image in a stream,"
+        f" {1e8 / cycles:,.0f} images a second at 100 MHz."
+    )
+    assert proof._streamed(replace(streamed, port_cycles=None), run) == ()
