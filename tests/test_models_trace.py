@@ -149,6 +149,13 @@ ACCEPTED: dict[str, Callable[[], nn.Module]] = {
     "a padded one": lambda: settled(
         pixels(), conv(2, 4), relu(), last_conv((5, 4), padding=1, stride=3), nn.Flatten()
     ),
+    "defaults of Brevitas's": lambda: settled(
+        nn.Flatten(), qnn.QuantIdentity(), qnn.QuantLinear(60, 8, bias=True), qnn.QuantReLU(),
+        qnn.QuantLinear(8, 3, bias=False),
+    ),
+    "an autoencoder": lambda: settled(
+        pixels(), nn.Flatten(), dense(60, 5, bias=True), nn.BatchNorm1d(5), relu(), last(5, 60)
+    ),
     "softmax": lambda: settled(pixels(), nn.Flatten(), last(60), nn.Softmax(1)),
     "log_softmax": lambda: settled(pixels(), nn.Flatten(), last(60), nn.LogSoftmax(-1)),
     "subclass": lambda: behind(relu(), first=odd()),
@@ -186,8 +193,11 @@ def test_networks_that_brevitas_ships(name: str) -> None:
     assert all(count > 1 for count in found.values)
 
 
-def test_vectors() -> None:
-    model = settled(pixels(), dense(16, 8), nn.BatchNorm1d(8), relu(), last(8), shape=(16,))
+@pytest.mark.parametrize("first", [nn.Identity, nn.Flatten])
+def test_vectors(first: Callable[[], nn.Module]) -> None:
+    model = settled(
+        first(), pixels(), dense(16, 8), nn.BatchNorm1d(8), relu(), last(8), shape=(16,)
+    )
     network = integerise(model, "vectors", (16,))
     assert network.in_shape == (1, 1, 16)
     assert compare(model, network, images(40, (16,))).total == 0
