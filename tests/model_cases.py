@@ -38,6 +38,12 @@ def conv(inputs: int, outputs: int, kernel: Any = 3, bits: int = 4, **options: A
     return qnn.QuantConv2d(inputs, outputs, kernel, weight_bit_width=bits, **options)
 
 
+def line(inputs: int, outputs: int, kernel: int = 3, **options: Any) -> nn.Module:
+    """A convolution of maps with one axis."""
+    options = {"bias": False, "weight_quant": Int8WeightPerChannelFloat} | options
+    return qnn.QuantConv1d(inputs, outputs, kernel, weight_bit_width=4, **options)
+
+
 def dense(inputs: int, outputs: int, bits: int = 4, **options: Any) -> nn.Module:
     options = {"bias": False, "weight_quant": Int8WeightPerChannelFloat} | options
     return qnn.QuantLinear(inputs, outputs, weight_bit_width=bits, **options)

@@ -18,7 +18,7 @@ class Builder:
         self.rng = np.random.default_rng(seed)
         self.nodes: list[Any] = []
         self.constants: dict[str, NDArray[Any]] = {}
-        self.shape, self.value = shape, "image"
+        self.shape, self.value, self.version = shape, "image", 1
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         name = f"c{len(self.constants)}"
@@ -56,6 +56,16 @@ class Builder:
         spread = self.constant(self.rng.uniform(0.5, 2, channels))
         self.then("BatchNormalization", *map(self.constant, draws), spread, epsilon=1e-5)
 
+    def trunc(
+        self, scale: float, bits: int, kept: int, *, out: float = 0.0, **options: Any
+    ) -> None:
+        """Version 2, of which ``out`` is the scale it gives; without one version 1."""
+        values = (scale, 0.0, bits, *((out,) if out else ()), kept)
+        self.value = self.node(
+            "Trunc", self.value, *map(self.constant, values), domain=DOMAIN, **options
+        )
+        self.version = 2 if out else 1
+
     def bytes(self, out: tuple[int, ...] = (1, 3)) -> bytes:
         """The file."""
         float_ = TensorProto.FLOAT
@@ -66,7 +76,8 @@ class Builder:
             [numpy_helper.from_array(v, n) for n, v in self.constants.items()],
         )  # fmt: skip
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", 11), helper.make_opsetid(DOMAIN, 1)]
+            graph,
+            opset_imports=[helper.make_opsetid("", 11), helper.make_opsetid(DOMAIN, self.version)],
         )
         made: bytes = model.SerializeToString()
         return made
@@ -133,6 +144,55 @@ def residual() -> Builder:
     net.then("GlobalAveragePool")
     net.then("Flatten", axis=1)
     net.then("MatMul", net.weights((3, 3)))
+    return net
+
+
+def lines() -> Builder:
+    """Of one axis: convolutions with a bias and a norm, every pool."""
+    net = Builder((2, 14))
+    net.act(1 / 16, 8)
+    net.then("Conv", net.weights((4, 2, 3)), pads=[1, 1], strides=[1])
+    net.then("Add", net.constant(net.rng.normal(size=(4, 1))))
+    net.norm(4)
+    net.act(signed=0)
+    net.then("MaxPool", kernel_shape=[3], strides=[2], pads=[1, 1])
+    net.then("Conv", net.weights((4, 2, 2)), group=2, dilations=[2])
+    net.then("Mul", net.constant(np.array([1.5, 0.5, 1, 2]).reshape(4, 1)))
+    net.act(signed=0)
+    net.then("AveragePool", kernel_shape=[2], strides=[1])
+    net.act(0.125, 3, signed=0)
+    net.then("GlobalAveragePool")
+    net.then("Flatten", axis=1)
+    net.then("MatMul", net.weights((4, 3)))
+    return net
+
+
+def truncated(version: int, mode: str) -> Builder:
+    """An average whose lowest bits are dropped, by either version of Trunc."""
+    net = Builder((2, 6, 5))
+    net.act(1 / 16, 8)
+    net.then("Conv", net.weights((4, 2, 3, 3)))
+    net.act(signed=0)
+    net.then("AveragePool", kernel_shape=[2, 2], strides=[2, 1])
+    options: dict[str, Any] = {"rounding_mode": mode}
+    if version == 2:
+        options |= {"out": 0.25, "signed": 0, "narrow": 0}
+    net.trunc(0.0625, 6, 4, **options)  # sums of four codes of a scale of 1/4
+    net.then("Flatten", axis=1)
+    net.then("MatMul", net.weights((16, 3)))
+    return net
+
+
+def channels_last() -> Builder:
+    """As Keras has them: the images' channels last, and flattened so."""
+    net = Builder((6, 5, 2))
+    net.then("Transpose", perm=[0, 3, 1, 2])
+    net.act(1 / 16, 8)
+    net.then("Conv", net.weights((4, 2, 3, 3)))
+    net.act(signed=0)
+    net.then("Transpose", perm=[0, 2, 3, 1])
+    net.then("Reshape", net.constant([-1, 48], np.int64))
+    net.then("MatMul", net.weights((48, 3)))
     return net
 
 

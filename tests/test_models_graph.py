@@ -51,7 +51,7 @@ def not_finite() -> nn.Module:
 REFUSED = {
     "unknown layer": (
         lambda: behind(nn.Tanh()),
-        "layer 2 '2' (Tanh) must be one of QuantConv2d, QuantLinear, QuantEltwiseAdd",
+        "layer 2 '2' (Tanh) must be one of QuantConv2d, QuantConv1d, QuantLinear, QuantEltwiseAdd",
     ),
     "what to write instead": (
         lambda: behind(nn.GELU()),
@@ -157,6 +157,10 @@ REFUSED = {
     "wide activations": (
         lambda: behind(relu(9)),
         "layer 2 '2' (QuantReLU) must have at most 8 bits, not 9",
+    ),
+    "wide images": (
+        lambda: settled(pixels(16), nn.Flatten(), last(60)),
+        "layer 0 '0' (QuantIdentity) must have at most 8 bits, not 16",
     ),
     "real weights": (
         lambda: settled(pixels(), conv(2, 4, weight_quant=None), relu(), nn.Flatten(), last(48)),

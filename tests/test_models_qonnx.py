@@ -20,10 +20,23 @@ from hascodesign.contract.types import ArraySpec, Dataset, Split, frozen
 from hascodesign.models import load, qonnx
 from hascodesign.models.data import mnist
 from hascodesign.models.integer import compare, integerise
-from tests.qonnx_cases import Builder, binary, cnn, mlp, residual
+from hascodesign.models.layers import Dense
+from tests.qonnx_cases import (
+    Builder,
+    binary,
+    channels_last,
+    cnn,
+    lines,
+    mlp,
+    residual,
+    truncated,
+)
 
 NETWORKS: dict[str, Callable[[], Builder]] = {
     "mlp": mlp, "cnn": cnn, "residual": residual, "signed cnn": lambda: cnn(1), "binary": binary,
+    "one axis": lines, "truncated": lambda: truncated(1, "FLOOR"),
+    "truncated with a scale": lambda: truncated(2, "FLOOR"),
+    "truncated to the nearest": lambda: truncated(2, "ROUND"), "channels last": channels_last,
 }  # fmt: skip
 
 
@@ -41,10 +54,10 @@ def random_images(shape: tuple[int, ...], count: int = 300) -> Any:
 def test_equal_to_qonnx_and_to_the_integer_graph(tmp_path: Path, name: str) -> None:
     built = NETWORKS[name]()
     network = qonnx.load(saved(tmp_path, built.bytes())).eval()
-    images = random_images(built.shape)
+    images = random_images(network.in_shape)
     assert network.require_equal_to_qonnx(images) > 300 * 8
     found = compare(
-        network, integerise(network, name, built.shape), Split(images, frozen([0] * len(images)))
+        network, integerise(network, name, network.in_shape), Split(images, frozen([0] * 300))
     )
     assert found.total == 0, found
     assert all(count > 1 for count in found.values)
@@ -56,6 +69,17 @@ def test_a_network_read_otherwise_than_qonnx_executes_it(tmp_path: Path) -> None
     quantiser.high -= 100
     with pytest.raises(ModelError, match=r"as qonnx executes it: \d+ of \d+ codes differ at 'v0'"):
         network.require_equal_to_qonnx(random_images((6,)) * 10)
+
+
+def test_the_last_layers_sums_are_those_that_qonnx_gives(tmp_path: Path) -> None:
+    """Columns of the weights in another order: a network without a quantiser behind them."""
+    network = qonnx.load(saved(tmp_path, mlp().bytes())).eval()
+    layer = [module for module in network.nodes.values() if isinstance(module, Dense)][-1]
+    layer.give(layer.given.reordered([1, 0], [5, 1]))  # the same order
+    network.require_equal_to_qonnx(random_images((6,)))
+    layer.weight.data = layer.weight.data.roll(1, dims=1)
+    with pytest.raises(ModelError, match=r"\d+ of 750 sums differ at 'v\d+' by more than float32"):
+        network.require_equal_to_qonnx(random_images((6,)))
 
 
 def test_the_bias_of_the_last_layer_is_its_own(tmp_path: Path) -> None:
@@ -106,7 +130,15 @@ REFUSED: dict[str, tuple[Callable[[Builder], None], str]] = {
         lambda n: n.node("Add", n.constant(np.ones((1 << 14, 1))), n.constant(np.ones(1 << 13))),
         "must give at most 67108864 elements",
     ),
-    "transpose": (lambda n: n.then("Transpose", perm=[0, 2, 3, 1]), "(Transpose) must be one of"),
+    "transpose": (
+        lambda n: n.then("Transpose", perm=[0, 2, 3, 1]),
+        "node 1_Transpose (Transpose) must stand first",
+    ),
+    "truncation with a zero point": (
+        lambda n: n.node("Trunc", n.value, *(n.constant(one) for one in (0.25, 1.0, 6, 4)),
+                         domain="qonnx.custom_op.general", rounding_mode="FLOOR"),
+        "(Trunc) must have zero point 0",
+    ),
     "wrong shape": (
         lambda n: n.then("Conv", n.weights((4, 3, 3, 3))), "must be as its operator says",
     ),

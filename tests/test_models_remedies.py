@@ -205,21 +205,6 @@ CASES = {
         lambda: settled(pixels(), nn.Flatten(), dense(60, 6), relu(), last(6), shape=(60, 1, 1)),
         (60, 1, 1),
     ),
-    "one dimension": Case(
-        lambda: settled(
-            pixels(),
-            qnn.QuantConv1d(2, 4, 3, bias=False),
-            relu(),
-            nn.Flatten(),
-            plain(12),
-            shape=(2, 5),  # type: ignore[arg-type]
-        ),
-        ("model must take images of 2x1x5 at '1'", "write it as qnn.QuantConv2d", "height 1"),
-        lambda: settled(
-            pixels(), conv(2, 4, (1, 3)), relu(), nn.Flatten(), plain(12), shape=(2, 1, 5)
-        ),
-        (2, 1, 5),
-    ),
     "a method that a QuantTensor has not": Case(
         lambda: Mean(quant_tensor=True).eval(),
         ("model must take images of", "no attribute 'mean'", "leave return_quant_tensor=True out"),

@@ -288,6 +288,11 @@ class _Blocks:
         return [draft.nodes[0] for draft in self._drafts if place in draft.takes]
 
 
-def pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    """(vertical, horizontal) of what torch lets one give as a single number."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def pair(value: int | tuple[int, ...], alone: int = 1) -> tuple[int, int]:
+    """(vertical, horizontal) of what torch lets one give as a single number.
+
+    Of a layer with one axis (a tuple of one) the vertical one is ``alone``.
+    """
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[1]) if len(value) > 1 else (alone, value[0])

@@ -13,10 +13,6 @@ _JOIN = (
     "let a convolution of 1 x 1 behind each branch give maps of one shape, add them, and train so:"
     " sums of maps are built, concatenation is not"
 )
-_1D = (
-    "write it as {twin} with sizes (1, k), on images of height 1: the data [n, channels, length]"
-    " become [n, channels, 1, length]"
-)
 
 #: By the name of the layer's class.
 _INSTEAD: Mapping[str, str] = MappingProxyType(
@@ -32,8 +28,7 @@ _INSTEAD: Mapping[str, str] = MappingProxyType(
         "Tanh": "write qnn.QuantTanh in the place of it and of the quantiser behind it",
         "Hardtanh": "leave it out, the range of the quantiser behind it clamps, and train so",
         "QuantCat": _JOIN,
-        "QuantConv1d": _1D.format(twin="qnn.QuantConv2d"),
-        "MaxPool1d": _1D.format(twin="nn.MaxPool2d"),
+        "Conv1d": "write qnn.QuantConv1d in its place and train with it",
         "Conv2d": "write qnn.QuantConv2d in its place and train with it",
         "Linear": "write qnn.QuantLinear in its place and train with it",
         "ZeroPad2d": "give the QuantConv2d behind it padding=, alike on both sides",

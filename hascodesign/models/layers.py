@@ -92,20 +92,33 @@ class Weights:
             np.ascontiguousarray(self.real.transpose(perm)), scale, self.bits, self.signed
         )
 
+    def reordered(self, perm: Sequence[int], shape: Sequence[int]) -> Weights:
+        """Of a dense layer: for features of the axes ``shape``, flat, before they were permuted."""
+        order = np.arange(self.real.shape[1]).reshape([shape[axis] for axis in perm])
+        columns = order.transpose(np.argsort(perm)).reshape(-1)
+        scale = self.scale
+        if scale.ndim == 2 and scale.shape[1] > 1:
+            scale = scale[:, columns]
+        return Weights(np.ascontiguousarray(self.real[:, columns]), scale, self.bits, self.signed)
+
 
 class _Quantised(nn.Module):
     """What layers that multiply by constant weights have in common with Brevitas's."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self._given = weights
-        self.weight = nn.Parameter(torch.from_numpy(weights.real))
+        self.give(weights)
         self.bias: nn.Parameter | None = None
         self.weight_quant = SimpleNamespace(is_quant_enabled=True)
 
+    def give(self, weights: Weights) -> None:
+        """Take other weights."""
+        self.given = weights
+        self.weight = nn.Parameter(torch.from_numpy(weights.real))
+
     def quant_weight(self) -> IntQuantTensor:
         """The weights with their scale."""
-        given = self._given
+        given = self.given
         scale = given.scale if given.scale.size > 1 else given.scale.reshape(())
         return int_tensor(self.weight, torch.from_numpy(scale.copy()), given.bits, given.signed)
 
@@ -113,15 +126,32 @@ class _Quantised(nn.Module):
         """The bias as it is."""
         return bias
 
+    def forward(self, x: Any) -> Tensor:
+        """In the type of the weights."""
+        return self._applied(getattr(x, "value", x).to(self.weight.dtype), self.weight, self.bias)
+
+    def float32_error(self, x: Any) -> Tensor:
+        """What float32 may be off by, in whatever order it sums [1]_.
+
+        References
+        ----------
+        .. [1] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., SIAM, 2002,
+           section 3.1: n u / (1 - n u) of the sum of magnitudes.
+        """
+        bias = None if self.bias is None else self.bias.abs()
+        terms = self.weight[0].numel() + 8  # and what rounds scales, averages and the bias
+        size = self._applied(getattr(x, "value", x).abs(), self.weight.abs(), bias)
+        return size * (terms * 2.0**-24 / (1 - terms * 2.0**-24))
+
+    def _applied(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
 
 class Dense(_Quantised):
     """y = x W^T + b of constant quantised weights [rows, features]."""
 
-    def forward(self, x: Any) -> Tensor:
-        """In the type of the weights."""
-        return nn.functional.linear(
-            getattr(x, "value", x).to(self.weight.dtype), self.weight, self.bias
-        )
+    def _applied(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.linear(x, weight, bias)
 
 
 class Convolution(_Quantised):
@@ -133,21 +163,21 @@ class Convolution(_Quantised):
         self,
         weights: Weights,
         *,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
         groups: int,
     ) -> None:
         super().__init__(weights)
-        self.kernel_size = weights.real.shape[2:]
+        self.kernel_size = weights.real.shape[2:]  # of one axis or two
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
-    def forward(self, x: Any) -> Tensor:
-        """In the type of the weights."""
-        return nn.functional.conv2d(
-            getattr(x, "value", x).to(self.weight.dtype), self.weight, self.bias, self.stride,
-            self.padding, self.dilation, self.groups,
-        )  # fmt: skip
+    def _applied(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        function: Any = nn.functional.conv1d if weight.dim() == 3 else nn.functional.conv2d
+        made: Tensor = function(
+            x, weight, bias, self.stride, self.padding, self.dilation, self.groups
+        )
+        return made
 
 
 class Quantiser(nn.Module):
@@ -184,6 +214,46 @@ class Quantiser(nn.Module):
         return int_tensor(value, scale, self.bits, self.signed, self.zero_point)
 
 
+class Truncation(Quantiser):
+    """Codes without their lowest bits, as QONNX's Trunc has them."""
+
+    def __init__(
+        self,
+        taken: float,
+        scale: float,
+        drop: int,
+        bits: int,
+        low: int,
+        high: int,
+        *,
+        signed: bool,
+        rounding: Callable[[Tensor], Tensor],
+    ) -> None:
+        """Of codes of the scale ``taken``; ``drop`` bits go, and those left have ``scale``."""
+        super().__init__(scale, bits, low, high, signed=signed, rounding=rounding)
+        self.taken, self.drop = taken, drop
+
+    def forward(self, x: Any) -> IntQuantTensor:
+        """The value with its format."""
+        whole = torch.round(getattr(x, "value", x) / self.taken) / 2**self.drop
+        codes = self.rounding(whole.clamp(self.low, self.high))
+        scale = torch.tensor(self.scale, dtype=torch.float64)
+        return int_tensor(codes * self.scale, scale, self.bits, self.signed)
+
+
+class Transpose(nn.Module):
+    """Axes in another order."""
+
+    def __init__(self, perm: Sequence[int]) -> None:
+        super().__init__()
+        self.perm = tuple(perm)
+
+    def forward(self, x: Any) -> Tensor:
+        """Of the real values."""
+        value: Tensor = getattr(x, "value", x)
+        return value.permute(self.perm)
+
+
 def int_tensor(
     value: Tensor, scale: Tensor, bits: int, signed: bool, zero_point: float = 0.0
 ) -> IntQuantTensor:
@@ -206,14 +276,15 @@ class Strange(nn.Module):
         self.kind = kind
 
 
-CONVOLUTIONS = (qnn.QuantConv2d, Convolution)
+LINES = (qnn.QuantConv1d,)  # of maps with one axis
+CONVOLUTIONS = (qnn.QuantConv2d, *LINES, Convolution)
 MULTIPLY = (*CONVOLUTIONS, qnn.QuantLinear, Dense)
 ADDS = (qnn.QuantEltwiseAdd, Sum)
 IDENTITIES = (qnn.QuantIdentity,)
 ACTIVATIONS = (
     qnn.QuantIdentity, qnn.QuantReLU, qnn.QuantHardTanh, qnn.QuantTanh, qnn.QuantSigmoid,
 )  # fmt: skip
-BREVITAS = (qnn.QuantConv2d, qnn.QuantLinear, qnn.QuantEltwiseAdd)
+BREVITAS = (qnn.QuantConv2d, qnn.QuantConv1d, qnn.QuantLinear, qnn.QuantEltwiseAdd)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS = (nn.MaxPool2d,)
 MEANS = (nn.AvgPool2d,)
@@ -270,16 +341,41 @@ def output_quantisers(module: nn.Module) -> Iterator[nn.Module]:
 
 def simplest(module: nn.Module, taken: Tensor, made: Tensor) -> nn.Module:
     """A module, or the simpler one that does the same at this size."""
-    if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and not truncates(module):
-        if tuple(made.shape[2:]) != (1, 1) or taken.dim() != 4:
-            return module
-        kind = nn.AvgPool2d if isinstance(module, nn.AdaptiveAvgPool2d) else nn.MaxPool2d
-        return kind(_size(taken))
+    adaptive = {
+        nn.AdaptiveAvgPool2d: nn.AvgPool2d, nn.AdaptiveAvgPool1d: nn.AvgPool2d,
+        nn.AdaptiveMaxPool2d: nn.MaxPool2d, nn.AdaptiveMaxPool1d: nn.MaxPool2d,
+    }  # fmt: skip
+    for given, kind in adaptive.items():
+        if isinstance(module, given) and not truncates(module):
+            whole = taken.dim() > 2 and set(made.shape[2:]) == {1}
+            return kind(_size(taken)) if whole else module
+    if isinstance(module, nn.MaxPool1d):
+        return nn.MaxPool2d(
+            _flat(module.kernel_size, 1), _flat(module.stride, 1), _flat(module.padding, 0),
+            _flat(module.dilation, 1), module.return_indices, module.ceil_mode,
+        )  # fmt: skip
+    if isinstance(module, nn.AvgPool1d):
+        return nn.AvgPool2d(
+            _flat(module.kernel_size, 1), _flat(module.stride, 1), _flat(module.padding, 0),
+            module.ceil_mode, module.count_include_pad,
+        )  # fmt: skip
     return module
 
 
+def _flat(size: Any, alone: int) -> tuple[int, int]:
+    """Of a pool with one axis, as of one with two."""
+    return alone, size[0] if isinstance(size, tuple) else size
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """(channels, height, width) of a map, height 1 where it has one axis, or (features,)."""
+    shape = tuple(tensor.shape[1:])
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
 def _size(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[2], maps.shape[3]
+    _, height, width = shape_of(maps)
+    return height, width
 
 
 def quantises(module: nn.Module) -> bool:
@@ -304,8 +400,9 @@ def module_of(
         return Strange(f" (a cast from {taken.dtype} to {made.dtype})")
     makers: dict[str, Callable[..., nn.Module | None]] = {
         "relu": _relu, "max_pool2d": _max_pool, "avg_pool2d": _avg_pool, "mean": _mean,
-        "adaptive_avg_pool2d": _adaptive, "softmax": _soft, "log_softmax": _soft,
-        "dropout": _dropout,
+        "max_pool1d": _pool1d, "avg_pool1d": _pool1d,
+        "adaptive_avg_pool2d": _adaptive, "adaptive_avg_pool1d": _adaptive,
+        "softmax": _soft, "log_softmax": _soft, "dropout": _dropout,
     }  # fmt: skip
     made_of: nn.Module | None = None
     if name in RESHAPES:
@@ -333,7 +430,7 @@ def sum_of(func: Callable[..., Any], args: Any, kwargs: Any) -> Pair | None:
 
 
 def _reshaped(taken: Tensor, made: Tensor) -> nn.Module | None:
-    if made.shape == taken.shape:
+    if shape_of(made) == shape_of(taken):
         return nn.Identity()
     flat = made.dim() == 2 and made.shape[0] == taken.shape[0]
     return nn.Flatten() if flat and made.numel() == taken.numel() else None
@@ -373,15 +470,21 @@ def _avg_pool(_f: Any, args: Any, kwargs: Any, _taken: Tensor, _made: Tensor) ->
     return nn.AvgPool2d(**_bound(args, kwargs, nn.AvgPool2d))
 
 
+def _pool1d(func: Any, args: Any, kwargs: Any, taken: Tensor, made: Tensor) -> nn.Module:
+    kind = nn.MaxPool1d if "max" in func.__name__ else nn.AvgPool1d
+    return simplest(kind(**_bound(args, kwargs, kind)), taken, made)
+
+
 def _adaptive(_f: Any, _a: Any, _k: Any, taken: Tensor, made: Tensor) -> nn.Module | None:
-    whole = taken.dim() == 4 and tuple(made.shape[2:]) == (1, 1)
+    whole = taken.dim() > 2 and set(made.shape[2:]) == {1}
     return nn.AvgPool2d(_size(taken)) if whole else None
 
 
 def _mean(_f: Any, args: Any, kwargs: Any, taken: Tensor, _made: Tensor) -> nn.Module | None:
     dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    axes = {axis % taken.dim() for axis in dim} if isinstance(dim, tuple | list) else set()
-    return nn.AvgPool2d(_size(taken)) if taken.dim() == 4 and axes == {2, 3} else None
+    given = dim if isinstance(dim, tuple | list) else () if dim is None else (dim,)
+    axes = {axis % taken.dim() for axis in given}
+    return nn.AvgPool2d(_size(taken)) if axes and axes == set(range(2, taken.dim())) else None
 
 
 def _soft(_f: Any, args: Any, kwargs: Any, taken: Tensor, _made: Tensor) -> nn.Module | None:

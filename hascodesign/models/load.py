@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from hascodesign.models import user_code, zoo
 from hascodesign.models.checkpoint import read_state
 from hascodesign.models.data import user_data
 from hascodesign.models.graph import build, has_input_quantiser, quiet
-from hascodesign.models.layers import Quantiser
+from hascodesign.models.layers import LINES, Quantiser
 from hascodesign.models.zoo import Progress
 
 BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed
@@ -91,7 +92,8 @@ def load_user(spec: str, checkpoint: Path | None, data: Path) -> Loaded:
             load_checkpoint(model, checkpoint)
         # forward() runs once here, where what it imports from beside its file is found
         with user_code.running(f"{spec} must be a model that can be evaluated", file):
-            model = _on_codes(model.eval(), dataset)
+            model, dataset = _on_rows(model.eval(), dataset)
+            model = _on_codes(model, dataset)
             classes = build(model, dataset.heldout.images.shape[1:]).classes
     finally:
         sources |= user_code.sources(before)
@@ -118,6 +120,9 @@ def load_qonnx(name: str, data: Path) -> Loaded:
 
     file, dataset = Path(name), user_data(data)
     network = qonnx.load(file).eval()
+    swapped = tuple(network.in_shape[axis] for axis in (1, 0, 2)) if network.one_axis else ()
+    if dataset.heldout.images.shape[1:] == swapped:
+        dataset = _reshaped(dataset, network.in_shape)  # [n, channels, length]
     shape = dataset.heldout.images.shape[1:]
     if shape != network.in_shape:
         sizes = ("x".join(map(str, size)) for size in (network.in_shape, shape))
@@ -129,6 +134,43 @@ def load_qonnx(name: str, data: Path) -> Loaded:
     network.require_equal_to_qonnx(dataset.heldout.images)
     _check_labels(dataset, classes, data)
     return Loaded(model, file.stem, dataset)
+
+
+class Rows(nn.Module):
+    """A network with one axis, on maps of height 1."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Any:
+        """Of [n, channels, 1, length]."""
+        return self.inner(x.squeeze(2))
+
+
+def _on_rows(model: nn.Module, dataset: Dataset) -> tuple[nn.Module, Dataset]:
+    """A network of QuantConv1d and its data [n, channels, 1, length], where it takes such rows."""
+    first, *shape = dataset.heldout.images.shape[1:]
+    if not any(isinstance(layer, LINES) for layer in model.modules()) or len(shape) != 2:
+        return model, dataset
+    with torch.no_grad():
+        try:
+            model(torch.zeros(2, first, *shape))
+        except (
+            RuntimeError
+        ):  # it takes [n, channels, length]: these come as [n, 1, channels, length]
+            channels = shape[0] if first == 1 else first
+        else:
+            return model, dataset
+    return Rows(model).eval(), _reshaped(dataset, (channels, 1, shape[1]))
+
+
+def _reshaped(dataset: Dataset, shape: tuple[int, ...]) -> Dataset:
+    parts = [
+        replace(part, images=part.images.reshape(len(part.images), *shape))
+        for part in (dataset.calibration, dataset.heldout)
+    ]
+    return replace(dataset, calibration=parts[0], heldout=parts[1])
 
 
 def _on_codes(model: nn.Module, dataset: Dataset) -> nn.Module:

@@ -176,7 +176,7 @@ def _padding(node: Node) -> tuple[int, int]:
             )
         ]
         return needed[0] // 2, needed[1] // 2
-    return (0, 0) if module.padding == "valid" else pair(module.padding)
+    return (0, 0) if module.padding == "valid" else pair(module.padding, 0)
 
 
 def _of(module: Any, *names: str) -> list[tuple[int, int]]:
@@ -189,6 +189,7 @@ def _kernels(node: Node, codes: IntArray) -> IntArray:
     The array has no groups and no dilation: words that are not there are zeros.
     """
     module: Any = node.module
+    codes = codes if codes.ndim == 4 else codes[:, :, None]  # of one axis
     rows, each, ky, kx = codes.shape
     (dy, dx), groups = pair(module.dilation), module.groups
     whole = np.zeros((rows, each * groups, (ky - 1) * dy + 1, (kx - 1) * dx + 1), dtype=np.int64)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError, ToolNotFound
-from hascodesign.models.layers import Quantiser
+from hascodesign.models.layers import Convolution, Dense, Quantiser
 from hascodesign.models.qonnx_constants import Array
 from hascodesign.models.qonnx_read import Reader
 from hascodesign.models.user_code import running
@@ -77,7 +77,11 @@ class Network(nn.Module):
         self.steps = tuple((step.name, step.takes, step.gives) for step in reader.steps)
         self.nodes = nn.ModuleDict({step.name: step.module for step in reader.steps})
         self.given, self.gives = reader.given, reader.gives
-        self.in_shape = reader.in_shape
+        self._own_shape, self._hwc = reader.in_shape, reader.hwc
+        #: Of one image: of a graph with one axis (channels, 1, length).
+        self.in_shape, self.one_axis = reader.in_shape, len(reader.in_shape) == 2
+        if self.one_axis:
+            self.in_shape = (reader.in_shape[0], 1, reader.in_shape[1])
         self._content = content
 
     def forward(self, x: Tensor) -> Any:
@@ -86,6 +90,9 @@ class Network(nn.Module):
 
     def values(self, x: Tensor) -> dict[str, Any]:
         """Every value for a batch, by its name in the graph."""
+        if self.one_axis:
+            real = getattr(x, "value", x)
+            x = real.reshape(len(real), *self._own_shape)
         values: dict[str, Any] = {self.given: x}
         for name, takes, gives in self.steps:
             values[gives] = self.nodes[name](*(values[one] for one in takes))
@@ -94,15 +101,20 @@ class Network(nn.Module):
     def require_equal_to_qonnx(self, images: NDArray[np.float32]) -> int:
         """Hold every code against qonnx's own execution of the file; how many were compared.
 
+        Of the last layer's sums, whose codes there need not be any, no more may differ than what
+        float32 rounds.
+
         Raises
         ------
         ModelError
-            A code that differs, with its node.
+            A code or a sum that differs, with its node.
         """
         double, compared = deepcopy(self).double().eval(), 0
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            theirs = _executed(self._content, self.given, batch)
+            own = batch.reshape(len(batch), *self._own_shape)
+            own = np.ascontiguousarray(own.transpose(0, 2, 3, 1)) if self._hwc else own
+            theirs = _executed(self._content, self.given, own)
             with torch.no_grad():
                 ours = double.values(torch.from_numpy(batch.astype(np.float64)))
             for step, _, name in self.steps:
@@ -120,7 +132,24 @@ class Network(nn.Module):
                         f" differ at {name!r}"
                     )
                 compared += right.size
+            self._check_sums(theirs, ours)
         return compared
+
+    def _check_sums(self, theirs: Mapping[str, Array], ours: Mapping[str, Any]) -> None:
+        """Hold the last layer's sums, which no quantiser need follow, against qonnx's."""
+        for step, takes, name in reversed(self.steps):
+            layer = self.nodes[step]
+            if isinstance(layer, Dense | Convolution):
+                with torch.no_grad():
+                    most = layer.float32_error(ours[takes[0]]).numpy()
+                wrong = ~(np.abs(theirs[name] - ours[name].numpy()) <= most)
+                if wrong.any():
+                    raise ModelError(
+                        "network must be read as qonnx executes it:"
+                        f" {np.count_nonzero(wrong)} of {wrong.size} sums differ at {name!r} by"
+                        " more than float32 rounds"
+                    )
+                return
 
 
 def _executed(content: bytes, given: str, images: NDArray[np.float32]) -> Mapping[str, Array]:

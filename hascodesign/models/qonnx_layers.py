@@ -6,6 +6,7 @@ names of its constants and its attributes; it returns None where no layer does t
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import Convolution, Dense, Elementwise, Quantiser
+from hascodesign.models.layers import (
+    Convolution,
+    Dense,
+    Elementwise,
+    Quantiser,
+    Transpose,
+    Truncation,
+)
 from hascodesign.models.qonnx_constants import (
     MOST_ELEMENTS,
     Array,
@@ -44,6 +52,31 @@ def _quant(
     )  # fmt: skip
 
 
+def _trunc(
+    constants: Constants, node: Any, _taken: Tensor, known: list[str], attributes: Mapping[str, Any]
+) -> nn.Module:
+    """Of version 2, with a scale of its own and a clamp; or of version 1, which has neither."""
+    check_domain(node)
+    values = [np.asarray(constants.plain(name)).reshape(-1) for name in known]
+    if len(values) not in {4, 5} or any(value.size != 1 for value in values):
+        raise ModelError("must have one scale, zero point and number of bits each")
+    taken, zero, *given = (float(value[0]) for value in values)
+    scale, bits = (given[1], given[2]) if len(given) == 3 else (taken, given[1])
+    drop = round(math.log2(scale / taken)) if len(given) == 3 else round(given[0] - bits)
+    if zero or bits != int(bits) or not 1 <= bits <= 32 or not 0 <= drop <= 32:
+        raise ModelError("must have zero point 0, and whole numbers of bits of which none is added")
+    mode = {"rounding_mode": attributes.get("rounding_mode", b"FLOOR")}
+    if len(given) == 3:
+        signed = bool(attributes.get("signed", 1))
+        high = (1 << (int(bits) - signed)) - 1
+        low = -high - 1 + bool(attributes.get("narrow", 0)) if signed else 0
+        form = (int(bits), low, high)
+    else:  # codes of either sign, as many as the bits hold, and one that rounding up may give
+        signed, high = True, 1 << int(bits)
+        form = (int(bits) + 2, -high, high)
+    return Truncation(taken, scale, drop, *form, signed=signed, rounding=rounding(mode))
+
+
 def _matmul(
     constants: Constants,
     node: Any,
@@ -68,16 +101,17 @@ def _gemm(
 def _conv(
     constants: Constants, node: Any, taken: Tensor, known: list[str], attributes: Mapping[str, Any]
 ) -> nn.Module:
-    height, width = taken.shape[2:]
-    py, px = _padding(attributes)
+    axes = taken.dim() - 2
+    padding = _padding(attributes, axes)
     rows = len(constants.weights(node.input[1], transpose=False).real)
-    if rows * (height + 2 * py) * (width + 2 * px) > MOST_ELEMENTS:
+    sizes = (size + 2 * pad for size, pad in zip(taken.shape[2:], padding, strict=True))
+    if rows * math.prod(sizes) > MOST_ELEMENTS:
         raise ModelError(f"must give a map of at most {MOST_ELEMENTS} elements")
     layer = Convolution(
         constants.weights(node.input[1], transpose=False),
-        stride=_pair(attributes.get("strides", (1, 1))),
-        padding=(py, px),
-        dilation=_pair(attributes.get("dilations", (1, 1))),
+        stride=_sizes(attributes.get("strides", (1,) * axes), axes),
+        padding=padding,
+        dilation=_sizes(attributes.get("dilations", (1,) * axes), axes),
         groups=int(attributes.get("group", 1)),
     )
     return _with_bias(constants, layer, known[1:])
@@ -92,19 +126,20 @@ def _with_bias(constants: Constants, layer: Dense | Convolution, names: list[str
     return layer
 
 
-def _pair(values: Any) -> tuple[int, int]:
-    if len(values) != 2 or not all(0 < value <= MOST_SIDE for value in values):
-        raise ModelError(f"must have two axes, of 1 to {MOST_SIDE} each, not {list(values)[:9]}")
-    return int(values[0]), int(values[1])
+def _sizes(values: Any, axes: int) -> tuple[int, ...]:
+    if len(values) != axes or not all(0 < value <= MOST_SIDE for value in values):
+        raise ModelError(f"must have {axes} axes, of 1 to {MOST_SIDE} each, not {list(values)[:9]}")
+    return tuple(int(value) for value in values)
 
 
-def _padding(attributes: Mapping[str, Any]) -> tuple[int, int]:
+def _padding(attributes: Mapping[str, Any], axes: int) -> tuple[int, ...]:
     if attributes.get("auto_pad", b"NOTSET") not in {b"NOTSET", b"VALID"}:
         raise ModelError("must say its padding, not auto_pad")
-    pads = tuple(int(pad) for pad in attributes.get("pads", (0, 0, 0, 0)))
-    if len(pads) != 4 or pads[:2] != pads[2:] or not all(0 <= pad <= MOST_SIDE for pad in pads):
+    pads = tuple(int(pad) for pad in attributes.get("pads", (0, 0) * axes))
+    alike = len(pads) == 2 * axes and pads[:axes] == pads[axes:]
+    if not alike or not all(0 <= pad <= MOST_SIDE for pad in pads):
         raise ModelError(f"must pad alike on both sides, by at most {MOST_SIDE}, not {pads[:9]}")
-    return pads[0], pads[1]
+    return pads[:axes]
 
 
 def _norm(
@@ -139,7 +174,7 @@ def _arithmetic(
     channels = constant.size == taken.shape[1] and not first
     if not channels or np.broadcast_shapes(constant.shape, (1, *taken.shape[1:]))[0] != 1:
         return None
-    if taken.dim() == 4 and constant.shape[-2:] != (1, 1):
+    if taken.dim() > 2 and set(constant.shape[2 - taken.dim() :]) != {1}:
         return None
     one, zero, c = np.ones(constant.size), np.zeros(constant.size), constant.reshape(-1)
     weight = {"Mul": c, "Div": 1 / c if node.op_type == "Div" else c}.get(node.op_type, one)
@@ -150,16 +185,23 @@ def _arithmetic(
 def _pool(
     _constants: Constants,
     node: Any,
-    _taken: Tensor,
+    taken: Tensor,
     _known: list[str],
     attributes: Mapping[str, Any],
 ) -> nn.Module:
-    kernel, stride = (_pair(attributes.get(n, (1, 1))) for n in ("kernel_shape", "strides"))
-    padding, ceil_mode = _padding(attributes), bool(attributes.get("ceil_mode", 0))
+    axes = taken.dim() - 2
+    kernel, stride = (
+        _sizes(attributes.get(n, (1,) * axes), axes) for n in ("kernel_shape", "strides")
+    )
+    padding, ceil_mode = _padding(attributes, axes), bool(attributes.get("ceil_mode", 0))
+    kind: Any
     if node.op_type == "MaxPool":
-        return nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
-    counts = bool(attributes.get("count_include_pad", 0))
-    return nn.AvgPool2d(kernel, stride, padding, ceil_mode, counts)
+        kind = nn.MaxPool1d if axes == 1 else nn.MaxPool2d
+        made: nn.Module = kind(kernel, stride, padding, ceil_mode=ceil_mode)
+        return made
+    kind = nn.AvgPool1d if axes == 1 else nn.AvgPool2d
+    made = kind(kernel, stride, padding, ceil_mode, bool(attributes.get("count_include_pad", 0)))
+    return made
 
 
 def _mean(
@@ -169,6 +211,8 @@ def _mean(
     _known: list[str],
     _attributes: Mapping[str, Any],
 ) -> nn.Module:
+    if taken.dim() == 3:
+        return nn.AvgPool1d(taken.shape[2])
     return nn.AvgPool2d((taken.shape[2], taken.shape[3]))
 
 
@@ -194,7 +238,7 @@ def _same(
 ) -> nn.Module | None:
     if node.op_type == "Transpose":
         perm = list(attributes.get("perm", range(taken.dim() - 1, -1, -1)))
-        return nn.Identity() if perm == sorted(perm) else None
+        return nn.Identity() if perm == sorted(perm) else Transpose(perm)
     return nn.Identity()
 
 
@@ -213,7 +257,8 @@ def _relu(*_: Any) -> nn.Module:
 
 
 MAKERS: dict[str, Maker] = {
-    "Quant": _quant, "BipolarQuant": _quant, "MatMul": _matmul, "Gemm": _gemm, "Conv": _conv,
+    "Quant": _quant, "BipolarQuant": _quant, "Trunc": _trunc,
+    "MatMul": _matmul, "Gemm": _gemm, "Conv": _conv,
     "BatchNormalization": _norm, "Add": _arithmetic, "Sub": _arithmetic, "Mul": _arithmetic,
     "Div": _arithmetic, "Relu": _relu, "MaxPool": _pool, "AveragePool": _pool,
     "GlobalAveragePool": _mean, "Reshape": _reshape, "Flatten": _reshape, "Identity": _same,

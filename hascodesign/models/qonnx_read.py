@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import Convolution, Dense, Sum
+from hascodesign.models.layers import Convolution, Dense, Sum, Transpose
 from hascodesign.models.qonnx_constants import Array, Constants, named
 from hascodesign.models.qonnx_layers import MAKERS
 
@@ -45,6 +45,7 @@ class Reader:
     given: str = ""
     gives: str = ""
     in_shape: tuple[int, ...] = ()
+    hwc: bool = False  # whether the graph itself takes [n, height, width, channels]
     _constants: Constants = field(default_factory=Constants)
     _samples: dict[str, Tensor] = field(default_factory=dict)
 
@@ -59,15 +60,16 @@ class Reader:
             )
         self.given, self.gives = free[0].name, graph.output[0].name
         sizes = [dim.dim_value for dim in free[0].type.tensor_type.shape.dim]
-        if len(sizes) not in {2, 4} or min(sizes[1:]) < 1 or math.prod(sizes[1:]) > MOST_INPUT:
+        if len(sizes) not in {2, 3, 4} or min(sizes[1:]) < 1 or math.prod(sizes[1:]) > MOST_INPUT:
             raise ModelError(
-                f"graph must have an input [n, channels, height, width] or [n, features], not"
-                f" {sizes}"
+                "graph must have an input [n, channels, height, width], [n, channels, length] or"
+                f" [n, features], not {sizes}"
             )
         self.in_shape = tuple(sizes[1:])
         self._samples[self.given] = torch.zeros((1, *self.in_shape), dtype=torch.float64)
         for place, node in enumerate(graph.node):
             self._read(place, node)
+        self._check_transposes()
         if self.gives not in self._samples:
             raise ModelError(f"output {self.gives!r} must come of the input")
 
@@ -132,6 +134,13 @@ class Reader:
             module = None
         if module is None:
             raise ModelError(f"must be one of {', '.join(sorted(MAKERS))}, in a form with a layer")
+        if isinstance(module, Dense) and kind != "Add":
+            self._reorder(module, given)
+        if isinstance(module, Transpose) and given == self.given and module.perm == (0, 3, 1, 2):
+            self.hwc, module = True, nn.Identity()  # the images come as all others do
+            channels, height, width = (self.in_shape[axis - 1] for axis in (3, 1, 2))
+            self.in_shape = (channels, height, width)
+            self._samples[given] = torch.zeros((1, *self.in_shape), dtype=torch.float64)
         self._add(Step(f"{place}_{kind}", module, (given,), node.output[0]))
 
     def _add(self, step: Step) -> None:
@@ -139,6 +148,34 @@ class Reader:
             out = step.module.double().eval()(*(self._samples[name] for name in step.takes))
         self.steps.append(step)
         self._samples[step.gives] = getattr(out, "value", out)
+
+    def _reorder(self, layer: Dense, taken: str) -> None:
+        """Turn a Transpose and a flattening before a dense layer into another order of weights."""
+        if len(self.steps) < 2 or self.steps[-1].gives != taken:
+            return
+        before, flat = self.steps[-2:]
+        if not (isinstance(before.module, Transpose) and isinstance(flat.module, nn.Flatten)):
+            return
+        alone = all(self._uses(step.gives) == 1 for step in (before, flat))
+        if not alone or flat.takes != (before.gives,) or before.module.perm[0] != 0:
+            return
+        shape = self._samples[before.takes[0]].shape[1:]
+        layer.give(layer.given.reordered([axis - 1 for axis in before.module.perm[1:]], shape))
+        self.steps[-2] = Step(before.name, nn.Identity(), before.takes, before.gives)
+        self._samples[before.gives] = self._samples[before.takes[0]]
+
+    def _uses(self, value: str) -> int:
+        return sum(name == value for node in self.model.graph.node for name in node.input)
+
+    def _check_transposes(self) -> None:
+        for step in self.steps:
+            if isinstance(step.module, Transpose):
+                raise ModelError(
+                    f"node {step.name} (Transpose) must stand first, [n, height, width, channels]"
+                    " to [n, channels, height, width], or before a flattening and a dense layer,"
+                    f" not give the axes {list(step.module.perm)} here: let the exporter keep"
+                    " channels second"
+                )
 
     def _sum(self, place: int, node: Any, names: list[str]) -> None:
         """Of two values of the images."""
@@ -159,11 +196,11 @@ class Reader:
         layer = self.steps[-1].module if self.steps and self.steps[-1].gives == taken else None
         if node.op_type != "Add" or not known or not isinstance(layer, Dense | Convolution):
             return False
-        uses = sum(name == taken for other in self.model.graph.node for name in other.input)
+        uses = self._uses(taken)
         constant = self._constants.plain(known[0])
-        rows = len(layer.weight)
+        rows, ones = len(layer.weight), (1,) * (layer.weight.dim() - 2)
         shapes = (
-            {(rows,), (1, rows)} if isinstance(layer, Dense) else {(rows, 1, 1), (1, rows, 1, 1)}
+            {(rows,), (1, rows)} if isinstance(layer, Dense) else {(rows, *ones), (1, rows, *ones)}
         )
         if layer.bias is not None or uses > 1 or constant.shape not in shapes:
             return False

@@ -120,10 +120,12 @@ class _Caught:
         changed = wanted != given
         if not changed.any():
             return None
-        back = np.moveaxis(wanted, -1, 1) if codes.ndim == 4 else wanted
+        back = wanted if codes.ndim == 2 else np.moveaxis(wanted, -1, 1).reshape(codes.shape)
         value = torch.from_numpy(np.where(back != codes, back * self._scales[place], real))
         return out.set(value=value) if isinstance(out, QuantTensor) else value
 
 
 def _channel_last(codes: NDArray[_T]) -> NDArray[_T]:
-    return np.moveaxis(codes, 1, -1) if codes.ndim == 4 else codes
+    """Of maps, height 1 where they have one axis."""
+    maps = codes[:, :, None] if codes.ndim == 3 else codes
+    return np.moveaxis(maps, 1, -1) if maps.ndim == 4 else maps

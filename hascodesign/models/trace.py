@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 import hascodesign.models.layers as kinds
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.instead import instead_of
 from hascodesign.models.layers import Strange
 from hascodesign.models.user_code import running
 
@@ -299,8 +298,6 @@ def _hint(reason: str) -> str:
             "; a QuantTensor has not all methods of a tensor: leave return_quant_tensor=True out of"
             " the quantiser before it"
         )
-    if "conv1d" in reason:
-        return f"; {instead_of('QuantConv1d')}"
     return ""
 
 
@@ -318,7 +315,7 @@ def _flat(given: Any) -> Iterator[Any]:
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape[1:])
+    return kinds.shape_of(tensor)
 
 
 def _called(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module, bool]]:
