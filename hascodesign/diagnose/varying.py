@@ -11,6 +11,10 @@ from hascodesign.diagnose.logic import LogicSearch
 from hascodesign.diagnose.transients import Played, Transient, TransientSearch, tally
 from hascodesign.diagnose.vectors import CODE_SETTINGS, TestSet
 
+#: Shares of the plays that an answer must have to be taken for what the PE does: of one step, and
+#: of more, where inversions add up. What is left out has its say in the likelihood.
+SHARES = ((0.5, 0.85), (0.5, 0.5), (0.67, 0.67))
+
 
 class VaryingSearch:
     """The search for the faults of PEs whose answers vary.
@@ -23,14 +27,18 @@ class VaryingSearch:
 
     def __init__(self, test_set: TestSet, shared: Shared) -> None:
         self.test_set, self.shared, self.array = test_set, shared, test_set.array
+        self.single = np.zeros(test_set.logic_answers, dtype=np.bool_)  # of one step
+        for group in shared.groups:
+            self.single[group.answers] = group.steps == 1
 
     def find(self, answers: Answers) -> tuple[tuple[Fault, ...], Transient] | None:
         """Permanent faults and the transient one; None where nothing explains every answer."""
-        plays = len(answers.logic)
         usual, count = answers.usual()
+        share = count / len(answers.logic)
         played = self._played(answers)
-        for needed in (plays // 2 + 1, -(-2 * plays // 3)):
-            logic = LogicSearch(Evidence(self.shared, usual, count >= needed)).solve()
+        for single, longer in SHARES:
+            clean = share > np.where(self.single, single, longer)
+            logic = LogicSearch(Evidence(self.shared, usual, clean)).solve()
             if logic.residual or logic.faults == (Fault(0, "dead"),):
                 continue
             for faults in (logic.faults, *logic.equivalents):
