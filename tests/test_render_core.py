@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -192,6 +193,30 @@ def test_lint_is_silent(tmp_path: Path, case: tuple, faults: int) -> None:
     inside = (True, not streamed)
     options = CoreOptions(RtlOptions(on_chip=inside), writable=writable)
     plan = BuildPlan(render_core(net, schedule, rtl_cases.random_profile(rng, spec, 4), options))
+    lint(tmp_path, plan, faults)
+
+
+@pytest.mark.parametrize(("kind", "faults"), [(0, 1), (2, 0)])
+def test_lint_is_silent_on_batches(tmp_path: Path, kind: int, faults: int) -> None:
+    """Also: nothing is named before it is declared, which some simulators refuse."""
+    rng = np.random.default_rng(kind)
+    net = core_cases.batched(rng, SPEC, kind)
+    inside = (*(True,) * (len(net.layers) - 2), False, True)
+    profile = rtl_cases.any_profile(rng, SPEC, 12, 100)
+    plan = core_cases.build(net, core_cases.identity(net, SPEC), profile, inside, batch=3)
+    lint(tmp_path, plan, faults)
+    for name in ("core", "registers", "sequencer"):
+        text = re.sub(r"//.*", "", plan.files[f"rtl/has_{name}.v"].decode())
+        declared = list(re.finditer(r"^  (?:wire|reg) (?:\[.*?\] )?([\w, ]+)", text, re.MULTILINE))
+        assert len(declared) > 5
+        for line in declared:
+            for signal in line[1].split(", "):
+                first = re.search(rf"(?<![\w.]){signal.strip()}\b", text)
+                assert first is not None
+                assert first.start() >= line.start(), f"has_{name}: {signal} is declared too late"
+
+
+def lint(tmp_path: Path, plan: BuildPlan, faults: int) -> None:
     for path, content in plan.under("rtl").items():
         (tmp_path / path).write_bytes(content)
     sources = sorted(str(path) for path in tmp_path.glob("*.v"))
