@@ -52,15 +52,17 @@ module has_conv_walk #(
 
   // ---------------------------------------------------------------- which lanes a run takes
   // Decided a cycle ahead, from the place in the kernel alone: every column is walked alike.
+  // Until the start that is the first run's.
   reg row_begins;                          // the next run begins a row of the kernel
   reg [ELEMENT_BITS-1:0] left_held;        // elements to the row's end, where it does not
   reg [LANE_BITS:0] room_held;             // lanes of the step that are free
   reg [SIDE_BITS-1:0] rows_held;           // rows of the kernel below this one
 
-  wire fresh = start || row_begins;
+  reg running;
+  wire fresh = !running || row_begins;
   wire [ELEMENT_BITS-1:0] left = fresh ? kernel_row : left_held;
-  wire [LANE_BITS:0] room = start ? LANES : room_held;
-  wire [SIDE_BITS-1:0] rows = start ? kernel_height_less_1 : rows_held;
+  wire [LANE_BITS:0] room = running ? room_held : LANES;
+  wire [SIDE_BITS-1:0] rows = running ? rows_held : kernel_height_less_1;
   wire [ELEMENT_BITS-1:0] wide_room = {{(ELEMENT_BITS-LANE_BITS-1){1'b0}}, room};
   wire ends_row = left <= wide_room;
   wire fills = left >= wide_room;
@@ -84,15 +86,15 @@ module has_conv_walk #(
   reg [LANE_BITS:0] run_lane, run_lane_b, run_end_b;
   reg [ELEMENT_BITS-1:0] shift;            // place in the kernel's row of lane 0
 
-  reg running;
   wire decide = start || (running && move);
 
   always @(posedge clk) if (decide) begin
     row_begins <= more ? ends_row_b : ends_row;
     left_held <= more ? kernel_row - wide_room_b : left - wide_room;
     room_held <= ends_step ? LANES : more ? room_b - kernel_row[LANE_BITS:0] : room_b;
-    if (ends_row) rows_held <= ends_column ? kernel_height_less_1 : rows - (ends_two ? TWO : ONE);
-    else rows_held <= rows;
+    // which run ends the row is known late: both differences are made, and one is chosen
+    rows_held <= !ends_row ? rows : ends_column ? kernel_height_less_1
+      : ends_two ? rows - TWO : rows - ONE;
     {row_end, two_rows, column_end, step_end} <= {ends_row, ends_two, ends_column, ends_step};
     run_lane <= lane;
     run_lane_b <= lane_b;
