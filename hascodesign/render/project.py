@@ -25,7 +25,11 @@ _SCRIPTS = {
     "vivado/clock.xdc": "vivado/clock.xdc.j2",
     **_SYNTHESIS,
 }
-_ECP5_SCRIPTS = {**_SYNTHESIS, "synth/synth.ys": "yosys/synth_ecp5.ys.j2"}
+_ECP5_SCRIPTS = {
+    **_SYNTHESIS,
+    "synth/synth.ys": "yosys/synth_ecp5.ys.j2",
+    "synth/multiply.v": "yosys/multiply_ecp5.v.j2",
+}
 # modules of which a build has many that are alike
 _COPIED = ("has_pe", "has_pe_ws", "has_lane", "has_multiplier_pair")
 _HLS_SCRIPTS = {
