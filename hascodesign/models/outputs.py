@@ -153,12 +153,13 @@ def _decide_ties(
 ) -> None:
     """Move thresholds [R, L] whose last v without the code, or first with it, lies on a step."""
     assert part.block is not None
-    exact = ties.Exact(part.block.acting)
+    exact: ties.Exact | None = None  # made where there is a sum to look at
     sign = np.where(descending, -1, 1)[:, None]
     for back in (0, 1):
         v = found - back * sign
         inside = np.abs(v) < 2 ** (bits - 1)
         for row, level in np.argwhere(inside & _near_a_step(part, np.where(inside, v, 0), act)):
+            exact = exact or ties.Exact(part.block.acting)
             code, *others = exact.codes(ties.real_of(part, row, int(v[row, level])), row)
             if others and (code >= act.low + 1 + level) != (back == 0):
                 found[row, level] = v[row, level] + (1 - back) * sign[row, 0]

@@ -136,7 +136,8 @@ class Reader:
             raise ModelError(f"must be one of {', '.join(sorted(MAKERS))}, in a form with a layer")
         if isinstance(module, Dense) and kind != "Add":
             self._reorder(module, given)
-        if isinstance(module, Transpose) and given == self.given and module.perm == (0, 3, 1, 2):
+        first = given == self.given and self._uses(given) == 1
+        if first and isinstance(module, Transpose) and module.perm == (0, 3, 1, 2):
             self.hwc, module = True, nn.Identity()  # the images come as all others do
             channels, height, width = (self.in_shape[axis - 1] for axis in (3, 1, 2))
             self.in_shape = (channels, height, width)
