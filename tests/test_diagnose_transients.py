@@ -140,6 +140,19 @@ def test_what_no_single_wire_explains_is_named_or_was_never_seen(faults):
     assert seen == (faults[0].p > 1e-3)
 
 
+def test_a_transient_fault_of_a_word_is_not_taken_for_one_of_the_weight():
+    """Its inversions look alike, but all meet one address."""
+    chances = (0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.01)
+    words = [
+        Fault(pe, "transient", "wmem", pe % 2, pe % 3, 5 * pe, p=p) for pe, p in enumerate(chances)
+    ]
+    true = chip(*words, wmem_depth=32)
+    test_set = vectors(true.array, transients=0.02)
+    found = infer(test_set, simulate(test_set, true))
+    seen = np.flatnonzero(found.unstable).tolist()
+    assert list(found.unexplained) == seen and set(seen) >= set(range(5))
+
+
 def test_a_corrupted_answer_beside_a_transient_fault():
     """One answer that the wire cannot make, and many that it makes too often."""
     true = chip(Fault(1, "transient", "product", 0, 3, p=0.02), pe=2)
