@@ -179,6 +179,22 @@ def test_faulty_words_beside_a_transient_fault_are_not_taken_for_it():
         assert found.unexplained == ((1,) if words else ())
 
 
+def test_an_address_that_strays_too_often_is_named():
+    """Every answer is one that the wire makes, but one address gives no other."""
+    struck = Fault(1, "transient", "weight", 0, 1, p=0.05)
+    test_set = vectors(replace(SMALL, pe=2, wmem_depth=32), transients=0.05)
+    acc = simulate(test_set, chip(struck, pe=2, wmem_depth=32))
+    assert set(infer(test_set, acc).transients) == {1}
+    logic, memory = test_set.logic_answers, test_set.memory_answers
+    again = logic + memory + (test_set.logic_plays - 1) * logic
+    starts = [logic, *(again + memory * play for play in range(test_set.memory_plays - 1))]
+    address, (_, _, columns) = 30, test_set.march_shape
+    codes = test_set.memory[0].codes[:, 0, 0]
+    for start in starts:  # word 0 reads as 2
+        acc[0, 1, start + columns * address :][:columns] = 2 * codes
+    assert infer(test_set, acc).unexplained == (1,)
+
+
 def test_a_test_set_for_transients_as_files(tmp_path):
     test_set = vectors(SMALL, 3, 0.05)
     for name, content in files.write_tests(test_set).items():
