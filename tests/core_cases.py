@@ -62,11 +62,12 @@ def random_network(
     pool: bool = True,
     beside: bool = False,
     classes: int = 5,
-    hidden: int = 0,
+    hidden: int | tuple[int, ...] = 0,
 ) -> IntegerNetwork:
     """Convolutions (rows, kernel, stride, padding), a pooling after the first, dense layers.
 
     beside : the pooling's windows stand side by side, else they overlap.
+    hidden : rows of the dense layers before the last, none of them as many as classes.
     """
     stages: list[MultiplyLayer | MaxPool] = []
     signed = bool(rng.integers(2))
@@ -85,7 +86,8 @@ def random_network(
             layer = MaxPool((2, 2), (2, 2 if beside else 1), here)
             stages.append(layer)
             here = layer.out_shape
-    for rows in [hidden] * bool(hidden) + [classes]:
+    before = hidden if isinstance(hidden, tuple) else (hidden,) * bool(hidden)
+    for rows in (*before, classes):
         kind = "last" if rows == classes else "thresholds"
         depth = here[0] * here[1] * here[2]
         item = rtl_cases.layer(
@@ -209,7 +211,8 @@ def identity(net: IntegerNetwork, spec: ArraySpec) -> Schedule:
 def batched(rng: np.random.Generator, spec: ArraySpec, kind: int) -> IntegerNetwork:
     """Dense layers behind nothing, a convolution, one with its pooling kept, one with its own, two.
 
-    The map behind two lies in the images' buffer; an image ends within a beat.
+    The map behind two lies in the images' buffer; an image ends within a beat. Of kind 5, behind a
+    kept pooling, three dense layers run once for a batch, of the others one.
     """
     convs = [
         [],
@@ -217,8 +220,10 @@ def batched(rng: np.random.Generator, spec: ArraySpec, kind: int) -> IntegerNetw
         [(3, 3, 1, 1)],
         [(3, 3, 1, 0)],
         [(5, 2, 1, 0), (3, 1, 1, 0)],
+        [(3, 3, 1, 1)],
     ][kind]
-    shape = ((1, 1, 2 * spec.simd + 3), (5, 6, 2), (5, 6, 2), (5, 6, 2), (3, 3, 3))[kind]
+    shape = ((1, 1, 2 * spec.simd + 3), *((5, 6, 2),) * 3, (3, 3, 3), (5, 6, 2))[kind]
     return random_network(
-        rng, spec, shape, convs, pool=kind in {2, 3}, beside=kind == 2, hidden=spec.pe + 3
-    )
+        rng, spec, shape, convs, pool=kind in {2, 3, 5}, beside=kind in {2, 5},
+        hidden=(spec.pe + 3, 2 * spec.pe + 1, 3) if kind == 5 else spec.pe + 3,
+    )  # fmt: skip

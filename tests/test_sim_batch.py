@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hascodesign.contract.batches import batch_sizes
+from hascodesign.contract.batches import MOST_IMAGES, batch_sizes
 from hascodesign.contract.build import Build
 from hascodesign.contract.results import CoreRun, CoreStage
 from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile
@@ -23,7 +23,10 @@ from tests.test_sim_core import bench
 
 @pytest.mark.parametrize(
     ("kind", "dataflow", "pauses"),
-    [(0, "os", None), (1, "ws", None), (2, "os", 3), (3, "os", None), (4, "ws", None)],
+    [
+        *((0, "os", None), (1, "ws", None), (2, "os", 3), (3, "os", None), (4, "ws", None)),
+        (5, "os", None),
+    ],
 )
 def test_streamed_weights_come_once_for_a_batch(
     tmp_path: Path, kind: int, dataflow: Dataflow, pauses: int | None
@@ -39,6 +42,8 @@ def test_streamed_weights_come_once_for_a_batch(
     profile = rtl_cases.any_profile(rng, spec, 12, 100)
     assert "transient" in {fault.kind for fault in profile.faults}
     inside = (*(True,) * (len(net.layers) - 2), False, True)
+    if kind == 5:
+        inside = (True, False, True, False, True)
     plan = core_cases.build(net, schedule, profile, inside, batch=3)
     codes = core_cases.images(rng, net, 7)
     codes[1] = codes[0]
@@ -49,6 +54,22 @@ def test_streamed_weights_come_once_for_a_batch(
     assert run.mismatches == 0, run.first
     positions = sum(2 * x.rows * x.positions for x in net.layers)
     assert run.outputs >= 7 * (positions + net.layers[-1].rows)
+
+
+def test_the_largest_batch(tmp_path: Path) -> None:
+    """64 images, and one more by itself."""
+    rng = np.random.default_rng(6)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (1, 1, 3), [], hidden=3)
+    schedule, profile = core_cases.identity(net, spec), rtl_cases.any_profile(rng, spec, 12, 100)
+    inside = (False, True)
+    plan = core_cases.build(net, schedule, profile, inside, batch=MOST_IMAGES)
+    run = verify_core(
+        net, schedule, profile, plan, core_cases.images(rng, net, MOST_IMAGES + 1), work=tmp_path,
+        faults=True, on_chip=inside, batch=MOST_IMAGES,
+    )  # fmt: skip
+    assert (run.images, run.mismatches) == (65, 0), run.first
+    assert run.outputs == 65 * (2 * (3 + 5) + 5)
 
 
 @pytest.mark.parametrize("kind", [0, 2])
