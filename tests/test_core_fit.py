@@ -12,7 +12,7 @@ from hascodesign.board import boards
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork, Schedule
-from hascodesign.render.core import CoreOptions, image_cycles, render_core
+from hascodesign.render.core import CoreOptions, buffer_sizes, image_cycles, render_core
 from hascodesign.render.core_fit import build_ramb18, fitted, port_cycles, room_ramb18
 from hascodesign.render.rtl import RtlOptions
 from tests import core_cases
@@ -86,6 +86,18 @@ def test_a_convolution_behind_streamed_weights_takes_no_batch() -> None:
     options = replace(options, array=RtlOptions(on_chip=(True, True, False)))
     with pytest.raises(ConfigError, match="the weights of the last layer, layer2, are streamed"):
         build_ramb18(net, schedule, options)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7, 64])
+def test_what_the_last_beat_of_a_batch_writes_is_in_the_buffer(batch: int) -> None:
+    """Where images themselves lie beside each other: a beat is SIMD codes, used or not."""
+    rng = np.random.default_rng(batch)
+    for elements in range(1, 12):
+        net = core_cases.random_network(rng, SPEC, (1, 1, elements), [], hidden=3)
+        options = CoreOptions(RtlOptions(on_chip=(False, True)), batch=batch, test=False)
+        banks, words = buffer_sizes(net, identity_schedule(net, SPEC), options)
+        beats = -(-elements // SPEC.simd)
+        assert banks * words[0] >= (batch - 1) * elements + beats * SPEC.simd
 
 
 def test_a_batch_shows_in_the_verilog_alone_where_it_is_built() -> None:

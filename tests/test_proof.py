@@ -169,3 +169,40 @@ def test_streamed_weights_are_told_with_the_port() -> None:
         f" {1e8 / cycles:,.0f} images a second at 100 MHz."
     )
     assert proof._streamed(replace(streamed, port_cycles=None), run) == ()
+
+
+def batched(images: int) -> tuple[proof.VerifyJob, CoreRun]:
+    """A job of batches of 4, and what so many images took in the last batch of them."""
+    rng = np.random.default_rng(3)
+    net = core_cases.random_network(rng, SPEC, (6, 6, 4), [(8, 3, 1, 1)], pool=False, hidden=9)
+    one = replace(job(VerifyConfig()), on_chip=(True, False, True), port_cycles=8)
+    one = replace(one, build=Build(net, core_cases.identity(net, SPEC), one.build.profile,
+                                   one.build.plan), hardware=CoreOptions(batch=4))  # fmt: skip
+    last = (images - 1) % 4 + 1
+    stages = (
+        CoreStage("layer0", 700, 648, 0, 0.9),
+        CoreStage("layer1", 216 + 30 + 216 * last, 216 * last, 216, 0.9),
+        CoreStage("layer2", 40, 6, 0, 0.1),
+    )
+    return one, CoreRun("healthy", images, 1, 1000, stages, 1.0)
+
+
+@pytest.mark.parametrize("images", [1, 2, 4, 6])
+def test_a_stream_of_full_batches_is_told_from_any_batch(images: int) -> None:
+    one, run = batched(images)
+    # image, conv0, last layer, its answer; once for four: weights by the port, ends, columns
+    each = 36 + 700 + 40 + proof.ANSWER + 5
+    once = 216 * 8 + 30 + 4 * 216
+    assert proof.stream_cycles(one, run, 8) == -(-(4 * each + once) // 4)
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [(2, "Batches of 2 images were simulated, none of 4: --core-images asks for more."),
+     (6, "Batches of 4 and 2 images were simulated.")],
+)  # fmt: skip
+def test_the_report_says_which_batches_ran(images: int, told: str) -> None:
+    first, second = proof._streamed(*batched(images))
+    assert first.startswith("The weights of layer1 are streamed, once for a batch of 4 images: ")
+    assert first.endswith("ran once for 2 images: their cycles are of all 2.")
+    assert second == told

@@ -16,6 +16,7 @@ from hascodesign.flow.config import VerifyConfig
 from hascodesign.flow.proof import VerifyJob, stream_cycles
 from hascodesign.render.core import CoreOptions
 from hascodesign.render.rtl import RtlOptions
+from hascodesign.verify import core
 from hascodesign.verify.core import expected, verify_core
 from tests import core_cases, rtl_cases
 from tests.test_sim_core import bench
@@ -119,3 +120,17 @@ def test_a_batch_that_is_not_full_has_a_size_of_its_own() -> None:
     assert batch_sizes(16, 8) == [8, 8]
     assert batch_sizes(3, 8) == [3]
     assert batch_sizes(2, 1) == [1, 1]
+
+
+@pytest.mark.parametrize(("images", "cycles"), [(7, 1001), (8, 501), (6, 334)])
+def test_the_cycles_of_an_image_are_its_share_of_the_last_batch(images: int, cycles: int) -> None:
+    rng = np.random.default_rng(0)
+    spec = ArraySpec(4, 4, 4, 4, 20)
+    net = core_cases.batched(rng, spec, 0)
+    logits = rng.integers(9, size=(images, 5))
+    got = {"status": 0, "logits": logits, "stage_cycles": np.full(2, 9), "cycles": 9}
+    run = core._compare(
+        net, core_cases.identity(net, spec), (False, True), {"logits": (logits, logits)},
+        got | {"image_cycles": 1001}, ("icarus", True, 0.0), 3,
+    )  # fmt: skip
+    assert (run.image_cycles, run.outputs) == (cycles, 5 * images)

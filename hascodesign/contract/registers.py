@@ -44,7 +44,8 @@ REGISTERS = (
         "CYCLES",
         0x008,
         "r",
-        "of the last image, from its first beat in to its last result out",
+        "of the last image, from its first beat in to its last result out; in a batch from that of"
+        " the batch",
     ),
     Register(
         "IMAGES",

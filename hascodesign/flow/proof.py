@@ -326,6 +326,20 @@ def _streamed(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
         f" brings a step's in {job.port_cycles} cycles, the simulated stages make {cycles:,} cycles"
         f" an image in a stream, {job.clock_mhz * 1e6 / cycles:,.0f} images a second at"
         f" {job.clock_mhz:g} MHz.{shared}",
+        *_in_batches(job, run),
+    )
+
+
+def _in_batches(job: VerifyJob, run: CoreRun) -> tuple[str, ...]:
+    """A sentence on the batches that were simulated."""
+    batch = job.hardware.batch
+    if batch == 1:
+        return ()
+    sizes = batch_sizes(run.images, batch)
+    whole = "" if batch in sizes else f", none of {batch}: --core-images asks for more"
+    return (
+        f"Batches of {' and '.join(map(str, sorted(set(sizes), reverse=True)))} images were"
+        f" simulated{whole}.",
     )
 
 

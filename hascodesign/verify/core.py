@@ -63,7 +63,8 @@ class CoreVerification:
     mismatches: int
     first: tuple[str, ...]  # the first five mismatches, a line each
     stages: tuple[StageCycles, ...]
-    image_cycles: int  # of the last image, from its first beat in to its last result out
+    #: Of the last image, from its first beat in to its last result out; or its share of its batch.
+    image_cycles: int
     cycles: int  # of the run
     seconds: float  # of the simulation
     classes: IntArray  # [images] as the accelerator gave them
@@ -261,6 +262,7 @@ def _compare(
             f"the healthy logits must not all be {logits.flat[0]}, which an accelerator that does"
             " nothing could give too"
         )
+    last = batch_sizes(len(got["logits"]), batch)[-1]  # of whose batch the registers tell
     return CoreVerification(
         simulator=simulator,
         faults=faults,
@@ -268,19 +270,12 @@ def _compare(
         outputs=outputs,
         mismatches=wrong,
         first=tuple(lines),
-        stages=_stage_cycles(
-            network, schedule, on_chip, got["stage_cycles"], _last_batch(len(got["logits"]), batch)
-        ),
-        image_cycles=int(got["image_cycles"]),
+        stages=_stage_cycles(network, schedule, on_chip, got["stage_cycles"], last),
+        image_cycles=-(-int(got["image_cycles"]) // last),
         cycles=int(got["cycles"]),
         seconds=seconds,
         classes=frozen(arithmetic.classify(got["logits"])),
     )
-
-
-def _last_batch(images: int, batch: int) -> int:
-    """Images of the last batch, whose cycles the registers hold."""
-    return batch_sizes(images, batch)[-1]
 
 
 def _stage_cycles(
