@@ -59,22 +59,28 @@ async def a_batch_has_1_to_the_most_images(dut: Any) -> None:
 
 @cocotb.test()
 async def a_batch_that_has_begun_is_finished(dut: Any) -> None:
-    """With ENABLE 0, and with another size, which the next one has."""
+    """With ENABLE 0, and with another size, which the next one has; no memory is written in it."""
     bench = await ready(dut)
     images = job()
     most = images.batch
     await idle(bench)
-    send(bench, images, 2 * most, 3)
-    while bench.images.sent == 0:
+    beats = len(core.image_words(images.codes[0], bench.simd, bench.act_bits))
+    send(bench, images, 1, 3)
+    while bench.images.sent < beats:
         await bench.edge()
     await bench.registers.set(core.CONTROL, 0)
     await bench.registers.set(core.BATCH, 1)
+    await wait(bench, 500)  # its own stages end; then the second image is waited for
+    assert await bench.registers.value(core.STATUS) == core.BUSY
+    await refused(bench, False, core.COMMIT, write=True)
+    await bench.registers.set(core.STATUS, core.BAD_ACCESS)
+    rest = images.image_beats(bench.simd, bench.act_bits, range(1, 2 * most))
+    bench.images.send(rest)
     await bench.until(most)
     await idle(bench)
     await wait(bench, 50)
     assert len(bench.results.packets) == most
     first_answers(bench, images, most)
-    beats = len(core.image_words(images.codes[0], bench.simd, bench.act_bits))
     assert bench.images.sent == most * beats
     weights = bench.weights.sent
     await bench.registers.set(core.CONTROL, core.ENABLE)

@@ -209,21 +209,20 @@ def identity(net: IntegerNetwork, spec: ArraySpec) -> Schedule:
 
 
 def batched(rng: np.random.Generator, spec: ArraySpec, kind: int) -> IntegerNetwork:
-    """Dense layers behind nothing, a convolution, one with its pooling kept, one with its own, two.
+    """Dense layers behind nothing, a convolution, a pooling that it keeps, one of its own, two.
 
-    The map behind two lies in the images' buffer; an image ends within a beat. Of kind 5, behind a
-    kept pooling, three dense layers run once for a batch, of the others one.
+    The map behind two lies in the images' buffer; an image ends within a beat. Of kind 5, behind
+    two, three dense layers run once for a batch; of the others one.
     """
     convs = [
         [],
         [(spec.pe + 1, 3, 1, 1)],
         [(3, 3, 1, 1)],
         [(3, 3, 1, 0)],
-        [(5, 2, 1, 0), (3, 1, 1, 0)],
-        [(3, 3, 1, 1)],
+        *[[(5, 2, 1, 0), (3, 1, 1, 0)]] * 2,
     ][kind]
-    shape = ((1, 1, 2 * spec.simd + 3), *((5, 6, 2),) * 3, (3, 3, 3), (5, 6, 2))[kind]
+    shape = ((1, 1, 2 * spec.simd + 3), *((5, 6, 2),) * 3, *((3, 3, 3),) * 2)[kind]
     return random_network(
-        rng, spec, shape, convs, pool=kind in {2, 3, 5}, beside=kind in {2, 5},
+        rng, spec, shape, convs, pool=kind in {2, 3}, beside=kind == 2,
         hidden=(spec.pe + 3, 2 * spec.pe + 1, 3) if kind == 5 else spec.pe + 3,
     )  # fmt: skip

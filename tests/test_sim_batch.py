@@ -44,7 +44,7 @@ def test_streamed_weights_come_once_for_a_batch(
     assert "transient" in {fault.kind for fault in profile.faults}
     inside = (*(True,) * (len(net.layers) - 2), False, True)
     if kind == 5:
-        inside = (True, False, True, False, True)
+        inside = (True, True, False, True, False, True)
     plan = core_cases.build(net, schedule, profile, inside, batch=3)
     codes = core_cases.images(rng, net, 7)
     codes[1] = codes[0]
