@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,7 +68,10 @@ def test_the_command_line_from_vectors_to_profile(call):
     given(call, TRUE, "--runs", 2)
     assert Path("acc.npz").read_bytes() == first
     assert call(*INFER)[:2] == (0, "chip.json\nr.json\n3 of 3 PEs explained\n")
-    assert formats.read(Path("chip.json")).faults == true.faults
+    found = formats.read(Path("chip.json"))
+    assert found.faults == true.faults and found.source.startswith("diagnosed from ")
+    when = datetime.fromisoformat(str(found.conditions["answered"]))
+    assert when.timestamp() == int(Path("acc.npz").stat().st_mtime)
     report = json.loads(Path("r.json").read_text())
     assert report["runs"] == 2 and report["memory_tested"] and report["unexplained"] == []
     assert [pe["state"] for pe in report["pes"]] == ["faulty"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -82,7 +83,10 @@ def infer_profile(
     acc = files.read_responses(responses, test_set)
     with Display() as display:
         found = infer(test_set, acc, display.progress)
-    write_file(out, formats.write(found.profile, commands.form_of(out)))
+    # when the chip answered, as far as the file tells: the same file gives the same bytes
+    answered = datetime.fromtimestamp(int(responses.stat().st_mtime), UTC)
+    dated = replace(found.profile, conditions={"answered": answered.isoformat()})
+    write_file(out, formats.write(dated, commands.form_of(out)))
     if report is not None:
         write_file(report, files.write_report(test_set, found, 1 if acc.ndim == 2 else len(acc)))
     count, left = test_set.array.pe, found.unexplained
