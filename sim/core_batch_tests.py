@@ -42,18 +42,26 @@ async def a_batch_has_1_to_the_most_images(dut: Any) -> None:
         assert await bench.registers.value(core.BATCH) == most << 16 | most
     await bench.registers.set(core.STATUS, core.BAD_ACCESS)
     weights = len(list(images.weight_beats(bench.weight_bits)))
+    beyond = set()  # cycles of the registers, less those from the first beat to the last answer
     for size in range(1, most + 1):
         await bench.registers.set(core.BATCH, size)
         assert await bench.registers.value(core.BATCH) == most << 16 | size
         packets, sent = len(bench.results.packets), bench.weights.sent
         answered = await bench.registers.value(core.IMAGES)
         send(bench, images, size, 5)
+        beats = bench.images.sent
+        while bench.images.sent == beats:
+            await bench.edge()
+        begun = bench.cycles
         await bench.until(packets + size)
+        took = bench.cycles - begun
         await idle(bench)
+        beyond.add(await bench.registers.value(core.CYCLES) - took)
         first_answers(bench, images, size)
         assert bench.weights.sent == sent + weights, "weights must be taken once for a batch"
         assert await bench.registers.value(core.IMAGES) == answered + size
     bench.weights.send(())
+    assert len(beyond) == 1, "the cycles must be those of a whole batch"
     assert await bench.registers.value(core.STATUS) == 0
 
 
