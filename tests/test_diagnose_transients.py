@@ -10,13 +10,13 @@ import pytest
 
 from hascodesign.contract.array import wrap
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile, IntArray
 from hascodesign.diagnose import files
 from hascodesign.diagnose.infer import infer
 from hascodesign.diagnose.model import PeModel
 from hascodesign.diagnose.simulate import simulate
 from hascodesign.diagnose.transients import Group, Played, Wire
-from hascodesign.diagnose.vectors import OPEN_WORDS, vectors
+from hascodesign.diagnose.vectors import OPEN_WORDS, TestSet, vectors
 from hascodesign.faults.profile import check
 
 SMALL = ArraySpec(8, 2, 3, 4, 18)
@@ -193,6 +193,40 @@ def test_an_address_that_strays_too_often_is_named():
     for start in starts:  # word 0 reads as 2
         acc[0, 1, start + columns * address :][:columns] = 2 * codes
     assert infer(test_set, acc).unexplained == (1,)
+
+
+def weight_answers(test_set: TestSet, p: float, seed: int) -> IntArray:
+    """Answers of a PE whose weight bit 1 of multiplier 0 is inverted with probability p."""
+    rng, healthy, found = np.random.default_rng(seed), PeModel(test_set.array, ()), []
+    for block in test_set.blocks:
+        words, codes = block.words, block.codes
+        if not block.paired:
+            words, codes = words[:, None], codes[None]
+        words, codes = np.broadcast_arrays(words, codes)
+        words = words.copy()
+        fired = rng.random(words.shape[:-1]) < p
+        words[..., 0] = np.where(fired, wrap(words[..., 0] ^ 2, 3), words[..., 0])
+        found.append(healthy.accumulate(words, codes, block.signed).ravel())
+    return np.concatenate(found)
+
+
+def test_a_word_that_is_wrong_wherever_the_wire_is_not_inverted():
+    """The march of one run cannot tell such a word where p = 0.15; that of three runs can."""
+    test_set = vectors(replace(SMALL, pe=2, wmem_depth=32), transients=0.05)
+    healthy = PeModel(test_set.array, ()).answers(test_set.blocks)
+    acc = np.array([[healthy, weight_answers(test_set, 0.15, seed)] for seed in range(3)])
+    assert infer(test_set, acc[:1]).unexplained == (1,)
+    assert set(infer(test_set, acc).transients) == {1}
+    logic, memory = test_set.logic_answers, test_set.memory_answers
+    again = logic + memory + (test_set.logic_plays - 1) * logic
+    starts = [logic, *(again + memory * play for play in range(test_set.memory_plays - 1))]
+    columns = test_set.march_shape[2]
+    given = 2 * test_set.memory[0].codes[:, 0, 0]  # word 0 reads as 2, or as 0 where it is inverted
+    for start in starts:
+        place = slice(start + columns * 30, start + columns * 31)
+        acc[:, 1, place] = given - acc[:, 1, place]
+    for runs in (1, 3):
+        assert infer(test_set, acc[:runs]).unexplained == (1,)
 
 
 def test_a_test_set_for_transients_as_files(tmp_path):

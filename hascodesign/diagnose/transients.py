@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtr
 
 from hascodesign.contract.array import wrap
 from hascodesign.contract.types import ArraySpec, Fault, FloatArray, IntArray, Site
@@ -22,6 +23,7 @@ SITES: tuple[Site, ...] = ("weight", "act", "product", "psum")
 LOOKED_AT = 8  # wires of which the likelihood is computed
 SURE = 12.0  # logarithm of how much likelier the wire must be than any other
 UNLIKELY = 18.0  # logarithm of one in how many; what strays farther is not explained
+UNSEEN = 0.01  # chance that a faulty word on the wire strays no oftener than the wire may
 SPREAD = 5.0  # standard deviations that the inversions of all vectors together may stray
 _SUBSETS = 4  # steps of which every set is enumerated
 _LEAST, _MOST = 1e-7, 0.5
@@ -212,21 +214,28 @@ class TransientSearch:
         uses = sum(int(group.shown(wire) @ group.played.plays) for group in self.groups)
         return Transient(wire.entry(float(f"{p:.5g}")), _sigma(ways, p), uses, float(gap))
 
-    def too_many(self, found: Transient, group: Group, strays: IntArray, plays: int) -> bool:
-        """Whether of [places, n] straying answers to vectors of one step a place has too many.
+    def faulty_word(self, found: Transient, group: Group, strays: IntArray, plays: int) -> bool:
+        """Whether at one of the places something permanent strays, or might without being told.
+
+        A faulty word in which the wire of a weight's transient fault is wrong strays where the wire
+        is not inverted.
 
         Parameters
         ----------
         found : the transient fault.
-        group : the vectors.
-        strays : of each vector, played ``plays`` times at each place.
+        group : vectors of one step.
+        strays : [places, n] straying answers to them, each played ``plays`` times at each place.
         """
-        wire = Wire.of(found.fault)
+        wire, p = Wire.of(found.fault), found.fault.p or 0.0
         shows = group.shown(wire) > 0
-        chance = np.full(len(strays), found.fault.p)
-        uses = np.full(len(strays), plays * int(shows.sum()))
-        hits = strays[:, shows].sum(axis=1)
-        return bool((_divergence(hits, uses, chance) > UNLIKELY)[hits > uses * chance].any())
+        uses = plays * int(shows.sum())
+        counts = np.arange(uses + 1)
+        chance = _divergence(counts, np.full(uses + 1, uses), np.full(uses + 1, p))
+        told = counts[(chance > UNLIKELY) & (counts > uses * p)]
+        least = int(told[0]) if len(told) else uses + 1
+        if wire.site == "weight" and bdtr(least - 1, uses, 1 - p) > UNSEEN:
+            return True
+        return bool((strays[:, shows].sum(axis=1) >= least).any())
 
     def _wires(self) -> Iterator[Wire]:
         for site in SITES:

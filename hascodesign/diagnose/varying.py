@@ -85,12 +85,12 @@ class VaryingSearch:
             yield np.arange(len(strays)), 1, strays
 
     def _odd_words(self, search: TransientSearch, found: Transient, answers: Answers) -> bool:
-        """Whether an address strays more often than the transient fault makes it."""
+        """Whether a word of the banks is faulty, too, or might be without being told."""
         marched = search.groups[len(search.groups) - len(self.test_set.memory) :]
         for which, group in enumerate(marched):
             held = answers.memory.reshape(len(answers.memory), *self.test_set.march_shape)[:, which]
             strays = (held != group.steady).sum(axis=0)  # [addresses, columns]
-            if search.too_many(found, group, strays, len(held)):
+            if search.faulty_word(found, group, strays, len(held)):
                 return True
         return False
 
