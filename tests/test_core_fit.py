@@ -66,6 +66,19 @@ def test_of_all_that_fit_the_least_cycles_are_taken(blocks: int) -> None:
     assert all(batch >= options.batch for n, batch in found if n < cycles(options))
 
 
+def test_where_nothing_fits_the_fewest_blocks_are_taken() -> None:
+    """They may fit the part, though not the share of it that is the guideline."""
+    rng = np.random.default_rng(3)
+    net = core_cases.random_network(
+        rng, SPEC, (6, 6, 4), [(40, 1, 1, 0)], pool=False, hidden=2000
+    )  # a lane for each PE
+    built, board = (net, identity_schedule(net, SPEC)), replace(Z2, bram36=40)
+    options = chosen(built, board)
+    assert room_ramb18(board) < build_ramb18(*built, options) <= 2 * board.bram36
+    assert build_ramb18(*built, replace(options, lanes=0, runs=0)) > 2 * board.bram36
+    assert (options.batch, chosen(built, board, batch=1)) == (1, options)
+
+
 def test_a_batch_that_is_asked_for_is_taken_or_refused() -> None:
     built, board = case(), replace(Z2, bram36=50)
     assert chosen(built, board, batch=5).batch == 5

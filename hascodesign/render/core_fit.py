@@ -31,7 +31,7 @@ def fitted(
     Where all weights stay on chip beside what the accelerator takes by itself, nothing is chosen.
     Where some are streamed, lanes, layers on chip and images of a batch share the block RAM: of all
     that fit, those of the least cycles an image over one memory port, and of those within `WORTH`
-    of it the fewest images.
+    of it the fewest images. Where none fits, what takes the fewest blocks: one result a cycle.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def fitted(
     if not found:
         if batch is not None and batch > 1:
             raise ConfigError(f"--batch {batch}: {refusal}")
-        return plain
+        return _fewest(network, schedule, board, options)
     most = min(cycles for cycles, _ in found) * (1 + WORTH)
     return min((c for c in found if c[0] <= most), key=lambda c: (c[1].batch, c[0]))[1]
 
@@ -128,6 +128,17 @@ def _choices(
                 break
             images *= 2
         lanes //= 2
+
+
+def _fewest(
+    network: IntegerNetwork, schedule: Schedule, board: Board, options: RtlOptions
+) -> CoreOptions:
+    """One result a cycle and one image: what takes the fewest blocks, though more than a share."""
+    runs = runs_with(network, schedule.array, 1)
+    choice = CoreOptions(options, lanes=1, runs=runs)
+    taken = core_ramb18(network, schedule, choice)
+    kept = weights_on_chip(network, schedule, schedule.array, board, taken)
+    return replace(choice, array=replace(options, on_chip=kept))
 
 
 def _with_layers(
