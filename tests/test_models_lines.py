@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 import hascodesign as has
+from hascodesign.contract.errors import ModelError
 from hascodesign.models.integer import compare, integerise
 from hascodesign.models.load import Rows, load_user
 from tests.model_cases import images, last, line, pixels, relu, settle
@@ -89,6 +90,31 @@ def test_equal_code_for_code(name: str) -> None:
     found = compare(model, integerise(model, "line", SHAPE), images(shape=SHAPE))
     assert found.total == 0, found
     assert sum(found.compared) > 2000 and all(count > 1 for count in found.values)
+
+
+#: What torch takes for a map without a batch, and pools across the batch's or the channels' axis.
+ACROSS: dict[str, Callable[[], list[nn.Module]]] = {
+    "MaxPool2d of 3 axes": lambda: [nn.MaxPool2d(2), nn.Flatten(), last(10)],
+    "AvgPool2d of 3 axes": lambda: [nn.AvgPool2d(2), relu(), nn.Flatten(), last(10)],
+    "AdaptiveAvgPool2d of 3 axes": lambda: [nn.AdaptiveAvgPool2d(1), nn.Flatten(), last(1)],
+    "AdaptiveMaxPool2d of 3 axes": lambda: [nn.AdaptiveMaxPool2d(1), nn.Flatten(), last(1)],
+    "MaxPool1d of 2 axes": lambda: [nn.Flatten(), nn.MaxPool1d(2), last(20)],
+    "AvgPool1d of 2 axes": lambda: [nn.Flatten(), nn.AvgPool1d(2), relu(), last(20)],
+    "'max_pool2d() in ": lambda: [Pooled(), nn.Flatten(), last(10)],
+}
+
+
+class Pooled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.max_pool2d(x, 2)
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_pools_across_other_axes_are_refused(name: str) -> None:
+    model = settle(Rows(nn.Sequential(pixels(), line(2, 4), relu(), *ACROSS[name]())), SHAPE)
+    with pytest.raises(ModelError, match="must be one of") as told:
+        integerise(model, "across", SHAPE)
+    assert name in str(told.value)
 
 
 def test_words_are_those_of_a_convolution_of_height_one() -> None:

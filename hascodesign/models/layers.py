@@ -287,6 +287,8 @@ ACTIVATIONS = (
 BREVITAS = (qnn.QuantConv2d, qnn.QuantConv1d, qnn.QuantLinear, qnn.QuantEltwiseAdd)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS = (nn.MaxPool2d,)
+LINE_POOLS = (nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
+MAP_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 MEANS = (nn.AvgPool2d,)
 TRUNCATING = (qnn.TruncAvgPool2d, qnn.TruncAdaptiveAvgPool2d)
 FLAT = (nn.Flatten,)
@@ -340,7 +342,14 @@ def output_quantisers(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def simplest(module: nn.Module, taken: Tensor, made: Tensor) -> nn.Module:
-    """A module, or the simpler one that does the same at this size."""
+    """A module, or the simpler one that does the same at this size.
+
+    Without the axis of a batch torch's pools take their first axis for the channels: what they do
+    then to a batch is no pool of its maps.
+    """
+    for kinds, axes in ((LINE_POOLS, 3), (MAP_POOLS, 4)):
+        if isinstance(module, kinds) and taken.dim() != axes:
+            return Strange(f" ({type(module).__name__} of {taken.dim()} axes, not {axes})")
     adaptive = {
         nn.AdaptiveAvgPool2d: nn.AvgPool2d, nn.AdaptiveAvgPool1d: nn.AvgPool2d,
         nn.AdaptiveMaxPool2d: nn.MaxPool2d, nn.AdaptiveMaxPool1d: nn.MaxPool2d,
@@ -399,8 +408,8 @@ def module_of(
     if made.dtype != taken.dtype:
         return Strange(f" (a cast from {taken.dtype} to {made.dtype})")
     makers: dict[str, Callable[..., nn.Module | None]] = {
-        "relu": _relu, "max_pool2d": _max_pool, "avg_pool2d": _avg_pool, "mean": _mean,
-        "max_pool1d": _pool1d, "avg_pool1d": _pool1d,
+        "relu": _relu, "mean": _mean,
+        **dict.fromkeys(("max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d"), _pool),
         "adaptive_avg_pool2d": _adaptive, "adaptive_avg_pool1d": _adaptive,
         "softmax": _soft, "log_softmax": _soft, "dropout": _dropout,
     }  # fmt: skip
@@ -462,21 +471,18 @@ def _relu(*_: Any) -> nn.Module:
     return nn.ReLU()
 
 
-def _max_pool(_f: Any, args: Any, kwargs: Any, _taken: Tensor, _made: Tensor) -> nn.Module:
-    return nn.MaxPool2d(**_bound(args, kwargs, nn.MaxPool2d))
-
-
-def _avg_pool(_f: Any, args: Any, kwargs: Any, _taken: Tensor, _made: Tensor) -> nn.Module:
-    return nn.AvgPool2d(**_bound(args, kwargs, nn.AvgPool2d))
-
-
-def _pool1d(func: Any, args: Any, kwargs: Any, taken: Tensor, made: Tensor) -> nn.Module:
-    kind = nn.MaxPool1d if "max" in func.__name__ else nn.AvgPool1d
+def _pool(func: Any, args: Any, kwargs: Any, taken: Tensor, made: Tensor) -> nn.Module:
+    name = func.__name__
+    kinds: tuple[Any, Any] = (nn.MaxPool1d, nn.MaxPool2d)
+    if "avg" in name:
+        kinds = (nn.AvgPool1d, nn.AvgPool2d)
+    kind = kinds["2d" in name]
     return simplest(kind(**_bound(args, kwargs, kind)), taken, made)
 
 
-def _adaptive(_f: Any, _a: Any, _k: Any, taken: Tensor, made: Tensor) -> nn.Module | None:
-    whole = taken.dim() > 2 and set(made.shape[2:]) == {1}
+def _adaptive(func: Any, _a: Any, _k: Any, taken: Tensor, made: Tensor) -> nn.Module | None:
+    axes = 3 if "1d" in func.__name__ else 4
+    whole = taken.dim() == axes and set(made.shape[2:]) == {1}
     return nn.AvgPool2d(_size(taken)) if whole else None
 
 
