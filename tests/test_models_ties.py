@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from brevitas import nn as qnn
-from brevitas.inject.enum import ScalingImplType
+from brevitas.inject.enum import FloatToIntImplType, ScalingImplType
 from brevitas.quant import (
     Int8ActPerTensorFixedPoint,
+    Int8ActPerTensorFloat,
     Int8WeightPerTensorFixedPoint,
     Int8WeightPerTensorFloat,
     SignedBinaryActPerTensorConst,
@@ -22,7 +23,7 @@ from brevitas.quant import (
 from torch import nn
 
 from hascodesign.contract.types import IntArray, IntegerNetwork, Thresholds, frozen
-from hascodesign.models import source, ties
+from hascodesign.models import quantisers, source, ties
 from hascodesign.models.equivalence import compare, require_equal
 from hascodesign.models.graph import build
 from hascodesign.models.integer import integerise
@@ -37,6 +38,7 @@ EIGHTHS = {
     "weight_scaling_init": 1.0, "weight_narrow_range": False,
 }  # fmt: skip
 HELD = images(scale=0.5)
+SEVENTHS = 0.5845000147819519  # a float32 number; its seventh times 3/2 is none of float64
 
 
 def fifteenths() -> nn.Module:
@@ -178,6 +180,20 @@ def test_a_scale_is_the_number_that_was_divided() -> None:
     rng = np.random.default_rng(0)
     drawn = rng.uniform(0, 1, 2000)
     assert all(exact(scale) == Fraction(scale) for scale in drawn.tolist())
+
+
+def test_halves_below_zero_that_are_rounded_otherwise_than_those_above() -> None:
+    """-1.5 is no number of float64 over this scale; 0.5 is, and goes another way."""
+    options = {"float_to_int_impl_type": FloatToIntImplType.DPU, "narrow_range": True}
+    options |= CONST | {"scaling_init": SEVENTHS}
+    act = pixels(4, Int8ActPerTensorFloat, **options)
+    block = build(settled(pixels(), nn.Flatten(), dense(60, 4), act, last(4)), IMAGE).blocks[0]
+    scale = quantisers.activation(block.activation).scale
+    near = -1.5 * scale
+    assert all(x / scale != -1.5 for x in (near, math.nextafter(near, 0), math.nextafter(near, -1)))
+    codes = ties.Exact(block.acting).codes
+    found = [codes(exact(scale) * Fraction(halves, 2), 0) for halves in (-5, -3, -1, 1, 3, 5)]
+    assert found == [(-2, -3), (-1, -2), (0, -1), (0, 1), (2, 1), (2, 3)]
 
 
 def test_a_norm_lies_on_a_step_where_its_root_does_not_matter() -> None:

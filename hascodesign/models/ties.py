@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from brevitas import nn as qnn
+from brevitas.core.function_wrapper.ops_ste import DPURoundSte
 
 from hascodesign.models import quantisers
 from hascodesign.models.graph import Node
@@ -101,10 +102,14 @@ def _own(node: Node, act: Activation, place: float) -> int | None:
     """The quantiser's own code at a multiple of half its scale; None where it cannot be asked.
 
     Where no number of float64 gives that multiple when it is divided by the scale, one does at
-    another multiple of the same parity, which is rounded alike.
+    another multiple of the same parity, which is rounded alike: of the same sign where the
+    quantiser rounds halves below zero otherwise than those above.
     """
+    signs = any(isinstance(one, DPURoundSte) for one in node.module.modules())
     for away in (0, *(sign * 2 * n for n in range(1, 9) for sign in (1, -1))):
         other = place + away
+        if signs and (other < 0) != (place < 0):
+            continue
         near = other * act.scale
         inputs = (near, float(np.nextafter(near, -math.inf)), float(np.nextafter(near, math.inf)))
         at = next((x for x in inputs if x / act.scale == other), None)
