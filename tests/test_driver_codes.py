@@ -117,3 +117,15 @@ def test_memories_are_read_as_they_were_rendered(driver: Any, tmp_path: Path) ->
     assert [list(map(list, one)) for one in found.slots] == [
         row_map.slots.tolist() for row_map in other.schedule.layers
     ]
+
+
+def test_a_healing_that_compared_no_answer_is_not_good(driver: Any) -> None:
+    """Every PE varies, or is not explained: whatever the chip answers, none of it is held."""
+    healing = driver("healing")
+    verified = driver("verification").Verification("", 1, 5, 0, "", False, 8, 0, ())
+    acc, yes, no = np.ones((2, 3), np.int32), np.ones(2, np.bool_), np.zeros(2, np.bool_)
+    one = np.array([True, False])
+    for explained, varies, good in ((yes, no, True), (yes, one, True), (yes, yes, False)):
+        found = healing.compare(healing.Predicted(acc, explained, varies), acc, verified, (0, 9))
+        assert found.good == good
+        assert ("no PE answers the same each time" in str(found)) == (not good)

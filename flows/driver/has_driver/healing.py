@@ -46,8 +46,9 @@ class Healing:
 
     @property
     def good(self) -> bool:
-        """All is as predicted, and every PE is explained."""
-        return not (self.differing or self.unexplained) and self.verified.good
+        """All is as predicted, some answer was compared, and every PE is explained."""
+        wrong = self.differing or self.unexplained or not self.answers
+        return not wrong and self.verified.good
 
     def __str__(self) -> str:
         wrong = sum(count for _, count in self.differing)
@@ -59,6 +60,8 @@ class Healing:
         found += [
             f"PE {pe}: {count} answers are not those predicted" for pe, count in self.differing
         ]
+        if not self.answers:
+            found.append("no PE answers the same each time: nothing shows that it is the chip")
         if self.unexplained:
             named = ", ".join(map(str, self.unexplained))
             found.append(f"not explained, and idle: PE {named}")
