@@ -81,6 +81,7 @@ def infer_profile(
         raise ConfigError(f"--report must be another file than --out, not {report}")
     test_set = files.read_tests(folder)
     acc = files.read_responses(responses, test_set)
+    runs = 1 if acc.ndim == 2 else len(acc)
     with Display() as display:
         found = infer(test_set, acc, display.progress)
     # when the chip answered, as far as the file tells: the same file gives the same bytes
@@ -88,12 +89,18 @@ def infer_profile(
     dated = replace(found.profile, conditions={"answered": answered.isoformat()})
     write_file(out, formats.write(dated, commands.form_of(out)))
     if report is not None:
-        write_file(report, files.write_report(test_set, found, 1 if acc.ndim == 2 else len(acc)))
+        write_file(report, files.write_report(test_set, found, runs))
     count, left = test_set.array.pe, found.unexplained
     memory = "" if test_set.memory else "; weight memory not tested"
-    print(f"{count - len(left)} of {count} PEs explained{memory}")
-    for pe, varying in found.transients.items():
-        print(f"PE {pe}: {varying}")
+    least = test_set.unseen(runs)
+    varying = (
+        "transient faults not tested"
+        if least is None
+        else f"a transient fault of p below {least:.2g} may have passed unseen"
+    )
+    print(f"{count - len(left)} of {count} PEs explained{memory}; {varying}")
+    for pe, one in found.transients.items():
+        print(f"PE {pe}: {one}")
     if left:
         named = ", ".join(map(str, left[:MOST_NAMED])) + ", ..." * (len(left) > MOST_NAMED)
         raise HascodesignError(

@@ -88,6 +88,10 @@ class TestSet:
         """Steps that the exposing vectors take in one run: uses of every wire of the logic."""
         return sum(block.answers * block.steps for block in self.exposures)
 
+    def unseen(self, runs: int) -> float | None:
+        """Below which p a transient fault may fire in no run, at 95 %; None: any p may."""
+        return -math.log(0.05) / (runs * self.uses) if self.uses else None
+
     @property
     def memory_answers(self) -> int:
         """Accumulators that each PE gives to the memory's vectors, played once."""
