@@ -2,7 +2,8 @@
 // The memories are read by the ways that the array itself takes: row and found name the word on the
 // way through the threshold search, where it is one of a memory that is read by row.
 // memory_select: 0 weights (words), 1 to STAGES + 3 those of the lanes (lane_words, a copy each),
-// STAGES + 4 preloads (started). part: bits 32*place.. of it, two cycles after place, which stands still.
+// STAGES + 4 preloads (started). part: bits 32*place.. of it, two cycles after place, which stands
+// still.
 `default_nettype none
 
 module has_fetch #(

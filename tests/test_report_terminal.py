@@ -38,12 +38,13 @@ def test_sentences() -> None:
     lines = terminal.sentences(RESULT)
     assert lines[0] == "The schedule recovers 98.1 % of the accuracy that the faults cost."
     assert lines[1] == "Of 4 faults the verified columns exercised 3; 2 changed an accumulator."
-    assert lines[2].startswith("Each alone, ")
-    assert lines[3] == (
+    assert lines[2].startswith("3 of 24 codes come of sums exactly on a step")
+    assert lines[3].startswith("Each alone, ")
+    assert lines[4] == (
         "The HLS C++, compiled by g++, gave 20 images healthy and 20 images faulty:"
         " 123,480 integers, 0 differ."
     )
-    assert lines[4:] == [*RESULT.search.notes, *RESULT.whole.notes, *RESULT.resources.notes]
+    assert lines[5:] == [*RESULT.search.notes, *RESULT.whole.notes, *RESULT.resources.notes]
     small = replace(RESULT, accuracy={**RESULT.accuracy, "faulty_identity": accuracy(353, 360)})
     assert terminal.sentences(small)[0].endswith("there is nothing to recover.")
 
@@ -103,7 +104,7 @@ def test_faulty_runs_that_show_nothing_are_said_to() -> None:
 
 def test_images_that_equal_logits_decide_are_said() -> None:
     assert not any("largest logit" in line for line in terminal.sentences(RESULT))
-    tied = replace(RESULT, equivalence=replace(RESULT.equivalence, tied=3))
+    tied = replace(RESULT, equivalence=replace(RESULT.equivalence, tied=3, ties=()))
     words = "In 3 of 360 images classes share the largest logit"
     assert [line.startswith(words) for line in terminal.sentences(tied)].count(True) == 1
     assert json.build(tied)["equivalence"]["note"].startswith(words)

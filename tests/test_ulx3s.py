@@ -211,7 +211,7 @@ def test_the_whole_design_is_timed_on_its_own_part(
     assert (got.mhz, got.tool, got.device) == (104.5, "nextpnr 9.9", "LFE5U-85F-6BG381C")
     assert "its own part" in got.note
     arguments = (work / "arguments").read_text()
-    assert arguments.startswith("--85k --speed 6 --package CABGA381 --router router2 --json")
+    assert arguments.startswith("--85k --speed 6 --package CABGA381 --router router1 --json")
     assert "--lpf pins" in arguments
     assert "--timing-allow-fail --seed 5" in arguments
     assert (tmp_path / "work/pins").read_text() == "LOCATE"

@@ -336,4 +336,4 @@ def test_whole_images_that_show_nothing_are_no_proof(tmp_path):
     got = {"status": 0, "logits": np.zeros((2, 3), np.int64)}
     pairs = {"logits": (got["logits"], got["logits"])}
     with pytest.raises(StepFailed, match="the healthy logits must not all be 0"):
-        core._compare(net, build[1], (True, True), pairs, got, ("icarus", False, 1.0))
+        core._compare(net, build[1], (True, True), pairs, got, ("icarus", False, 1.0), 1)
