@@ -104,7 +104,7 @@ def test_faulty_runs_that_show_nothing_are_said_to() -> None:
 
 def test_images_that_equal_logits_decide_are_said() -> None:
     assert not any("largest logit" in line for line in terminal.sentences(RESULT))
-    tied = replace(RESULT, equivalence=replace(RESULT.equivalence, tied=3, ties=()))
+    tied = replace(RESULT, equivalence=replace(RESULT.equivalence, tied=3, ties=(0, 0, 0)))
     words = "In 3 of 360 images classes share the largest logit"
     assert [line.startswith(words) for line in terminal.sentences(tied)].count(True) == 1
     assert json.build(tied)["equivalence"]["note"].startswith(words)
