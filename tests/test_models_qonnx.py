@@ -20,7 +20,7 @@ from hascodesign.contract.types import ArraySpec, Dataset, Split, frozen
 from hascodesign.models import load, qonnx
 from hascodesign.models.data import mnist
 from hascodesign.models.integer import compare, integerise
-from hascodesign.models.layers import Dense
+from hascodesign.models.modules import Dense
 from tests.qonnx_cases import (
     Builder,
     binary,

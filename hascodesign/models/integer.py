@@ -25,7 +25,8 @@ from hascodesign.contract.types import (
 from hascodesign.models import logits, lower, outputs, parts, quantisers
 from hascodesign.models.equivalence import compare, require_equal
 from hascodesign.models.graph import INPUT, Block, Graph, Node, build
-from hascodesign.models.layers import NORMS, POOLS, Elementwise
+from hascodesign.models.layers import NORMS, POOLS
+from hascodesign.models.modules import Elementwise
 from hascodesign.models.parts import Part
 from hascodesign.models.quantisers import Activation
 

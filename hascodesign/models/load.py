@@ -23,7 +23,8 @@ from hascodesign.models import user_code, zoo
 from hascodesign.models.checkpoint import read_state
 from hascodesign.models.data import user_data
 from hascodesign.models.graph import build, has_input_quantiser, quiet
-from hascodesign.models.layers import LINES, Quantiser
+from hascodesign.models.layers import LINES
+from hascodesign.models.modules import Quantiser
 from hascodesign.models.zoo import Progress
 
 BUNDLED = Path(__file__).parent / "digits_cnn.pt"  # trained by zoo.py from its default seed

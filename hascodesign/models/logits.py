@@ -16,8 +16,9 @@ import numpy as np
 from hascodesign.contract.types import FloatArray, IntArray
 from hascodesign.models import quantisers
 from hascodesign.models.graph import Graph
-from hascodesign.models.layers import NORMS, Elementwise
+from hascodesign.models.layers import NORMS
 from hascodesign.models.lower import window_of
+from hascodesign.models.modules import Elementwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from hascodesign.contract import arithmetic
 from hascodesign.contract.types import BoolArray, IntArray, Shift, Thresholds, frozen
 from hascodesign.models import ties
 from hascodesign.models.graph import Block, Node, quiet, value_of
-from hascodesign.models.layers import NORMS, Elementwise, quantises, truncates
+from hascodesign.models.layers import NORMS, quantises, truncates
+from hascodesign.models.modules import Elementwise
 from hascodesign.models.parts import Part
 from hascodesign.models.quantisers import Activation, activation, asked
 

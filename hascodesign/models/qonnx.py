@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError, ToolNotFound
-from hascodesign.models.layers import Convolution, Dense, Quantiser
+from hascodesign.models.modules import Convolution, Dense, Quantiser
 from hascodesign.models.qonnx_constants import Array
 from hascodesign.models.qonnx_read import Reader
 from hascodesign.models.user_code import running

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import Weights
+from hascodesign.models.modules import Weights
 
 DOMAINS = {"onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.general"}
 MOST_ELEMENTS = 1 << 26  # of a constant, and of a map of one image

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import (
+from hascodesign.models.modules import (
     Convolution,
     Dense,
     Elementwise,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hascodesign.common import inputs
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import Convolution, Dense, Sum, Transpose
+from hascodesign.models.modules import Convolution, Dense, Sum, Transpose
 from hascodesign.models.qonnx_constants import Array, Constants, named
 from hascodesign.models.qonnx_layers import MAKERS
 

@@ -18,11 +18,10 @@ from hascodesign.models.layers import (
     POOLS,
     RISING,
     SOFT,
-    Elementwise,
-    Quantiser,
     quantises,
     truncates,
 )
+from hascodesign.models.modules import Elementwise, Quantiser
 
 if TYPE_CHECKING:
     from hascodesign.models.graph import Block

@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 import hascodesign.models.layers as kinds
 from hascodesign.contract.errors import ModelError
-from hascodesign.models.layers import Strange
+from hascodesign.models import functions
+from hascodesign.models.modules import Strange
 from hascodesign.models.user_code import running
 
 IMAGES = 2  # in the traced run: a batch of one could not be told from a dimension of size one
@@ -168,7 +169,7 @@ class _Tracer(TorchFunctionMode):
         if first is None or not shape:
             return
         made = value_of(first)
-        module = kinds.simplest(module, value_of(args[0]), made)
+        module = functions.simplest(module, value_of(args[0]), made)
         given = args[0] if kinds.truncates(module) else None
         node = Node(module, path or "model", 0, shape, _shape(made), call, given=given)
         step = self._add(node, takes)
@@ -196,7 +197,7 @@ class _Tracer(TorchFunctionMode):
         given = list(_flat((*args, *kwargs.values())))
         takes = self._known(given)
         taken = [one for one in given if self._held(one) is not None]
-        pair = kinds.sum_of(func, args, kwargs)
+        pair = functions.sum_of(func, args, kwargs)
         known = [self._held(one) for one in pair.values] if pair else [None]
         out = func(*args, **kwargs)
         made = [value_of(one) for one in _flat(out) if _is_value(one)]
@@ -207,7 +208,7 @@ class _Tracer(TorchFunctionMode):
         if pair is not None and None not in known:
             module, takes = pair.module, tuple(step for step in known if step is not None)
         else:
-            module = kinds.module_of(func, args, kwargs, value_of(taken[0]), made[0])
+            module = functions.module_of(func, args, kwargs, value_of(taken[0]), made[0])
         where = f"{name}() in {self.inside[-1]}" if self.inside else f"{name}()"
         shapes = (_shape(value_of(taken[0])), _shape(made[0]))
         self._hold_all(out, self._add(Node(module, where, 0, *shapes), takes))
@@ -315,7 +316,7 @@ def _flat(given: Any) -> Iterator[Any]:
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return kinds.shape_of(tensor)
+    return functions.shape_of(tensor)
 
 
 def _called(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module, bool]]:
