@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import cocotb
-import core_bench as core
-from core_bench import CoreBench, ImageJob
+import core_registers as core
+from core_bench import CoreBench
+from core_job import ImageJob, image_words
 from core_protocol_tests import cut_or_stretched, refused
 from core_steps import check, idle, job, ready, wait
 
@@ -72,7 +73,7 @@ async def a_batch_that_has_begun_is_finished(dut: Any) -> None:
     images = job()
     most = images.batch
     await idle(bench)
-    beats = len(core.image_words(images.codes[0], bench.simd, bench.act_bits))
+    beats = len(image_words(images.codes[0], bench.simd, bench.act_bits))
     send(bench, images, 1, 3)
     while bench.images.sent < beats:
         await bench.edge()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import cocotb
-import core_bench as core
+import core_registers as core
 from core_fetch_tests import ROW_MAP, WEIGHTS, at_rest
 from core_map_tests import memories, write
 from core_steps import check, job, ready, wait

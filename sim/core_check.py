@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from core_bench import CoreBench, ImageJob
+from core_bench import CoreBench
+from core_job import ImageJob
 from streams import IntArray, signed
 
 

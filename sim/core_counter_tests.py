@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import cocotb
-from core_bench import CYCLES
+from core_registers import CYCLES
 from core_steps import check, idle, job, ready, wait
 
 CARRIES = [(1 << bits) - 1 for bits in range(4, 33)]

@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 import cocotb
-import core_bench as core
+import core_registers as core
 from core_bench import CoreBench
 from core_map_tests import memories, write
 from core_steps import check, idle, job, ready

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import cocotb
-import core_bench as core
+import core_registers as core
 import numpy as np
 from core_bench import CoreBench
 from core_steps import FOLDER, check, idle, job, ready, wait

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import cocotb
-import core_bench as core
+import core_registers as core
 import numpy as np
-from core_bench import CoreBench, ImageJob
+from core_bench import CoreBench
+from core_job import ImageJob, image_words, with_last
 from core_steps import idle, job, ready, wait
 
 
@@ -128,11 +129,11 @@ async def the_interrupt(dut: Any) -> None:
     await write(core.IRQ, core.PACKET_LEFT)
     await wait(bench, 2)
     assert await read(core.IRQ) == 0 and int(dut.interrupt.value) == 0
-    words = core.image_words(images.codes[0], bench.simd, bench.act_bits)
+    words = image_words(images.codes[0], bench.simd, bench.act_bits)
     for error in (core.SHORT, core.BAD_ACCESS):
         await write(core.IRQ_ENABLE, core.ERROR_SET)
         if error == core.SHORT:
-            bench.images.send(core.with_last(words[:-1]))
+            bench.images.send(with_last(words[:-1]))
             await wait(bench, 200)
         else:
             await bench.registers.read(0x3C)

@@ -11,7 +11,8 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from core_bench import CoreBench, ImageJob
+from core_bench import CoreBench
+from core_job import ImageJob
 from core_steps import registers
 
 

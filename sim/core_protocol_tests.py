@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import cocotb
-import core_bench as core
+import core_registers as core
 import numpy as np
 from cocotb.triggers import RisingEdge
-from core_bench import CoreBench, ImageJob, with_last
+from core_bench import CoreBench
+from core_job import Beat, ImageJob, image_words, with_last
 from core_steps import check, idle, job, ready, wait
 
 
@@ -345,9 +346,9 @@ async def disabled_it_takes_no_image(dut: Any) -> None:
     assert await bench.registers.value(core.STATUS) == 0
 
 
-def cut_or_stretched(bench: CoreBench, images: ImageJob, change: int) -> Iterator[core.Beat]:
+def cut_or_stretched(bench: CoreBench, images: ImageJob, change: int) -> Iterator[Beat]:
     """One image of a wrong length."""
-    words = core.image_words(images.codes[0], bench.simd, bench.act_bits)
+    words = image_words(images.codes[0], bench.simd, bench.act_bits)
     return with_last(words[:change] if change < 0 else words + words[:change])
 
 

@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import core_bench as core
+import core_registers as core
 import numpy as np
-from core_bench import CoreBench, ImageJob
+from core_bench import CoreBench
 from core_check import arrange, mismatches
+from core_job import ImageJob
 from streams import IntArray
 
 FOLDER = Path(os.environ.get("HAS_VECTORS", "."))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import cocotb
-from core_bench import CoreBench, ImageJob
+from core_bench import CoreBench
+from core_job import ImageJob
 from core_steps import check, idle, job, ready, wait
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import cocotb
-import core_bench as core
+import core_registers as core
 import numpy as np
-from core_bench import CoreBench, with_last
+from core_bench import CoreBench
+from core_job import Beat, with_last
 from core_map_tests import memories, preload, write
 from core_steps import FOLDER, check, idle, job, ready, wait
 from streams import IntArray, pack, signed
@@ -42,7 +43,7 @@ class Stage:
         """What is written to TEST."""
         return ON | SIGNED * self.signed | ADVANCE * self.advance
 
-    def beats(self, bits: int) -> Iterator[core.Beat]:
+    def beats(self, bits: int) -> Iterator[Beat]:
         """Its images."""
         for image in self.codes:
             yield from with_last(pack(image, bits))

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import cocotb
-import core_bench as core
-from core_bench import Beat, CoreBench, ImageJob
+import core_registers as core
+from core_bench import CoreBench
+from core_job import Beat, ImageJob
 from core_steps import check, idle, job, ready, wait
 
 HALTED = core.WEIGHTS | core.HALTED | core.BUSY

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import cocotb
-from core_bench import (
+from core_registers import (
     ADDRESS,
     AT,
     BATCH,

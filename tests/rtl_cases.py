@@ -3,6 +3,7 @@ of the Verilog."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -315,3 +316,14 @@ def run_bench(plan: BuildPlan, work: Path, *options: str) -> subprocess.Complete
         command += [f"--{name}", str(work / name)]
     command += ["--work", str(work), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def declared(*benches: str) -> int:
+    """Tests that benches of ``sim/`` have."""
+    texts = (share("sim", f"{name}.py").read_text("utf-8") for name in benches)
+    return sum(text.count("@cocotb.test(") for text in texts)
+
+
+def passed(said: str) -> int:
+    """Tests that passed, by the last summary of cocotb in a bench's output."""
+    return int(re.findall(r"TESTS=\d+ PASS=(\d+)", said)[-1])

@@ -81,7 +81,8 @@ def test_written_at_run_time(tmp_path: Path, dataflow: str) -> None:
     other = Schedule(spec, tuple(maps))
     codes = core_cases.images(rng, net, 2)
     plan, jobs = core_cases.rewritten(tmp_path, (net, schedule), (other_net, other), codes)
-    bench("core_protocol_tests", plan, jobs, tmp_path)
+    count = rtl_cases.declared("core_protocol_tests")
+    assert bench("core_protocol_tests", plan, jobs, tmp_path) == count
 
 
 # ------------------------------------------------------------------------------- nothing from 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hascodesign.common.shipped import share
-from tests import driver_cases
+from tests import driver_cases, rtl_cases
 
 ODD = {"IMAGE_BYTES": 2, "IMAGE_BITS": 12, "WEIGHT_BYTES": 3, "WEIGHT_BITS": 20}
 
@@ -29,11 +29,13 @@ def test_the_bridge(tmp_path: Path) -> None:
     sources(tmp_path / "rtl")
     command = [sys.executable, str(share("sim", "run_bench.py")), "--top", "has_uart_bridge"]
     command += ["--rtl", str(tmp_path / "rtl"), "--work", str(tmp_path / "run")]
-    command += ["--bench", "uart_bridge_tests"]
+    benches = ("uart_bridge_tests", "uart_damage_tests")
+    command += ["--bench", ",".join(benches)]
     for key, value in {"DIVISOR": 4, "RING_BITS": 6, **ODD}.items():
         command += ["--parameter", f"{key}={value}"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
+    assert rtl_cases.passed(run.stdout) == rtl_cases.declared(*benches)
 
 
 @pytest.mark.parametrize("sizes", [{}, ODD, {"RESULT_BYTES": 8, "DIVISOR": 4}])
@@ -61,10 +63,11 @@ def test_the_driver_over_the_line(tmp_path: Path) -> None:
     other = driver_cases.another(case)
     driver_cases.lay_out(tmp_path, case, case.plan(), {"other": other}, {"baud": 12_500_000})
     driver_cases.behind_a_line(tmp_path, case.network, case.schedule, case.on_chip)
-    driver_cases.run(
+    passed = driver_cases.run(
         tmp_path, ["driver_serial_tests"], "--faults", "--parameter", "DIVISOR=4",
         top="has_uart_core",
     )  # fmt: skip
+    assert passed == rtl_cases.declared("driver_serial_tests")
 
 
 @pytest.mark.slow
@@ -73,7 +76,8 @@ def test_batches_over_the_line(tmp_path: Path) -> None:
     case = driver_cases.batches()
     driver_cases.lay_out(tmp_path, case, case.plan(), {}, {"baud": 12_500_000, "images": 8})
     driver_cases.behind_a_line(tmp_path, case.network, case.schedule, case.on_chip)
-    driver_cases.run(
+    passed = driver_cases.run(
         tmp_path, ["driver_line_tests"], "--faults", "--parameter", "DIVISOR=4",
         top="has_uart_core",
     )  # fmt: skip
+    assert passed == rtl_cases.declared("driver_line_tests")
