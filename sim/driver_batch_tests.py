@@ -23,13 +23,13 @@ async def batches_full_and_not(dut: Any) -> None:
     def run() -> None:
         core = opened(made, batch=7)
         assert core.built.batch == 3
-        assert [len(part) for part in core._parts(codes)] == [6, 2]
+        assert [len(part) for part in core._runner.parts(codes)] == [6, 2]
         assert np.array_equal(core.logits_of_codes(codes), logits)
         assert core.status().images == 8
         cycles = core.throughput(2).cycles  # each has half of the batch's
         assert cycles == -(-core.status().cycles // 2)
         core = opened(made, batch=2)
-        assert [len(part) for part in core._parts(codes)] == [2] * 4
+        assert [len(part) for part in core._runner.parts(codes)] == [2] * 4
         assert np.array_equal(core.logits_of_codes(codes[:5]), logits[:5])
         core.load_schedule(SCHEDULE)
         assert np.array_equal(core.logits_of_codes(codes[:1]), logits[:1])

@@ -24,6 +24,6 @@ async def bits_turned_in_the_roms_are_named(dut: Any) -> None:
         assert found.places[0].startswith(weight), str(found)
         assert len(found.places) > 1, str(found)
         assert all(one.startswith(threshold) for one in found.places[1:]), str(found)
-        assert found.wrong_bits == 1 + core._registers.read("LANES"), str(found)
+        assert found.wrong_bits == 1 + core._runner.registers.read("LANES"), str(found)
 
     await blocking(run)

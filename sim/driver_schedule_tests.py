@@ -20,8 +20,8 @@ ROW_MAP = 1  # memory
 
 def put(core: Accelerator, memory: int, address: int, word: int) -> None:
     """Write one word of a memory, as the registers do it."""
-    registers = core._registers
-    core._stop()
+    registers = core._runner.registers
+    core._runner.stop()
     registers.write("SELECT", memory)
     registers.write("ADDRESS", address)
     for part in range(-(-core.built.memories[memory].width // 32)):
@@ -71,7 +71,7 @@ async def a_bit_that_turned_is_found_by_its_place(dut: Any) -> None:
     def run() -> None:
         core = opened(made)
         core.load_schedule(OTHER)
-        lanes = core._registers.read("LANES")
+        lanes = core._runner.registers.read("LANES")
         for together in expected()["turned"]:
             places, kept = [], []
             for memory, address, bit, words in together:

@@ -88,10 +88,10 @@ async def a_line_that_fails_is_told_and_the_next_call_begins_anew(dut: Any) -> N
         with pytest.raises(DriverError, match=PORT):
             core.logits_of_codes(job["codes"])
         right(core)
-        link: Any = core._link
+        link: Any = core._runner.link
         packed = np.zeros((1, link._image), np.uint8)  # one beat is no image: no answer comes
         with pytest.raises(WaitError, match=r"answering image 1 of 1 must end within .*CONTROL"):
-            link.exchange(packed, 4 * core.built.classes, core._wait)
+            link.exchange(packed, 4 * core.built.classes, core._runner.wait)
         core.restart()
         right(core)
 

@@ -111,7 +111,7 @@ async def a_packet_that_has_left_raises_the_interrupt(dut: Any) -> None:
     def run() -> None:
         core = opened(made)
         at = core.built.registers
-        link = core._link
+        link = core._runner.link
         link.write(at["IRQ_ENABLE"], 1)
         assert not int(dut.interrupt.value)
         core.logits_of_codes(job["codes"][:1])

@@ -120,7 +120,7 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(driver, board, name: 
         except driver("errors").DriverError:
             pass  # what was written does not read back: nobody is behind the registers
         before = link.writes
-        core._half_written = False
+        core._runner.half_written = False
     assert refused >= len(cuts), refused
 
 

@@ -87,10 +87,12 @@ def test_no_row_stands_on_a_pe_of_which_nothing_is_known(case) -> None:
         replace(one, slots=np.where(np.arange(one.slots.shape[1]) == 1, -1, one.slots))
         for one in case.schedule.layers
     )
-    plan._check_idle(SimpleNamespace(schedule=replace(case.schedule, layers=maps)), found)  # type: ignore[arg-type]
+    idle: Any = SimpleNamespace(schedule=replace(case.schedule, layers=maps))
+    plan._check_idle(idle, found)
+    both: Any = SimpleNamespace(unexplained=(0, 1))
     running: Any = SimpleNamespace(array=driver_cases.SPEC, schedule=case.schedule)
     with pytest.raises(HascodesignError, match=r"slots without PEs 0, 1; nothing was made"):
-        plan._check_room(running, SimpleNamespace(unexplained=(0, 1)))  # type: ignore[arg-type]
+        plan._check_room(running, both)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ def test_a_study_tells_lies_from_pes_that_are_named(monkeypatch, capsys):
     code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
     assert code == 0 and "seed 6: 1 PEs are not explained" in out
 
+    def lost(*_):
+        raise ConfigError("no PE that faults explain")
+
+    monkeypatch.setattr(study, "infer", lost)
+    code, _, err = study_call(monkeypatch, capsys, "--n", 1, "--first", 6)
+    assert code == 1 and "no sum was compared" in err
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ PINS = {
 }  # fmt: skip
 
 
-def files(clock_mhz: float | None = None, **options: str) -> dict[str, bytes]:
+def files(clock_mhz: float | None = None, **options: Any) -> dict[str, bytes]:
     """A build of a small network for the board."""
     case = driver_cases.tiny()
-    chosen = CoreOptions(RtlOptions(on_chip=case.on_chip, **options))  # type: ignore[arg-type]
+    chosen = CoreOptions(RtlOptions(on_chip=case.on_chip, **options))
     plan = build.build_files(
         case.network, case.schedule, case.profile, BOARD, chosen, clock_mhz=clock_mhz,
         with_core=True,

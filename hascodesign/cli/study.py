@@ -249,11 +249,17 @@ def study_diagnose(
     for row in rows:
         if row.unexplained:
             print(f"seed {row.seed}: {row.unexplained} PEs are not explained, and named so")
+    _check_compared(sum(row.compared for row in rows))
     if lies := [row.seed for row in rows if row.differ]:
         raise HascodesignError(
             "every explained PE must behave as diagnosed, but on the chips of these seeds one does "
             f"not: {', '.join(map(str, lies))}"
         )
+
+
+def _check_compared(sums: int) -> None:
+    if not sums:
+        raise HascodesignError("a PE of one chip at least must be explained: no sum was compared")
 
 
 def _study_transients(n: int, first: int, where: Where | None) -> None:
@@ -266,6 +272,7 @@ def _study_transients(n: int, first: int, where: Where | None) -> None:
         for case in row.cases:
             if not case.explained:
                 print(f"seed {row.seed}: PE {case.pe} is not explained, and named so")
+    _check_compared(sum(row.compared for row in rows))
     if lies := [(row.seed, pe) for row in rows for pe in row.wrong]:
         named = ", ".join(f"seed {seed} PE {pe}" for seed, pe in lies)
         raise HascodesignError(f"every explained PE must be as diagnosed, but not so: {named}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -90,7 +91,7 @@ class Weights:
         return Weights(np.ascontiguousarray(self.real[:, columns]), scale, self.bits, self.signed)
 
 
-class _Quantised(nn.Module):
+class _Quantised(nn.Module, ABC):
     """What layers that multiply by constant weights have in common with Brevitas's."""
 
     def __init__(self, weights: Weights) -> None:
@@ -131,8 +132,9 @@ class _Quantised(nn.Module):
         size = self._applied(getattr(x, "value", x).abs(), self.weight.abs(), bias)
         return size * (terms * 2.0**-24 / (1 - terms * 2.0**-24))
 
+    @abstractmethod
     def _applied(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        """The layer with these weights and this bias."""
 
 
 class Dense(_Quantised):

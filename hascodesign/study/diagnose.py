@@ -82,10 +82,18 @@ def chip(seed: int) -> tuple[str, FaultProfile]:
 def run(
     n: int, first: int = 1, progress: ProgressCall = silent, where: Where | None = None
 ) -> list[ChipRow]:
-    """Draw, play, infer and compare the chips of seeds ``first`` to ``first + n - 1``.
+    """Draw, play, infer and compare chips, as ``each`` has it."""
+    return each(one, n, first, progress, where)
+
+
+def each(
+    one: Callable[[int], Row], n: int, first: int, progress: ProgressCall, where: Where | None
+) -> list[Row]:
+    """The rows of the chips of seeds ``first`` to ``first + n - 1``.
 
     Parameters
     ----------
+    one : the row of a seed.
     n, first : which chips.
     progress : told of every chip that is done.
     where : a cluster that does the chips, None for this process: rows are the same but for times.
@@ -96,7 +104,7 @@ def run(
         Seeds that are not 0 to 4294967295, or too many.
     """
     check_seeds(n, first)
-    rows: dict[int, ChipRow] = {}
+    rows: dict[int, Row] = {}
     for seed, row in spread(one, range(first, first + n), where):
         progress("chips", len(rows), n)
         rows[seed] = row

@@ -22,7 +22,7 @@ from hascodesign.diagnose.simulate import simulate
 from hascodesign.diagnose.vectors import TestSet, vectors
 from hascodesign.faults.places import PERMANENT, Places, in_order
 from hascodesign.faults.profile import check
-from hascodesign.study.diagnose import check_seeds, spread, sums_that_differ
+from hascodesign.study.diagnose import each, sums_that_differ
 
 if TYPE_CHECKING:
     from hascodesign.fleet.cluster import Where
@@ -88,25 +88,8 @@ def _permanent(places: Places, rng: np.random.Generator, pe: int, count: int) ->
 def run(
     n: int, first: int = 1, progress: ProgressCall = silent, where: Where | None = None
 ) -> list[TransientRow]:
-    """Draw, play, infer and compare the chips of seeds ``first`` to ``first + n - 1``.
-
-    Parameters
-    ----------
-    n, first : which chips.
-    progress : told of every chip that is done.
-    where : a cluster that does the chips, None for this process.
-
-    Raises
-    ------
-    ConfigError
-        Seeds that are not 0 to 4294967295, or too many.
-    """
-    check_seeds(n, first)
-    rows: dict[int, TransientRow] = {}
-    for seed, row in spread(one, range(first, first + n), where):
-        progress("chips", len(rows), n)
-        rows[seed] = row
-    return [rows[seed] for seed in sorted(rows)]
+    """Draw, play, infer and compare chips, as ``study.diagnose.each`` has it."""
+    return each(one, n, first, progress, where)
 
 
 @lru_cache(maxsize=1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from .errors import DriverError, InputError
 from .link import Link
 from .memories import Memories
 from .pynq_link import PynqLink
-from .registers import ALL_ERRORS, CLASS_ONLY, ENABLE, RESTART, Registers, Status
+from .registers import Status
+from .runner import HALF_WRITTEN, Runner
 from .throughput import Throughput
 from .verification import Verification
 
@@ -28,7 +28,6 @@ SCHEDULE = HERE / "schedule"  # what was built: core.json, memories, images
 BITSTREAM = HERE.parent / "has_core.bit"
 MOST_IMAGES = 0xFFFF  # of one result packet
 MOST_RUNS = 1000
-HALF_WRITTEN = "a schedule was not loaded to its end, ENABLE is 0 until one is"
 
 
 class Accelerator:
@@ -65,35 +64,21 @@ class Accelerator:
             raise InputError(f"batch must be from 1 to {MOST_IMAGES} images, not {batch}")
         if not timeout > 0:
             raise InputError(f"timeout must be more than 0 s, not {timeout}")
-        self.built = description.read(Path(folder))
-        self._as_built = self.built  # the bitstream has its memories at power-up
-        self.batch, self.timeout = batch, timeout
+        self._as_built = description.read(Path(folder))  # the bitstream's memories at power-up
+        self._clock = clock
         if link is None:
-            link = PynqLink(Path(bitstream), self.built, batch, load=not attach)
-        self._link, self._clock = link, clock
-        self._registers = Registers(self._link, self.built, clock)
-        self._unsettled = False  # an error has left something under way
-        self._half_written = False  # a schedule was not loaded to its end
+            link = PynqLink(Path(bitstream), self._as_built, batch, load=not attach)
+        self._runner = Runner(link, self._as_built, batch, timeout, clock)
         self._contents: Contents | None = None  # of the memories; None = not read yet
-        self._check_build()
         if self.built.streamed:
-            self._link.stream(self.contents.stream)
+            link.stream(self.contents.stream)
         if not attach:
             self.reset()
 
-    def _check_build(self) -> None:
-        array, read = self.built.array, self._registers.read
-        sizes = (array.pe & 255, array.simd & 255, array.weight_bits, array.act_bits)
-        pairs = (
-            ("VERSION", self.built.map_version, read("VERSION")),
-            ("SHAPE", int.from_bytes(bytes(sizes), "little"), read("SHAPE")),
-        )
-        for name, wanted, got in pairs:
-            if wanted != got:
-                raise InputError(
-                    f"the bitstream must be of the build in {self.built.folder}: {name} must be"
-                    f" {wanted:#x}, not {got:#x}"
-                )
+    @property
+    def built(self) -> description.Description:
+        """What runs: as built, or as last loaded."""
+        return self._runner.built
 
     # ------------------------------------------------------------------------------- images
 
@@ -111,8 +96,8 @@ class Accelerator:
         """Classes [n] of input codes [n, height, width, channels]."""
         found = coding.checked(codes, self.built)
         if not isinstance(self.built.logit_scale, float):  # the core knows no factors of classes
-            return coding.classes_of(self._run(found, classes=False), self.built)
-        return self._run(found, classes=True)[:, 0]
+            return coding.classes_of(self._runner.run(found, classes=False), self.built)
+        return self._runner.run(found, classes=True)[:, 0]
 
     def logits(self, images: Any) -> Codes:
         """Integer logits [n, classes] of real images; times ``built.logit_scale`` real ones."""
@@ -120,54 +105,7 @@ class Accelerator:
 
     def logits_of_codes(self, codes: Any) -> Codes:
         """Integer logits [n, classes] of input codes [n, height, width, channels]."""
-        return self._run(coding.checked(codes, self.built), classes=False)
-
-    def _run(self, codes: Codes, *, classes: bool) -> Codes:
-        if self._unsettled:
-            self.restart()
-        values = 1 if classes else self.built.classes
-        if not len(codes):
-            return np.zeros((0, values), np.int64)
-        self._check_ready()
-        size = self.built.result_bits // 8
-        control = ENABLE | (CLASS_ONLY if classes else 0)
-        self._registers.write("CONTROL", control)
-        answers = [np.zeros((0, values), np.int64)]
-        for part in self._parts(codes):
-            self._registers.write("PACKET", len(part))
-            if self.built.batch > 1:
-                self._registers.write("BATCH", min(len(part), self.built.batch))
-            with self._settled():
-                packed = coding.pack(part, self.built)
-                got = self._link.exchange(packed, len(part) * values * size, self._wait)
-                self._registers.check()
-            answers.append(got.view(f"<i{size}").reshape(len(part), values).astype(np.int64))
-        return np.concatenate(answers)
-
-    def _parts(self, codes: Codes) -> Iterator[Codes]:
-        """Images of each exchange: whole batches of the core, or a last one that is not full."""
-        size = self.built.batch
-        most = self.batch // size * size or self.batch
-        start = 0
-        while start < len(codes):
-            left = min(len(codes) - start, most)
-            end = start + (left // size * size or left)
-            yield codes[start:end]
-            start = end
-
-    def _check_ready(self) -> None:
-        if self._half_written:
-            raise DriverError(f"no images are taken: {HALF_WRITTEN}")
-        self._registers.check()
-
-    @contextmanager
-    def _settled(self) -> Iterator[None]:
-        self._unsettled = True
-        yield
-        self._unsettled = False
-
-    def _wait(self, ready: Callable[[], bool], what: str) -> None:
-        self._registers.wait(ready, what, self.timeout)
+        return self._runner.run(coding.checked(codes, self.built), classes=False)
 
     def throughput(self, images: int = 1000) -> Throughput:
         """Time so many images: the schedule's, over and over, as codes.
@@ -181,54 +119,32 @@ class Accelerator:
         start = self._clock()
         self.logits_of_codes(codes[order])
         seconds = self._clock() - start
-        last = min(len(list(self._parts(order))[-1]), self.built.batch)  # images of the last batch
-        cycles = -(-self.status().cycles // last)
+        *_, sent = self._runner.parts(order)
+        cycles = -(-self.status().cycles // min(len(sent), self.built.batch))  # of the last batch
         return Throughput(images, seconds, cycles, self.built.clock_mhz)
 
     # ------------------------------------------------------------------------------ registers
 
     def status(self) -> Status:
         """What the registers say."""
-        return self._registers.status()
+        return self._runner.registers.status()
 
     def stage_cycles(self) -> dict[str, int]:
         """Clock cycles of each stage in the last image, from its start to its last result.
 
         Of a stage that runs once for a batch, of all its images together.
         """
-        names = self.built.stage_names
-        return {name: self._registers.read("STAGE_CYCLES", i) for i, name in enumerate(names)}
+        read, names = self._runner.registers.read, self.built.stage_names
+        return {name: read("STAGE_CYCLES", place) for place, name in enumerate(names)}
 
     def restart(self) -> None:
         """Forget the images under way and every error; the memories stay as they were written."""
-        self._stop()
-        if self._half_written:
-            raise DriverError(f"the accelerator must not run: {HALF_WRITTEN}")
-        self._enable()
-
-    def _enable(self) -> None:
-        self._registers.write("CONTROL", ENABLE)
-        self._registers.wait_idle(self.timeout)  # the core checks the row map, and may halt
-        self._unsettled = False
-
-    def _stop(self) -> None:
-        """Forget what is under way; ENABLE stays 0."""
-        self._unsettled = True
-        registers = self._registers
-        registers.write("CONTROL", 0)
-        self._link.abandon(self._wait)  # before RESTART, or the rest of an image is taken for one
-        registers.write("STATUS", ALL_ERRORS)
-        registers.write("CONTROL", RESTART)
-        self._link.swallow()  # an answer that has begun is finished
-        registers.wait_idle(self.timeout)
-        self._link.abandon(self._wait)
-        if registers.read("TEST"):
-            registers.write("TEST", 0)
+        self._runner.restart()
 
     def reset(self) -> None:
         """Restart, and count images from 0; the memories stay as they were written."""
         self.restart()
-        self._registers.write("IMAGES", 0)
+        self._runner.registers.write("IMAGES", 0)
 
     # -------------------------------------------------------------------------------- schedule
 
@@ -292,24 +208,24 @@ class Accelerator:
         self, wanted: Contents, built: description.Description, held: Contents | None = None
     ) -> int:
         """Words written: those that ``held`` has otherwise, all of them where it is None."""
-        self._half_written = True
+        self._runner.half_written = True
         try:
-            written = self._write(wanted, Memories(self._registers, built), held)
+            written = self._write(wanted, Memories(self._runner.registers, built), held)
         except DriverError as error:
-            self._registers.write("CONTROL", 0)
+            self._runner.registers.write("CONTROL", 0)
             raise type(error)(f"{error}; {HALF_WRITTEN}") from None
-        self._half_written = False
-        self._contents, self.built = wanted, built
+        self._runner.half_written = False
+        self._contents, self._runner.built = wanted, built
         return written
 
     def _write(self, wanted: Contents, memories: Memories, held: Contents | None) -> int:
-        self._stop()
+        self._runner.stop()
         written = memories.write(wanted, held)
         for difference in memories.differences(wanted):
             raise DriverError(f"what was written must be read back: {difference}")
-        self._link.stream(wanted.stream)
-        self._enable()
-        self._registers.check()
+        self._runner.link.stream(wanted.stream)
+        self._runner.enable()
+        self._runner.registers.check()
         return written
 
     # ------------------------------------------------------------------------ diagnose and heal
@@ -343,25 +259,27 @@ class Accelerator:
         kept = self.contents
         player = self._player(tests)
         found: diagnosis.Answers | None = None
-        self._half_written = True
+        self._runner.half_written = True
         try:
-            self._stop()
+            self._runner.stop()
             acc = np.stack([player.play(tests) for _ in range(runs)])
             found = diagnosis.Answers(acc, tests.digest)
             player.leave()
-            self._write(kept, Memories(self._registers, self.built), kept.without(player.spoilt))
+            self._write(
+                kept, Memories(self._runner.registers, self.built), kept.without(player.spoilt)
+            )
         except DriverError as error:
-            self._registers.write("CONTROL", 0)
+            self._runner.registers.write("CONTROL", 0)
             words = f"{error}; {HALF_WRITTEN}"
             if found is not None:
                 raise diagnosis.NotRestored(words, found) from None
             raise type(error)(words) from None
-        self._half_written = False
+        self._runner.half_written = False
         return found
 
     def _player(self, tests: diagnosis.Tests) -> diagnosis.Player:
         """What plays vectors, if the build can."""
-        player = diagnosis.Player(self._link, self._registers, self.built, self._wait, self.timeout)
+        player = diagnosis.Player(self._runner)
         player.check(tests)
         return player
 
@@ -397,7 +315,7 @@ class Accelerator:
                 f" {images}"
             )
         self._player(tests)
-        self._check_ready()
+        self._runner.check_ready()
         written = self._load(wanted, self.built.with_schedule_of(other), self.contents)
         verified = self.verify(images)
         played = self.answers(place / healing.TESTS)
@@ -431,8 +349,8 @@ class Accelerator:
         status = self.status()
         count = 0 if status.halted else count
         got, wanted = self.logits_of_codes(job.codes[:count]), job.logits[:count]
-        memories = Memories(self._registers, self.built)
-        self._stop()
+        memories = Memories(self._runner.registers, self.built)
+        self._runner.stop()
         differences = [str(one) for one in memories.differences(self.contents)]
         self.restart()
         return Verification(

@@ -20,9 +20,9 @@ from . import codes as coding
 from .contents import Words
 from .description import Description
 from .errors import UNREADABLE, DriverError, InputError
-from .link import Link, Wait
 from .memories import WEIGHTS, Memories
-from .registers import ENABLE, Registers
+from .registers import ENABLE
+from .runner import Runner
 
 TESTS, VECTORS = "tests.json", "vectors.npz"
 VERSION = 1  # of tests.json
@@ -166,15 +166,13 @@ def _check_blocks(blocks: tuple[Block, ...], built: Description) -> None:
 class Player:
     """Plays vectors on a core; the memories of ``spoilt`` do not hold the schedule's words then."""
 
-    def __init__(
-        self, link: Link, registers: Registers, built: Description, wait: Wait, timeout: float
-    ) -> None:
-        self._link, self._registers, self._built = link, registers, built
-        self._wait, self._timeout = wait, timeout
-        self._memories = Memories(registers, built)
-        limits = registers.read("TEST_LIMITS")
+    def __init__(self, runner: Runner) -> None:
+        self._link, self._registers, self._built = runner.link, runner.registers, runner.built
+        self._wait, self._timeout = runner.wait, runner.timeout
+        self._memories = Memories(self._registers, self._built)
+        limits = self._registers.read("TEST_LIMITS")
         self._most_steps, self._most_passes = limits & 0xFFFF, limits >> 16
-        self._words = registers.read("TEST_WORDS")
+        self._words = self._registers.read("TEST_WORDS")
         if not self._most_steps:
             raise DriverError("the build must have a test mode, and TEST_LIMITS is 0")
 
