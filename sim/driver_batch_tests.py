@@ -28,6 +28,9 @@ async def batches_full_and_not(dut: Any) -> None:
         assert core.status().images == 8
         cycles = core.throughput(2).cycles  # each has half of the batch's
         assert cycles == -(-core.status().cycles // 2)
+        core = opened(made, batch=64)  # room for all: what is left by itself all the same
+        assert [len(part) for part in core._runner.parts(codes)] == [6, 2]
+        assert np.array_equal(core.logits_of_codes(codes), logits)
         core = opened(made, batch=2)
         assert [len(part) for part in core._runner.parts(codes)] == [2] * 4
         assert np.array_equal(core.logits_of_codes(codes[:5]), logits[:5])

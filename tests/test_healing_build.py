@@ -126,6 +126,8 @@ def test_faulty_words_beside_streamed_ones_are_not_guessed(read) -> None:
         ("clock_mhz", "100", "clock_mhz must be above 0"),
         ("clock_mhz", 0, "clock_mhz must be above 0"),
         ("baud", -1, "baud must be 1..100000000, not -1"),
+        ("batch", 0, "batch must be 1..65536, not 0"),
+        ("lanes", -1, "lanes must be 0..65536, not -1"),
         ("memories", [{"name": "weights"}], r"memories\[0\]: key 'content' must be given"),
         ("memories", {}, "memories must be a list, not an object"),
         ("layers", [3], r"layers\[0\]: an object must stand here"),
