@@ -251,10 +251,30 @@ def test_a_program_that_began_before_keeps_a_core(monkeypatch: pytest.MonkeyPatc
     assert meet(2)
 
 
-def test_programs_get_huge_pages_beside_what_they_are_given() -> None:
+def test_programs_get_huge_pages_beside_what_they_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_jemalloc", lambda: None)
     given = {"GLIBC_TUNABLES": "glibc.malloc.check=0", "NAME": "value"}
-    done = processes.run(["/bin/sh", "-c", 'echo "$GLIBC_TUNABLES $NAME"'], env=given)
-    assert done.output == b"glibc.malloc.check=0:glibc.malloc.hugetlb=1 value\n"
+    done = processes.run(["/bin/sh", "-c", 'echo "$GLIBC_TUNABLES $NAME $LD_PRELOAD"'], env=given)
+    assert done.output == b"glibc.malloc.check=0:glibc.malloc.hugetlb=1 value \n"
     assert given["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
     plain = processes.run(["/bin/sh", "-c", 'echo "$GLIBC_TUNABLES"'], env={})
     assert plain.output == b"glibc.malloc.hugetlb=1\n"
+
+
+def test_programs_get_jemalloc_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing, there = tmp_path / "lib64", tmp_path / "lib"
+    library = there / "x86_64-linux-gnu" / "libjemalloc.so.2"
+    monkeypatch.setattr(processes, "_LIBRARIES", (there, missing))
+    processes._jemalloc.cache_clear()
+    assert processes._jemalloc() is None
+    library.parent.mkdir(parents=True)
+    library.touch()
+    processes._jemalloc.cache_clear()
+    assert processes._jemalloc() == str(library)
+    processes._jemalloc.cache_clear()
+    monkeypatch.setattr(processes, "_jemalloc", lambda: "/lib/j.so")
+    made = processes._with_fast_memory({"LD_PRELOAD": "/lib/u.so", "MALLOC_CONF": "junk:true"})
+    assert (made["LD_PRELOAD"], made["MALLOC_CONF"]) == ("/lib/u.so:/lib/j.so", "junk:true")
+    assert "thp:always" in processes._with_fast_memory({})["MALLOC_CONF"]

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
 _PYTHON = sys.executable
 _CHUNK = 1 << 16
-_TUNABLES = "GLIBC_TUNABLES"
+_TUNABLES, _PRELOAD = "GLIBC_TUNABLES", "LD_PRELOAD"
+_LIBRARIES = (Path("/usr/lib"), Path("/usr/lib64"), Path("/usr/local/lib"))
+_JEMALLOC = "libjemalloc.so.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def run(
     end = None if limit_s is None else time.monotonic() + limit_s
     with open(os.devnull if log is None else log, "wb", buffering=0) as kept:  # noqa: PTH123
         child = subprocess.Popen(
-            [*supervised, *parts], cwd=cwd, env=_on_huge_pages(env), stdin=pipe, stdout=pipe,
+            [*supervised, *parts], cwd=cwd, env=_with_fast_memory(env), stdin=pipe, stdout=pipe,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         group = _local.group or _Group()
@@ -143,14 +146,30 @@ def run(
     return Finished(status, b"".join(output))
 
 
-def _on_huge_pages(env: Mapping[str, str] | None) -> dict[str, str]:
-    """The environment with memory in pages of 2 MB, where glibc and the kernel give such.
+def _with_fast_memory(env: Mapping[str, str] | None) -> dict[str, str]:
+    """The environment with jemalloc, where it is installed, and memory in pages of 2 MB.
 
-    Synthesis and simulation walk over hundreds of MB; yosys takes a twelfth less time.
+    Synthesis and simulation walk over hundreds of MB in small pieces; yosys takes a quarter less
+    time with both. What the user set stays.
     """
     found = dict(os.environ if env is None else env)
     tunables = (found.get(_TUNABLES), "glibc.malloc.hugetlb=1")
-    return found | {_TUNABLES: ":".join(filter(None, tunables))}
+    found[_TUNABLES] = ":".join(filter(None, tunables))
+    jemalloc = _jemalloc()
+    if jemalloc is not None:
+        found[_PRELOAD] = ":".join(filter(None, (found.get(_PRELOAD), jemalloc)))
+        found.setdefault("MALLOC_CONF", "thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:1")
+    return found
+
+
+@cache
+def _jemalloc() -> str | None:
+    """Path of the allocator, or None: asked for by name where it is not, the loader complains."""
+    places = (
+        *(place / _JEMALLOC for place in _LIBRARIES),
+        *sorted(_LIBRARIES[0].glob(f"*-linux-gnu/{_JEMALLOC}")),
+    )
+    return next((str(place) for place in places if place.is_file()), None)
 
 
 def _tee(
