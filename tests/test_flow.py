@@ -319,6 +319,12 @@ def test_another_version_of_a_tool_is_not_served_the_old_result(
     assert [name for name, how in (x for x in lines if len(x) == 2) if how == "done,"] == [step]
 
 
+def test_a_run_that_ends_before_the_report_tells_what_it_found(copy, flow_file, capsys):
+    for last, told in (("schedule", False), ("judge", True)):
+        assert run("flow", "--to", last, "--config", flow_file, "--out", copy) == 0
+        assert ("Faulty, scheduled" in capsys.readouterr().err) == told
+
+
 def test_the_array_is_timed_where_asked(copy, flow_file, monkeypatch, capsys):
     hop = post_route.Hop(0.5, "clk-to-q", "first", "")
     got = post_route.Timing(104.5, "nextpnr 9", "ECP5", "a stand-in", (hop, hop), {"TRELLIS_FF": 7})

@@ -111,11 +111,23 @@ def _run(request: Request, display: Display) -> Flow:
             " and rendered with --schedule, and with --faults for the faults.json beside it"
         ) from None
     _deliver(flow, wanted)
-    if "schedule" in wanted and "estimate" not in wanted:
-        for note in flow.search.notes:  # else the report has them
-            display.line(note)
+    if "estimate" not in wanted:  # else the report has them
+        _say_found(flow, wanted)
     display.line(f"done in {time.perf_counter() - start:.1f} s: {request.out}")
     return flow
+
+
+def _say_found(flow: Flow, wanted: tuple[str, ...]) -> None:
+    """What a run that ends before the report has found."""
+    if "judge" in wanted:
+        from hascodesign.report import terminal  # noqa: PLC0415  (start-up time)
+
+        images = len(flow.dataset.heldout.labels)
+        table = terminal.accuracy_table(flow.network.name, images, flow.accuracy)
+        flow.display.console.print(table)
+    if "schedule" in wanted:
+        for note in flow.search.notes:
+            flow.display.line(note)
 
 
 def wanted_steps(request: Request) -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hascodesign.contract.results import HlsRun, WholeImages
+from hascodesign.contract.results import Accuracy, HlsRun, WholeImages
 from hascodesign.report.record import (
     ACCURACIES,
     FlowResult,
@@ -22,7 +22,7 @@ from hascodesign.report.record import (
 
 def show(console: Console, result: FlowResult) -> None:
     """Print accuracy, verification and resources, then what is worth a sentence."""
-    console.print(accuracy_table(result))
+    console.print(accuracy_table(result.network.name, result.heldout, result.accuracy))
     console.print(verification_table(result))
     if result.whole.runs:
         console.print(images_table(result.whole))
@@ -31,15 +31,14 @@ def show(console: Console, result: FlowResult) -> None:
         console.print(Text(line))
 
 
-def accuracy_table(result: FlowResult) -> Table:
-    """Held-out accuracies with their intervals."""
-    name = result.network.name
-    table = Table(title=f"{name} on {result.heldout} held-out images", title_justify="left")
+def accuracy_table(network: str, images: int, accuracy: Mapping[str, Accuracy]) -> Table:
+    """Accuracies on so many held-out images with their intervals."""
+    table = Table(title=f"{network} on {images} held-out images", title_justify="left")
     table.add_column("accuracy")
     for heading in ("%", "95 % interval"):
         table.add_column(heading, justify="right")
     for key, words in ACCURACIES.items():
-        entry = result.accuracy.get(key)
+        entry = accuracy.get(key)
         if entry is not None:
             style = "bold" if key == "scheduled" else ""
             low, high = entry.ci95
