@@ -8,12 +8,12 @@
 #if HAS_FAULT_SITES
 
 static inline uint64_t has_masked(uint64_t word, const has_mask_t &mask) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   return ((word & mask.keep) | mask.set) ^ mask.invert;
 }
 
 static inline uint32_t has_mix(uint32_t x) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   x ^= x >> 16;
   x *= 0x7feb352du;
   x ^= x >> 15;
@@ -24,7 +24,7 @@ static inline uint32_t has_mix(uint32_t x) {
 // The word after the transient faults of one site; a draw depends on its coordinates alone.
 static inline uint64_t has_drawn(has_site_t site, uint32_t pe, uint32_t simd, uint64_t word,
                                  const has_use_t &use) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
 #if HAS_TRANSIENT_COUNT > 0
   const uint32_t golden = 0x9e3779b9u;
   for (int i = 0; i < HAS_TRANSIENT_COUNT; i++) {
@@ -54,13 +54,13 @@ static inline uint64_t has_drawn(has_site_t site, uint32_t pe, uint32_t simd, ui
 // The word after the faults of one site, permanent ones first. Only the site's low bits count.
 static inline uint64_t has_site(has_site_t site, uint32_t pe, uint32_t simd, uint64_t word,
                                 const has_use_t &use) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   return has_drawn(site, pe, simd, has_masked(word, HAS_MASKS[site][pe][simd]), use);
 }
 
 // A stored weight after the faults of its word in the bank.
 static inline uint64_t has_bank(uint32_t pe, uint32_t simd, uint64_t word, const has_use_t &use) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
 #if HAS_BANK_FAULT_COUNT > 0
   const uint32_t bank = pe * HAS_SIMD + simd;
   for (uint32_t i = HAS_BANK_FIRST[bank]; i < HAS_BANK_FIRST[bank + 1]; i++) {
@@ -73,12 +73,12 @@ static inline uint64_t has_bank(uint32_t pe, uint32_t simd, uint64_t word, const
 #else  // a healthy array: every site hands on what it is given
 
 static inline uint64_t has_site(has_site_t, uint32_t, uint32_t, uint64_t word, const has_use_t &) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   return word;
 }
 
 static inline uint64_t has_bank(uint32_t, uint32_t, uint64_t word, const has_use_t &) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   return word;
 }
 

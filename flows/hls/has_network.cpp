@@ -14,7 +14,7 @@ struct place_t {
 };
 
 static inline place_t place_of(int32_t element) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   const int32_t rest = element % HAS_SIMD;
   place_t place;
   place.first = rest < 0 ? rest + HAS_SIMD : rest;  // padding lies before element 0
@@ -23,13 +23,13 @@ static inline place_t place_of(int32_t element) {
 }
 
 static inline int32_t within(int32_t word, int32_t words) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   return word < 0 || word >= words ? 0 : word;
 }
 
 // The SIMD codes from one element on; what lies outside the map is some code or other.
 static inline void neighbours(bool second, int32_t element, code_t lanes[HAS_SIMD]) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   const place_t at = place_of(element);
   code_t bank[HAS_SIMD];
   HAS_HLS(ARRAY_PARTITION variable=bank complete)
@@ -49,7 +49,7 @@ static inline void neighbours(bool second, int32_t element, code_t lanes[HAS_SIM
 // Writes `count` codes from one element on.
 static inline void keep(bool second, int32_t element, int32_t count,
                         const code_t lanes[HAS_SIMD]) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   const place_t at = place_of(element);
   for (int b = 0; b < HAS_SIMD; b++) {
     HAS_HLS(UNROLL)
@@ -72,7 +72,7 @@ struct column_t {
 
 // The next column: window by window, so that a window's maxima stay in registers.
 static inline void advance(column_t &at, const has_stage_t &stage) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   if (at.x++ < stage.window_width_less_1) return;
   at.x = 0;
   if (at.y++ < stage.window_height_less_1) return;

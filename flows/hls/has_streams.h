@@ -20,14 +20,14 @@ struct has_axis {
 // `width` bits of a word from bit `low` on, at most 64.
 template <typename Word>
 static inline uint64_t has_field(const Word &word, int low, int width) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   const ap_uint<64> field = word.range(low + width - 1, low);
   return field.to_uint64();
 }
 
 template <typename Word>
 static inline void has_put(Word &word, int low, int width, uint64_t value) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
   word.range(low + width - 1, low) = ap_uint<64>(value);
 }
 

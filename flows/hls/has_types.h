@@ -18,6 +18,7 @@
 #endif
 
 // A pragma of Vitis HLS; the indirection lets macros stand in it. Nothing for other compilers.
+// `inline` is in small letters, for INLINE is a macro of the vendor's headers.
 #ifdef __SYNTHESIS__
 #define HAS_PRAGMA_TEXT(text) _Pragma(#text)
 #define HAS_HLS(text) HAS_PRAGMA_TEXT(HLS text)
@@ -48,7 +49,7 @@ struct has_code {
 // The low W bits of a word, read as two's complement.
 template <int W>
 static inline typename has_word<W>::type has_signed(uint64_t word) {
-  HAS_HLS(INLINE)
+  HAS_HLS(inline)
 #if HAS_AP_INT
   return typename has_word<W>::type(word);
 #else
