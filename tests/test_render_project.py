@@ -210,6 +210,19 @@ def test_vitis_by_configuration_files(tool: FakeTool) -> None:
     assert steps == ["--csim", "-c", "--cosim", "--package"]
 
 
+@pytest.mark.parametrize("name", ["run_hls.tcl", "run_vitis.sh"])
+def test_the_rtl_is_simulated_with_one_type_at_each_port(tool: FakeTool, name: str) -> None:
+    """Words of the synthesis in the bench, too: the ports' types are its own otherwise."""
+    written(tool, HLS)
+    run = tool.vitis_hls if name == "run_hls.tcl" else tool.vitis
+    assert run(HAS_COSIM="1").returncode == 0
+    script = tool.build / "hls" / name
+    script.write_text(script.read_text().replace(" -DHAS_AP_INT=1", ""))
+    done = run(HAS_COSIM="1")
+    assert done.returncode == 1
+    assert "the bench has other types at the ports" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "instead", "said"),
     [

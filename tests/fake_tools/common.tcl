@@ -42,3 +42,11 @@ proc finish {script} {
   }
   exit 0
 }
+
+# The wrapper of a co-simulation is made from the function as synthesis sees it, where
+# __SYNTHESIS__ is defined; the bench, where it is not, must have the same types at the ports.
+proc must_be_same_types {command design bench} {
+  foreach flags [list $design $bench] {
+    if {"-DHAS_AP_INT=1" ni $flags} { error "$command: the bench has other types at the ports" }
+  }
+}

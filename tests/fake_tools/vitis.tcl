@@ -25,7 +25,7 @@ proc check_value {key value} {
       foreach flag $value {
         if {[string match -I* $flag]} {
           if {![file isdirectory [string range $flag 2 end]]} { error "$key: no folder: $flag" }
-        } elseif {$flag ne "-std=c++14"} {
+        } elseif {$flag ni {-std=c++14 -DHAS_AP_INT=1}} {
           error "$key: unknown flag $flag"
         }
       }
@@ -69,6 +69,9 @@ if {[catch {
   set top [dict get $found syn.top]
   if {![regexp "\\m$top\\s*\\(" [content [dict get $found syn.file]]]} {
     error "vitis: no function $top"
+  }
+  if {$steps eq "--cosim"} {
+    must_be_same_types $steps [dict get $found syn.cflags] [dict get $found tb.cflags]
   }
   set work [dict get $given --work_dir]
   set done [file join $work synthesised]

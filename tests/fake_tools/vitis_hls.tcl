@@ -33,6 +33,7 @@ proc add_files {args} {
     if {!$found} { error "add_files: [file tail $path] includes $name, which is nowhere" }
   }
   set list [expr {[dict exists $given -tb] ? "::bench" : "::design"}]
+  set ::cflags($list) [dict get $given -cflags]
   lappend $list $path
   note add_files [string range $list 2 end] [file tail $path]
 }
@@ -72,6 +73,7 @@ proc cosim_design {args} {
   lassign [options cosim_design {-argv: -rtl:} $args] given rest
   if {!$::synthesised} { error "cosim_design: not synthesised" }
   if {[dict get $given -rtl] ne "verilog"} { error "cosim_design: rtl must be verilog" }
+  must_be_same_types cosim_design $::cflags(::design) $::cflags(::bench)
   arguments cosim_design $given
   note cosim_design
 }
