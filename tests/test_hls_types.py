@@ -7,10 +7,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hascodesign.contract.types import ArraySpec
+from hascodesign.render.hls_network import network_refusal
+from tests import core_cases
 from tests import test_render_hls as layers
-from tests.test_render_hls_network import Case, plain, streamed, systolic
+from tests.test_render_hls_network import Case, case, plain, streamed, systolic
 
 HEADERS = Path(__file__).parent / "fake_tools/include"
 COUNT = re.compile(r"^(\d+) integers compared, 0 mismatches\n\Z", re.MULTILINE)
@@ -75,3 +79,30 @@ def test_every_pragma_reaches_synthesis_as_written(tmp_path: Path, top: str) -> 
     pragmas = [one or other for one, other in found]
     assert len(pragmas) > 30
     assert [text for text in pragmas if not re.fullmatch(PRAGMAS, text)] == []
+
+
+def wide(pe: int) -> Case:
+    """Streamed weights of 17 multipliers, 8 bits each, for so many PEs."""
+    rng, spec = np.random.default_rng(5), ArraySpec(pe, 17, 8, 4, 24)
+    net = core_cases.random_network(rng, spec, (3, 3, 2), [(3, 2, 1, 0)], pool=False)
+    return case(rng, spec, net, streamed=(0,))
+
+
+def test_beats_wider_than_ap_int_takes_by_default(tmp_path: Path) -> None:
+    """Up to 1,024 bits; what is wider must say so before ap_int.h."""
+    held = wide(16)
+    write(tmp_path, held.files)
+    assert b"#define HAS_STREAM_BITS 2176\n" in held.files["hls/has_stages.h"]
+    command = ["g++", "-std=c++14", "-fsyntax-only", "-DHAS_AP_INT=1", f"-I{HEADERS}"]
+    subprocess.run([*command, "hls/has_network.cpp"], cwd=tmp_path, check=True)
+    assert b"AP_INT_MAX_W" not in plain().files["hls/has_config.h"]
+
+
+def test_beats_wider_than_ap_int_can_be_are_refused() -> None:
+    held = wide(32)
+    assert "hls/has_layer.cpp" in held.files
+    assert "hls/has_network.cpp" not in held.files
+    refused = network_refusal(held.network, held.schedule.array, held.on_chip)
+    assert refused == "a beat of a stream must have at most 4096 bits, not 4352"
+    inside = (True,) * len(held.on_chip)
+    assert network_refusal(held.network, held.schedule.array, inside) is None

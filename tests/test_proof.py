@@ -108,6 +108,19 @@ def test_as_many_images_in_cpp_as_their_products_allow(
     )
 
 
+def test_a_network_that_has_no_cpp_of_its_own_is_named(tmp_path: Path) -> None:
+    held = job(VerifyConfig())
+    network = replace(held.build.network, stages=held.build.network.stages[:1])
+    alone = replace(held, build=replace(held.build, network=network))
+    whole = WholeImages(built=False, runs=(), notes=("one",))
+    found, files = proof.hls_images(alone, whole, tmp_path, Display())
+    assert not files and not found.hls
+    assert found.notes[0] == "one"
+    assert found.notes[1].startswith(
+        "hls/ has no has_network, and has_layer was not compiled: the last stage must be a layer"
+    )
+
+
 def test_an_accelerator_that_is_not_built_is_named(tmp_path: Path) -> None:
     found = proof.whole_images(job(VerifyConfig(), "simd is 3"), tmp_path, Display())
     assert not found.built and not found.runs

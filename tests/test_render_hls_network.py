@@ -229,7 +229,7 @@ def test_files_that_do_not_fit_and_faults_that_are_not_felt(tmp_path: Path) -> N
 def test_what_cannot_run_by_itself_is_a_layer_alone() -> None:
     held = plain()
     net = replace(held.network, stages=held.network.stages[:-1])
-    refused = network_refusal(net)
+    refused = network_refusal(net, held.schedule.array, held.on_chip[:-1])
     assert refused is not None and refused.startswith("the last stage must be a layer")
     maps = Schedule(held.schedule.array, held.schedule.layers[:-1])
     on_chip = held.on_chip[:-1]

@@ -97,9 +97,8 @@ def verify(
     longest = max(verification.layers, key=lambda layer: layer.cycles)
     rate = longest.cycles / longest.seconds if longest.seconds > 0 else None
     whole = whole_images(job, work, display, rate)
-    if hls_network.TOP in build.plan.files:
-        whole, more = hls_images(job, whole, work, display)
-        texts |= more
+    whole, more = hls_images(job, whole, work, display)
+    texts |= more
     if job.refusal is None:
         texts |= images.image_file(
             build.network, build.schedule, build.profile, job.codes, job.labels
@@ -165,14 +164,18 @@ def hls_images(
 
     Returns
     -------
-    ``whole`` with what that showed, or with a note where there is no compiler; the input files of
-    the test bench, path -> content.
+    ``whole`` with what that showed, or with a note of why nothing ran; the input files of the test
+    bench, path -> content.
     """
     from hascodesign.engine import gemm  # noqa: PLC0415  (numba compiles)
     from hascodesign.verify import hls as bench  # noqa: PLC0415
 
     build = job.build
     network, schedule = build.network, build.schedule
+    refusal = hls_network.network_refusal(network, schedule.array, job.on_chip)
+    if refusal is not None:
+        note = f"hls/ has no has_network, and has_layer was not compiled: {refusal}."
+        return replace(whole, notes=(*whole.notes, note)), {}
     products = _hls_products(build)
     if products > HLS_MOST:
         note = (

@@ -89,7 +89,7 @@ def hls_files(
 ) -> dict[str, bytes]:
     """Every file of hls/: a layer, and where the network can be run by itself all of it."""
     files = hls.render_hls(network, schedule, roms, on_chip, profile)
-    if hls_network.network_refusal(network) is None:
+    if hls_network.network_refusal(network, schedule.array, on_chip) is None:
         files |= hls_network.render_network(network, schedule, on_chip)
     return files
 

@@ -107,6 +107,25 @@ def weight_chunks(spec: ArraySpec) -> int:
     return -(-spec.simd * spec.weight_bits // 64)
 
 
+def image_beat(spec: ArraySpec) -> int:
+    """Bits of a beat of images, whole bytes."""
+    return _whole_bytes(spec.simd * spec.act_bits)
+
+
+def weight_beat(spec: ArraySpec) -> int:
+    """Bits of a beat of streamed weights, whole bytes."""
+    return _whole_bytes(spec.pe * spec.simd * spec.weight_bits)
+
+
+def widest_beat(spec: ArraySpec, on_chip: Sequence[bool]) -> int:
+    """Bits of the widest beat of the network's streams."""
+    return max(image_beat(spec), 0 if all(on_chip) else weight_beat(spec))
+
+
+def _whole_bytes(bits: int) -> int:
+    return -(-bits // 8) * 8
+
+
 def _check(network: IntegerNetwork, spec: ArraySpec, profile: FaultProfile) -> None:
     ours, theirs = (
         (a.pe, a.simd, a.weight_bits, a.act_bits, a.acc_bits, a.dataflow)
@@ -144,6 +163,7 @@ def _config(
         "systolic": int(spec.dataflow == "ws"),
         "stages": threshold_stages(network),
         "chunks": weight_chunks(spec),
+        "widest": widest_beat(spec, on_chip),
         "max_steps": max(spec.steps(layer.depth) for layer in network.layers),
         "max_passes": max(row_map.passes for row_map in schedule.layers),
         "result_type": "int32_t" if value_bits(network, spec) <= 32 else "int64_t",

@@ -37,11 +37,19 @@ from hascodesign.render.core_stages import (
     read_maps,
     stage_comment,
 )
-from hascodesign.render.hls import templates, text_file, weight_chunks, weight_words
+from hascodesign.render.hls import (
+    image_beat,
+    templates,
+    text_file,
+    weight_beat,
+    weight_chunks,
+    weight_words,
+    widest_beat,
+)
 
-TOP = "hls/has_network.cpp"
 PLAIN = ("has_network.cpp", "has_network.h", "has_network_tb.cpp", "has_streams.h")
 MAX_ELEMENTS = 1 << 24  # of one feature map
+MAX_BEAT = 4096  # bits of the widest ap_uint
 _NAMES = (*NAMES, "reads")  # turns in which a column's codes are read, or 0
 
 
@@ -67,26 +75,42 @@ def render_network(
     Raises
     ------
     ConfigError
-        A network that no accelerator runs by itself, or a map of too many codes.
+        A network that no accelerator runs by itself, or that the C++ is too small for.
     """
-    shapes = map_shapes(network)
-    check_network(network, shapes)
-    for shape in shapes:
-        if elements(shape) > MAX_ELEMENTS:
-            raise ConfigError(f"a map must have at most {MAX_ELEMENTS} codes, not {shape}")
+    shapes = _checked(network, schedule.array, on_chip)
     files = {f"hls/{name}": share("flows", "hls", name).read_bytes() for name in PLAIN}
     text = templates().get_template("has_stages.h.j2")
     values = _context(network, schedule, shapes, on_chip)
     return files | {"hls/has_stages.h": text.render(values).encode()}
 
 
-def network_refusal(network: IntegerNetwork) -> str | None:
+def network_refusal(
+    network: IntegerNetwork, array: ArraySpec, on_chip: Sequence[bool]
+) -> str | None:
     """Why the C++ cannot run every stage of a network; None where it can."""
     try:
-        check_network(network, map_shapes(network))
+        _checked(network, array, on_chip)
     except ConfigError as error:
         return str(error)
     return None
+
+
+def _checked(
+    network: IntegerNetwork, array: ArraySpec, on_chip: Sequence[bool]
+) -> tuple[Shape, ...]:
+    """What each stage reads, of a network that the C++ runs."""
+    shapes = map_shapes(network)
+    check_network(network, shapes)
+    for shape in shapes:
+        if elements(shape) > MAX_ELEMENTS:
+            raise ConfigError(f"a map must have at most {MAX_ELEMENTS} codes, not {shape}")
+    bits = widest_beat(array, on_chip)
+    if bits > MAX_BEAT:
+        raise ConfigError(f"a beat of a stream must have at most {MAX_BEAT} bits, not {bits}")
+    turns = max(_turns(stage, array) for stage in network.stages)
+    if turns >= 1 << 32:
+        raise ConfigError(f"a pass must take fewer than 2^32 turns, not {turns}")
+    return shapes
 
 
 def _context(
@@ -109,15 +133,11 @@ def _context(
         "map_words": _map_words(network, shapes, spec),
         "classes": network.layers[-1].rows,
         "streamed_steps": max(streamed, default=0),
-        "image_bits": _whole_bytes(spec.simd * spec.act_bits),
-        "weight_bits": _whole_bytes(spec.pe * spec.simd * spec.weight_bits),
+        "image_bits": image_beat(spec),
+        "weight_bits": weight_beat(spec),
         "answer_bits": 32 if value_bits(network, spec) <= 32 else 64,
         "max_count": max(_turns(stage, spec) for stage in network.stages),
     }
-
-
-def _whole_bytes(bits: int) -> int:
-    return -(-bits // 8) * 8
 
 
 def _reads(stage: MultiplyLayer | MaxPool, spec: ArraySpec) -> int:
