@@ -36,6 +36,14 @@ def test_the_dsps_bound_a_small_network() -> None:
     assert largest(net, SPEC, replace(Z2, dsp=320)).dsp == 256
 
 
+def test_two_products_to_a_dsp() -> None:
+    net = network()
+    two = largest(net, SPEC, Z2, "dsp2")
+    assert (two.pe * two.simd, two.dsp) == (256, 128)
+    with pytest.raises(ConfigError, match="at most 25 for a DSP of pynq-z2, not 26"):
+        largest(net, replace(SPEC, weight_bits=8, act_bits=8), Z2, "dsp2")
+
+
 def test_block_ram_bounds_it_too() -> None:
     """Fewer blocks: a smaller array; and none at all is refused with the reason."""
     net = network()
@@ -67,6 +75,7 @@ def test_the_command_line() -> None:
     for name in boards.BOARDS:
         assert name in run.output
     assert "16 x 8" in run.output
-    run = CliRunner().invoke(app, ["boards", "--data", "here"])
-    assert isinstance(run.exception, ConfigError)
-    assert str(run.exception) == "--data has no effect without --fit MODEL; leave it out"
+    for given in (["--data", "here"], ["--multipliers", "dsp2"]):
+        run = CliRunner().invoke(app, ["boards", *given])
+        assert isinstance(run.exception, ConfigError)
+        assert str(run.exception) == f"{given[0]} has no effect without --fit MODEL; leave it out"

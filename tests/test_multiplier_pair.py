@@ -85,6 +85,25 @@ def test_what_is_borrowed_is_missed(tmp_path: Path) -> None:
     assert 50_000 < int(wrong.split()[0]) < 65_536
 
 
+def test_one_block_of_an_ecp5_takes_both(tmp_path: Path) -> None:
+    """Eighteen bits of packed weights, and not one more."""
+    yosys = tools.require("yosys")
+    for name in FILES:
+        (tmp_path / name).write_bytes(share("rtl_templates", name).read_bytes())
+    blocks = []
+    for weight in (4, 5):
+        script = (
+            f"read_verilog -defer {' '.join(FILES)}; chparam -set WEIGHT_BITS {weight}"
+            " has_multiplier_pair; synth_ecp5 -top has_multiplier_pair -run begin:map_ram; flatten;"
+            " tee -q -o stat.json stat -json"
+        )
+        subprocess.run([yosys, "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
+        text = (tmp_path / "stat.json").read_text()
+        cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
+        blocks.append(cells["MULT18X18D"])
+    assert blocks == [1, 2]
+
+
 def test_one_block_takes_both(tmp_path: Path) -> None:
     """By the recipe's own pass, with the register that the block has of its own."""
     yosys = tools.require("yosys")
@@ -118,6 +137,9 @@ def test_what_cannot_be_packed_is_refused() -> None:
         check_array(wide, boards.find("pynq-z2"), "dsp2")
     check_array(replace(wide, act_bits=7), boards.find("pynq-z2"), "dsp2")
     check_array(wide, boards.find("zcu104"), "dsp2")
+    check_array(ARRAY, boards.find("ulx3s-85f"), "dsp2")
+    with pytest.raises(ConfigError, match="at most 18 for a DSP of ulx3s-85f, not 20"):
+        check_array(replace(ARRAY, weight_bits=5), boards.find("ulx3s-85f"), "dsp2")
     with pytest.raises(ConfigError, match=r"dsp2 needs dataflow os, .* not ws"):
         check_array(replace(ARRAY, dataflow="ws"), boards.find("zcu104"), "dsp2")
     rng, spec = np.random.default_rng(0), ArraySpec(4, 2, 4, 4, 20, "ws")

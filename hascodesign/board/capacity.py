@@ -18,8 +18,9 @@ from hascodesign.contract.types import (
 _RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 
 
-# bits of the wider operand of a DSP48E1 (UG479) and a DSP48E2 (UG579); the other one has 18
-_DSP_BITS = {"xc7": 25, "xcup": 27}
+# bits of the wider operand of a DSP48E1 (UG479), a DSP48E2 (UG579) and a MULT18X18D (FPGA-TN-02205);
+# the other one has 18
+_DSP_BITS = {"xc7": 25, "xcup": 27, "ecp5": 18}
 #: Why the systolic array has no shared multipliers.
 PAIRED_WS = (
     "--multipliers dsp2 needs dataflow os, in which two PEs take an activation in the same cycle,"

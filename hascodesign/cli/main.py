@@ -205,15 +205,20 @@ def boards(
         typer.Option(metavar="MODEL", help="The largest array of each board for this network."),
     ] = None,
     data: Annotated[OptionalPath, typer.Option(help="Images of --fit, as of flow.")] = None,
+    multipliers: Annotated[
+        Literal["dsp", "dsp2"] | None,
+        typer.Option(help="Of --fit: a DSP for each product, or for two.  [default: dsp]"),
+    ] = None,
 ) -> None:
     """List the boards and what their parts hold, or the largest array that fits."""
     from rich.table import Table  # noqa: PLC0415
 
     if fit is not None:
-        _fit(fit, data)
+        _fit(fit, data, multipliers or "dsp")
         return
-    if data is not None:
-        raise ConfigError("--data has no effect without --fit MODEL; leave it out")
+    for name, given in (("--data", data), ("--multipliers", multipliers)):
+        if given is not None:
+            raise ConfigError(f"{name} has no effect without --fit MODEL; leave it out")
     table = Table("board", "part", "LUT", "FF", "BRAM36", "URAM", "DSP", "clock MHz")
     for b in BOARDS.values():
         cells = (b.lut, b.ff, b.bram36, b.uram, b.dsp, f"{b.clock_mhz:g}")
@@ -221,7 +226,7 @@ def boards(
     console().print(table)
 
 
-def _fit(model: str, data: Path | None) -> None:
+def _fit(model: str, data: Path | None, multipliers: Literal["dsp", "dsp2"]) -> None:
     import tempfile  # noqa: PLC0415
 
     from rich.table import Table  # noqa: PLC0415
@@ -239,8 +244,15 @@ def _fit(model: str, data: Path | None) -> None:
         request = Request(config=config, out=out, cache=cache(), data=data or data_for(model))
         flow = Flow(request, StepStore(out), Display())
         network, spec = flow.network, flow.array
+    refused = []
     for board in BOARDS.values():
-        one = largest(network, spec, board)
+        try:
+            one = largest(network, spec, board, multipliers)
+        except ConfigError as error:
+            if multipliers == "dsp":
+                raise
+            refused.append(f"{board.name}: {error}\n")
+            continue
         table.add_row(
             one.board, f"{one.pe} x {one.simd}", f"{one.dsp}", f"{one.bram18 / 2:g}",
             ", ".join(one.streamed) or "-", f"{one.batch}", f"{one.cycles:,}",
@@ -248,7 +260,8 @@ def _fit(model: str, data: Path | None) -> None:
         )  # fmt: skip
     console().print(table)
     console().print(
-        "Predicted: within 80 % of DSPs and block RAM; streamed weights over one memory port.\n"
+        "".join(refused)
+        + "Predicted: within 80 % of DSPs and block RAM; streamed weights over one memory port.\n"
         "LUTs and the clock are not: the flow's synthesis says."
     )
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hascodesign.board.boards import GUIDELINE
+from hascodesign.board.capacity import check_array, dsp_blocks
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork
+from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork, Multipliers
 from hascodesign.render.build import core_refusal
 from hascodesign.render.core import image_cycles
 from hascodesign.render.core_fit import build_ramb18, fitted, port_cycles, room_ramb18
@@ -33,7 +34,9 @@ class Largest:
     images_per_second: float  # at the board's clock
 
 
-def largest(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
+def largest(
+    network: IntegerNetwork, spec: ArraySpec, board: Board, multipliers: Multipliers = "dsp"
+) -> Largest:
     """The array of most multipliers within the guideline shares of DSPs and block RAM.
 
     Of arrays with as many multipliers the one of most images a second. P and S are powers of two.
@@ -44,20 +47,24 @@ def largest(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
     network : the integer network.
     spec : gives the widths and the dataflow.
     board : what it has to fit.
+    multipliers : ``"dsp"``, or ``"dsp2"`` for two products in a DSP block.
 
     Raises
     ------
     ConfigError
-        No array of 4 PEs or more fits; the reason of the smallest is given.
+        No array of 4 PEs or more fits; the reason of the smallest is given. Or a board whose blocks
+        do not take two products of these widths.
     """
+    options = RtlOptions(multipliers=multipliers)
+    arrays = list(_arrays(spec, board, multipliers))
+    check_array(arrays[0], board, multipliers)
     reason = ""
-    sizes = sorted({pe * simd for pe, simd in _shapes(board)}, reverse=True)
-    for size in sizes:
+    for size in sorted({array.pe * array.simd for array in arrays}, reverse=True):
         found = []
-        for pe, simd in _shapes(board):
-            if pe * simd == size:
+        for array in arrays:
+            if array.pe * array.simd == size:
                 try:
-                    found.append(_predicted(network, replace(spec, pe=pe, simd=simd), board))
+                    found.append(_predicted(network, array, board, options))
                 except ConfigError as error:
                     reason = str(error)
         if found:
@@ -65,17 +72,20 @@ def largest(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
     raise ConfigError(f"{board.name} must hold an array of {LEAST_PE} PEs or more: {reason}")
 
 
-def _shapes(board: Board) -> Iterator[tuple[int, int]]:
+def _arrays(spec: ArraySpec, board: Board, multipliers: Multipliers) -> Iterator[ArraySpec]:
     most = int(board.dsp * GUIDELINE["DSP"] / 100)
     pe = LEAST_PE
     while pe <= MOST_PE:
-        yield from ((pe, simd) for simd in SIMDS if pe * simd <= most)
+        shapes = (replace(spec, pe=pe, simd=simd) for simd in SIMDS)
+        yield from (array for array in shapes if dsp_blocks(array, multipliers) <= most)
         pe *= 2
 
 
-def _predicted(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Largest:
+def _predicted(
+    network: IntegerNetwork, spec: ArraySpec, board: Board, options: RtlOptions
+) -> Largest:
     schedule = identity_schedule(network, spec)
-    hardware = fitted(network, schedule, board, RtlOptions(), with_core=True)
+    hardware = fitted(network, schedule, board, options, with_core=True)
     kept = hardware.array.on_chip
     blocks, room = build_ramb18(network, schedule, hardware), room_ramb18(board)
     if blocks > room:
@@ -88,7 +98,7 @@ def _predicted(network: IntegerNetwork, spec: ArraySpec, board: Board) -> Larges
         board=board.name,
         pe=spec.pe,
         simd=spec.simd,
-        dsp=spec.pe * spec.simd,
+        dsp=dsp_blocks(spec, options.multipliers),
         bram18=blocks,
         streamed=tuple(
             layer.name for layer, inside in zip(network.layers, kept, strict=True) if not inside
