@@ -18,7 +18,7 @@ from hascodesign.contract.types import (
 _RAMB18 = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 
 
-# bits of the wider operand of a DSP48E1 (UG479), a DSP48E2 (UG579) and a MULT18X18D (FPGA-TN-02205);
+# bits of the wider operand of a DSP48E1 (UG479), DSP48E2 (UG579) and MULT18X18D (FPGA-TN-02205);
 # the other one has 18
 _DSP_BITS = {"xc7": 25, "xcup": 27, "ecp5": 18}
 #: Why the systolic array has no shared multipliers.

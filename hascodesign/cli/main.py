@@ -216,8 +216,8 @@ def boards(
     if fit is not None:
         _fit(fit, data, multipliers or "dsp")
         return
-    for name, given in (("--data", data), ("--multipliers", multipliers)):
-        if given is not None:
+    for name, value in (("--data", data), ("--multipliers", multipliers)):
+        if value is not None:
             raise ConfigError(f"{name} has no effect without --fit MODEL; leave it out")
     table = Table("board", "part", "LUT", "FF", "BRAM36", "URAM", "DSP", "clock MHz")
     for b in BOARDS.values():
