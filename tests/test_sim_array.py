@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from hascodesign.contract import array
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.types import (
     ArraySpec,
+    Fault,
     FaultProfile,
     IntegerNetwork,
     MultiplyLayer,
@@ -82,8 +83,32 @@ def case(shape: Shape) -> tuple[IntegerNetwork, Schedule, FaultProfile]:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_array_equals_the_definition(tmp_path: Path, name: str) -> None:
-    shape = SHAPES[name]
-    network, schedule, profile = case(shape)
+    held_to_the_definition(tmp_path, SHAPES[name], *case(SHAPES[name]))
+
+
+def test_faults_of_one_pe_of_each_pair(tmp_path: Path) -> None:
+    """PE 1 of the first pair, PE 2 of the second: the others meet none of its faults."""
+    shape = replace(SHAPES["pairs"], pipeline=3)  # registers before the multiplier, none in it
+    network, schedule, _ = case(shape)
+    faults = (
+        Fault(1, "flip", "act", 0, 7),
+        Fault(1, "sa1", "product", 1, 12),
+        Fault(1, "sa0", "weight", 2, 3),
+        Fault(2, "flip", "act", 1, 0),
+        Fault(2, "sa0", "product", 2, 12),
+        Fault(2, "transient", "act", 0, 6, p=0.5),
+    )
+    profile = FaultProfile(shape.spec, faults)
+    held_to_the_definition(tmp_path, shape, network, schedule, profile)
+
+
+def held_to_the_definition(
+    tmp_path: Path,
+    shape: Shape,
+    network: IntegerNetwork,
+    schedule: Schedule,
+    profile: FaultProfile,
+) -> None:
     plan = rtl_cases.build(network, schedule, profile, shape.options(len(network.layers)))
     rng = np.random.default_rng(6)
     counters = np.sort(rng.choice(1 << 20, shape.columns, replace=False))
