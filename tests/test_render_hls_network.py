@@ -52,12 +52,16 @@ class Case:
         parts = (self.network, self.schedule, roms, self.on_chip, self.profile)
         return rom_files(roms) | hls_files(*parts)
 
-    def vectors(self, *, faults: bool) -> bytes:
+    def vectors(self, *, faults: bool, first: int = 0) -> bytes:
+        """Of the images from the `first` on, as they are among all."""
         profile = self.profile if faults else replace(self.profile, faults=())
-        traces = list(gemm.trace(self.network, self.schedule, profile, self.codes))
-        return network_vectors(
-            self.network, self.schedule, self.codes, traces, self.on_chip, every=True
-        )
+        traces = [
+            replace(trace, acc=trace.acc[:, start:], codes=trace.codes[:, start:])
+            for trace in gemm.trace(self.network, self.schedule, profile, self.codes)
+            for start in [first * trace.layer.positions]
+        ]
+        parts = (self.network, self.schedule, self.codes[first:], traces, self.on_chip)
+        return network_vectors(*parts, every=True, first_image=first)
 
     def run(
         self, work: Path, files: dict[str, bytes] | None = None, **instead: bytes

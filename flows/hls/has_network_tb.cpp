@@ -153,6 +153,11 @@ bool run(const char *path, const Images &v) {
       const uint64_t word = has_field(beat.data, 0, HAS_ANSWER_BITS);
       const int64_t got = HAS_ANSWER_BITS == 32 ? int64_t(int32_t(word)) : int64_t(word);
       compare("logit", n, 0, row, v.logits[size_t(n) * HAS_CLASSES + row], got);
+      const uint64_t bytes = (uint64_t(1) << (HAS_ANSWER_BITS / 8)) - 1;
+      if (uint64_t(beat.keep) != bytes || uint64_t(beat.strb) != bytes) {
+        std::printf("%s: TKEEP or TSTRB of image %u class %u lacks a byte\n", path, n, row);
+        whole = false;
+      }
       const bool last = n + 1 == v.count && row + 1 == HAS_CLASSES;
       if (bool(beat.last) != last) {
         std::printf("%s: TLAST of image %u class %u must be %d\n", path, n, row, int(last));
