@@ -69,6 +69,39 @@ def test_layers_of_exact_width_words(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("0 mismatches\n", 0), done.stderr
 
 
+WRAPPED = """
+#define has_layer computed
+#include "computed.h"
+#undef has_layer
+template <typename T>
+static void all(T *port, uint32_t &sum) {
+  for (int i = 0; i < HAS_PORT_DEPTH; i++) sum += uint32_t(port[i]);
+}
+int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t source,
+              uint32_t passes, const uint8_t *activations, const uint64_t *weights,
+              const int32_t *map, int32_t *acc, has_result_t *results) {
+  static volatile uint32_t kept;
+  uint32_t sum = 0;
+  all(activations, sum), all(weights, sum), all(map, sum), all(acc, sum), all(results, sum);
+  kept = sum;
+  return computed(layer, columns, first_column, source, passes, activations, weights, map, acc,
+                  results);
+}
+"""
+
+
+def test_ports_are_as_long_as_a_cosimulation_takes_them(tmp_path: Path) -> None:
+    """Its wrapper reads `depth` elements from each pointer, whatever the function does."""
+    build = layers.case("os")
+    files = build.files()
+    files["hls/computed.h"] = files["hls/has_layer.cpp"]
+    write(tmp_path, files | {"hls/has_layer.cpp": WRAPPED.encode()})
+    bench = compiled(tmp_path, "has_layer", "-fsanitize=address")
+    done = layers.run_bench(bench, layers.all_layers(build))
+    assert (done.stdout, done.returncode) == ("0 mismatches\n", 0), done.stderr
+    assert files["hls/has_layer.cpp"].count(b"depth=HAS_PORT_DEPTH") == 5
+
+
 @pytest.mark.parametrize("top", ["has_network", "has_layer"])
 def test_every_pragma_reaches_synthesis_as_written(tmp_path: Path, top: str) -> None:
     """Past the macros of the vendor's headers."""

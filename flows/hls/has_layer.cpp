@@ -11,11 +11,11 @@ int has_layer(uint32_t layer, uint32_t columns, uint32_t first_column, uint32_t 
   HAS_HLS(INTERFACE s_axilite port=source)
   HAS_HLS(INTERFACE s_axilite port=passes)
   HAS_HLS(INTERFACE s_axilite port=return)
-  HAS_HLS(INTERFACE m_axi port=activations offset=slave bundle=activations depth=65536)
-  HAS_HLS(INTERFACE m_axi port=weights offset=slave bundle=weights depth=65536)
-  HAS_HLS(INTERFACE m_axi port=map offset=slave bundle=map depth=65536)
-  HAS_HLS(INTERFACE m_axi port=acc offset=slave bundle=acc depth=65536)
-  HAS_HLS(INTERFACE m_axi port=results offset=slave bundle=results depth=65536)
+  HAS_HLS(INTERFACE m_axi port=activations offset=slave bundle=activations depth=HAS_PORT_DEPTH)
+  HAS_HLS(INTERFACE m_axi port=weights offset=slave bundle=weights depth=HAS_PORT_DEPTH)
+  HAS_HLS(INTERFACE m_axi port=map offset=slave bundle=map depth=HAS_PORT_DEPTH)
+  HAS_HLS(INTERFACE m_axi port=acc offset=slave bundle=acc depth=HAS_PORT_DEPTH)
+  HAS_HLS(INTERFACE m_axi port=results offset=slave bundle=results depth=HAS_PORT_DEPTH)
 
   if (layer >= HAS_LAYER_COUNT) return HAS_NO_SUCH_LAYER;
   const has_layer_t here = HAS_LAYERS[layer];

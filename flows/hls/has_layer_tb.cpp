@@ -74,15 +74,36 @@ void compare(const char *path, const char *what, uint32_t row, uint32_t column, 
   }
 }
 
+// Elements of a port from any place on: a co-simulation takes HAS_PORT_DEPTH of them, used or not.
+template <typename T>
+void lengthen(std::vector<T> &port) {
+  port.resize(port.size() + HAS_PORT_DEPTH);
+}
+
+// Columns of one call that no port is too short for.
+uint32_t columns_of_call(const has_layer_t &layer) {
+  const uint32_t beats = layer.steps * HAS_SIMD;
+  return HAS_PORT_DEPTH / (beats > layer.rows ? beats : layer.rows);
+}
+
 // Runs the columns in stretches of consecutive counters, as the function counts by itself.
-bool run(const char *path, const Vectors &v) {
+bool run(const char *path, Vectors &v) {
   const has_layer_t &layer = HAS_LAYERS[v.layer];
   const size_t beats = size_t(layer.steps) * HAS_SIMD;
-  const std::vector<uint8_t> codes(v.activations.begin(), v.activations.end());
+  std::vector<uint8_t> codes(v.activations.begin(), v.activations.end());
   std::vector<int32_t> acc(v.acc.size());
   std::vector<has_result_t> results(v.results.size());
+  lengthen(codes);
+  lengthen(v.weights);
+  lengthen(v.slots);
+  lengthen(acc);
+  lengthen(results);
+  const uint32_t most = columns_of_call(layer);
   for (uint32_t first = 0, last = 1; first < v.columns; first = last++) {
-    while (last < v.columns && v.counters[last] == v.counters[last - 1] + 1) last++;
+    while (last < v.columns && last - first < most &&
+           v.counters[last] == v.counters[last - 1] + 1) {
+      last++;
+    }
     const int status =
         has_layer(v.layer, last - first, v.counters[first], v.source, v.passes,
                   codes.data() + first * beats, v.weights.data(), v.slots.data(),

@@ -262,6 +262,7 @@ def _fit(model: str, data: Path | None, multipliers: Literal["dsp", "dsp2"]) -> 
     console().print(
         "".join(refused)
         + "Predicted: within 80 % of DSPs and block RAM; streamed weights over one memory port.\n"
+        "BRAM36 is the most: a tool builds small memories of LUTs, which are counted here.\n"
         "LUTs and the clock are not: the flow's synthesis says."
     )
 

@@ -49,6 +49,7 @@ PLAIN = (
 RENDERED = ("has_config.h", "faults.h")
 _MASKED: tuple[Site, ...] = ("weight", "act", "product", "psum", "acc")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+LEAST_DEPTH = 1 << 16  # of the ports in a co-simulation
 _PER_LINE = 16  # numbers on a line of a vector file
 
 
@@ -166,9 +167,21 @@ def _config(
         "widest": widest_beat(spec, on_chip),
         "max_steps": max(spec.steps(layer.depth) for layer in network.layers),
         "max_passes": max(row_map.passes for row_map in schedule.layers),
+        "port_depth": _port_depth(network, schedule),
         "result_type": "int32_t" if value_bits(network, spec) <= 32 else "int64_t",
         "layers": list(_layer_rows(network, schedule, on_chip)),
     }
+
+
+def _port_depth(network: IntegerNetwork, schedule: Schedule) -> int:
+    """Elements of the longest port of one column of any layer, and of more where that is little."""
+    spec = schedule.array
+    longest = LEAST_DEPTH
+    for layer, row_map in zip(network.layers, schedule.layers, strict=True):
+        steps, slots = spec.steps(layer.depth), row_map.slots.size
+        words = slots * steps * weight_chunks(spec)
+        longest = max(longest, steps * spec.simd, words, 2 * slots, layer.rows)
+    return longest
 
 
 def _layer_rows(
