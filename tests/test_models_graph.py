@@ -152,15 +152,17 @@ REFUSED = {
     ),
     "wide weights": (
         lambda: settled(pixels(), conv(2, 4, bits=9), relu(), nn.Flatten(), last(48)),
-        "layer 1 '1' (QuantConv2d) must have weights of at most 8 bits, not 9",
+        "layer 1 '1' (QuantConv2d) must have weights of at most 8 bits, which the array's words"
+        " have, not 9",
     ),
     "wide activations": (
         lambda: behind(relu(9)),
-        "layer 2 '2' (QuantReLU) must have at most 8 bits, not 9",
+        "layer 2 '2' (QuantReLU) must have at most 8 bits, which the array's words have, not 9",
     ),
     "wide images": (
         lambda: settled(pixels(16), nn.Flatten(), last(60)),
-        "layer 0 '0' (QuantIdentity) must have at most 8 bits, not 16",
+        "layer 0 '0' (QuantIdentity) must have at most 8 bits, which the array's words have, not"
+        " 16",
     ),
     "real weights": (
         lambda: settled(pixels(), conv(2, 4, weight_quant=None), relu(), nn.Flatten(), last(48)),

@@ -151,7 +151,11 @@ CASES = {
     ),
     "zero point of the images": Case(
         lambda: settled(pixels(8, ShiftedUint8ActPerTensorFloat), nn.Flatten(), last(60)),
-        ("layer 0 '0' (QuantIdentity) must have zero point 0", "act_quant=Int8ActPerTensorFloat"),
+        (
+            "layer 0 '0' (QuantIdentity) must have zero point 0",
+            "which the array does not take off",
+            "act_quant=Int8ActPerTensorFloat",
+        ),
         lambda: settled(pixels(8, Int8ActPerTensorFloat), nn.Flatten(), last(60)),
     ),
     "zero point of weights": Case(
@@ -161,7 +165,10 @@ CASES = {
     ),
     "wide activations": Case(
         lambda: behind(relu(9)),
-        ("layer 2 '2' (QuantReLU) must have at most 8 bits, not 9", "bit_width=8 or less"),
+        (
+            "layer 2 '2' (QuantReLU) must have at most 8 bits, which the array's words have, not 9",
+            "bit_width=8 or less",
+        ),
         lambda: behind(relu(8)),
     ),
     "wide weights": Case(
@@ -186,7 +193,11 @@ CASES = {
     ),
     "norm behind the activation": Case(
         lambda: behind(relu(), nn.BatchNorm2d(4), nn.MaxPool2d(2), features=8),
-        ("layer 3 '3' (BatchNorm2d) must have", "put a QuantIdentity directly behind this one"),
+        (
+            "layer 3 '3' (BatchNorm2d) must have",
+            "this one has a factor for each",
+            "put a QuantIdentity directly behind this one",
+        ),
         lambda: behind(relu(), nn.BatchNorm2d(4), pixels(4), nn.MaxPool2d(2), features=8),
     ),
     "norm behind flattening": Case(

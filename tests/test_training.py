@@ -27,7 +27,7 @@ def script(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_trained_digits_are_taken_as_they_are_written(tmp_path: Path) -> None:
-    done = script("digits", "--epochs", "3", "--out", str(tmp_path))
+    done = script("digits", "--epochs", "3", "--calibration", "120", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     said, command = done.stdout.splitlines()[-2:]
     words = command.split()
@@ -39,6 +39,7 @@ def test_trained_digits_are_taken_as_they_are_written(tmp_path: Path) -> None:
         loaded.model, integerise(loaded.model, "digits", (1, 8, 8)), loaded.dataset.heldout
     )
     assert (found.total, found.images) == (0, 599)
+    assert len(loaded.dataset.calibration.labels) == 120
     assert said == f"digits: {100 * found.brevitas_correct / 599:.2f} % of 599 test images"
     assert found.integer_correct > 450
 

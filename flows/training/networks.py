@@ -1,5 +1,6 @@
 """Networks to train for this flow: a residual one, a depthwise-separable one, one for digits.
 
+Beside them two of those that Brevitas ships, as their own classes make them: TFC and CNV.
 Each is a factory that ``hascodesign flow --model networks.py:NAME`` takes. One quantiser, the same
 module, stands behind both branches of every sum: sums add codes, which need one scale.
 """
@@ -16,6 +17,7 @@ from brevitas.quant import (
     Uint8ActPerTensorFloat,
     Uint8ActPerTensorFloatMaxInit,
 )
+from brevitas_examples.bnn_pynq.models import model_with_cfg
 from torch import nn
 
 BITS = 4  # of weights and activations
@@ -133,3 +135,19 @@ def digits() -> nn.Module:
         nn.Flatten(),
         last(24 * 16),
     )
+
+
+def _shipped(name: str) -> nn.Module:
+    """A network of ``brevitas_examples.bnn_pynq``, not trained."""
+    model: nn.Module = model_with_cfg(name, pretrained=False)[0]
+    return model
+
+
+def tfc_2w2a() -> nn.Module:
+    """Brevitas's TFC for 28 x 28 digits, weights and activations of 2 bits."""
+    return _shipped("tfc_2w2a")
+
+
+def cnv_1w1a() -> nn.Module:
+    """Brevitas's CNV for 32 x 32 colour images, binary weights and activations."""
+    return _shipped("cnv_1w1a")

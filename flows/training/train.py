@@ -5,7 +5,8 @@
 
 Writes ``net.pth`` and ``images.npz``, and prints the command of the flow. The images of digits come
 with scikit-learn; other data is an ``.npz`` with ``train_images`` and ``test_images`` [n, channels,
-height, width], uint8, and ``train_labels`` and ``test_labels``. The test images stay unseen here
+height, width], uint8, and ``train_labels`` and ``test_labels``: 32 x 32 colour images, for tfc_2w2a
+28 x 28 digits. The test images stay unseen here
 and are the held-out ones of the flow. The same seed and torch give the same network.
 """
 
@@ -23,8 +24,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BATCH = 64
-CALIBRATION = 2000  # images that the flow's search may look at, of those trained on
 DIGITS_HELD = 3  # every third digit is held out
+#: What each network is trained on, and the epochs that it is by default.
+KINDS = {
+    "digits": ("8 x 8 digits", 30),
+    "tfc_2w2a": ("28 x 28 digits", 30),
+    "resnet8": ("32 x 32 colour images", 12),
+    "separable": ("32 x 32 colour images", 12),
+    "cnv_1w1a": ("32 x 32 colour images", 12),
+}
 
 
 def split(name: str, data: Path | None) -> dict[str, np.ndarray[Any, Any]]:
@@ -40,7 +48,7 @@ def split(name: str, data: Path | None) -> dict[str, np.ndarray[Any, Any]]:
             "test_images": images[held], "test_labels": labels[held],
         }  # fmt: skip
     if data is None:
-        raise SystemExit(f"{name} must have --data, an .npz of 32 x 32 colour images")
+        raise SystemExit(f"{name} must have --data, an .npz of {KINDS[name][0]}")
     with np.load(data) as held_in:
         given = {key: held_in[key] for key in held_in.files if key.startswith(("train_", "test_"))}
     for part in ("train_images", "test_images"):
@@ -93,32 +101,35 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def main() -> None:
     """Train, write, and say what to run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", choices=["digits", "resnet8", "separable"])
+    parser.add_argument("network", choices=list(KINDS))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=0, help="0 = 30, of colour images 12")
+    parser.add_argument(
+        "--calibration", type=int, default=2000, help="images trained on that the search looks at"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     data = split(given.network, given.data)
     torch.manual_seed(given.seed)
     torch.set_num_threads(1)  # sums over threads round as many ways as there are threads
     model = getattr(networks, given.network)()
-    colour = given.network != "digits"
+    kind, epochs = KINDS[given.network]
     tensors = {key: torch.from_numpy(values) for key, values in data.items()}
     train(
         model,
         tensors["train_images"],
         tensors["train_labels"].long(),
-        given.epochs or (12 if colour else 30),
-        2 if colour else 0,
+        given.epochs or epochs,
+        2 if "colour" in kind else 0,
     )
     share = accuracy(model, tensors["test_images"], tensors["test_labels"].long())
     given.out.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), given.out / "net.pth")
     np.savez_compressed(
         given.out / "images.npz",
-        images=data["train_images"][:CALIBRATION],
-        labels=data["train_labels"][:CALIBRATION],
+        images=data["train_images"][: given.calibration],
+        labels=data["train_labels"][: given.calibration],
         heldout_images=data["test_images"],
         heldout_labels=data["test_labels"],
     )

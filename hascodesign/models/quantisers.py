@@ -84,7 +84,8 @@ def activation(node: Node) -> Activation:
     bits = max(int(ends.bit_width), bits_of(low, high, signed))
     if bits > MOST_BITS:
         raise node.error(
-            f"must have at most {MOST_BITS} bits, not {bits}: give it bit_width=8 or less"
+            f"must have at most {MOST_BITS} bits, which the array's words have, not {bits}: give it"
+            " bit_width=8 or less"
         )
     _check_constant(node, ends)
     return Activation(scale, bits, signed, low, high)
@@ -156,8 +157,8 @@ def weights(node: Node) -> Weights:
     bits = max(trained, bits_of(int(codes.min()), int(codes.max()), True))
     if bits > MOST_BITS:
         raise node.error(
-            f"must have weights of at most {MOST_BITS} bits, not {bits}: give it"
-            f" weight_bit_width={MOST_BITS} or less"
+            f"must have weights of at most {MOST_BITS} bits, which the array's words have, not"
+            f" {bits}: give it weight_bit_width={MOST_BITS} or less"
         )
     return Weights(codes, scale, bits, tensor)
 
@@ -222,7 +223,8 @@ def _checked(node: Node, tensor: Any, what: str) -> FloatArray:
         )
     if bool((tensor.zero_point != 0).any()):
         raise node.error(
-            f"must have zero point 0 for its {what}, not another: give it {_PLAIN[what]}"
+            f"must have zero point 0 for its {what}, not another, which the array does not"
+            f" take off: give it {_PLAIN[what]}"
         )
     scale = tensor.scale.detach().numpy().astype(np.float64).reshape(-1)
     if not (np.isfinite(scale) & (scale > 0)).all():

@@ -151,7 +151,8 @@ def _check_after(block: Block, following: Node) -> None:
             )
         if isinstance(node.module, NORMS):
             raise node.error(
-                f"must have a QuantReLU or QuantIdentity before {following}: put a QuantIdentity"
+                f"must have a QuantReLU or QuantIdentity before {following}, which adds the codes"
+                " of all channels up, where this one has a factor for each: put a QuantIdentity"
                 " directly behind this one"
             )
         raise node.error(
