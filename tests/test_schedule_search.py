@@ -17,6 +17,7 @@ from hascodesign.engine.loss import MOST, SHARPNESS, cross_entropy
 from hascodesign.schedule.assign import assign_layer
 from hascodesign.schedule.evolve import KEPT, problem_of, search
 from hascodesign.schedule.fitness import Fitness
+from hascodesign.schedule.fitting.network import looked_at
 from hascodesign.schedule.fitting.search import MapSearch
 from hascodesign.schedule.formats import check, to_json
 from hascodesign.schedule.options import SearchOptions
@@ -174,6 +175,24 @@ def test_losses_are_of_the_images_that_are_looked_at() -> None:
     assert [b.loss for b in drawn] == on_few
     best = drawn[int(np.argmin(on_few))]
     assert result.loss <= evaluator.judge(best.schedule).loss
+
+
+def test_a_large_network_is_looked_at_on_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator = pictures(NETWORK, PROFILE)
+    count, macs = len(evaluator.labels), NETWORK.macs
+    assert len(looked_at(macs, count, 1)[0]) == count > 12
+    monkeypatch.setattr("hascodesign.schedule.fitting.network.FEWEST", 3)
+    monkeypatch.setattr("hascodesign.schedule.fitting.network.PRODUCTS", 12.5 * macs)
+    monkeypatch.setattr("hascodesign.schedule.evolve.RANDOM_FEWEST", 1)
+    monkeypatch.setattr("hascodesign.schedule.evolve.RANDOM_PRODUCTS", 10 * macs)
+    assert len(looked_at(macs, count, 1)[0]) == 12
+    assert len(looked_at(100 * macs, count, 1)[0]) == 3
+    assert len(made(evaluator).problem.labels) == 12
+    result = search(evaluator, SMALL, seed=1)
+    first = made(evaluator).judged.on(slice(0, 10 // SMALL.random_maps))
+    drawn = [b for b in result.baselines if b.name.startswith("random_")]
+    judged = first.evaluator().judge_many([b.schedule for b in drawn])
+    assert [b.loss for b in drawn] == [one.loss for one in judged]
 
 
 def test_the_result_is_a_schedule_and_says_what_it_took() -> None:

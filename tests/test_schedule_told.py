@@ -37,7 +37,7 @@ def test_what_is_told_of_faulty_slots_is_what_the_array_does(dataflow):
         judge = Evaluator(network, profile, codes, labels)
         found = told.faulty_slots(judge, schedule, after, 1)
         rows = written.rows_of(network, after)
-        _, held = looked_at(len(labels), 1)
+        _, held = looked_at(network.macs, len(labels), 1)
         for index, layer in enumerate(network.layers):
             own = [one for one in found if one.layer == layer.name]
             classes = judge.assignments(schedule)[index].classes

@@ -25,6 +25,8 @@ __all__ = ["SearchOptions", "judge_given", "search"]
 
 ALGORITHM = "assignment + pymoo GA + swap polish"
 WITH_ROWS = f"rows written for their slots: {ALGORITHM}"
+RANDOM_PRODUCTS = 1e11  # of the network, in all random maps that are judged
+RANDOM_FEWEST = 64  # images that they are judged on, however large the network is
 LEAST_S = 0.01  # seconds that a search of maps alone is given, whatever is left
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 WRITTEN = (
@@ -222,12 +224,15 @@ class _Search:
     def _baselines(self, starts: Sequence[Schedule]) -> dict[str, _Judged]:
         """Plain order in the least passes, random maps, the assignment and given starts, judged.
 
-        Random maps are judged on the images that maps are searched on.
+        Random maps are judged on the images that maps are searched on, of a large network on the
+        first of them.
         """
         space, rng = self.problem.space, generator(self.seed, "schedule random maps")
         judged = {"identity": self._judge(identity_schedule(self.problem.network, space.array))}
         drawn = [space.decode(space.random(rng)) for _ in range(self.options.random_maps)]
-        few = self.maps.judged.evaluator().judge_once(drawn)
+        work = self.problem.network.macs * max(len(drawn), 1)
+        some = slice(0, max(RANDOM_FEWEST, int(RANDOM_PRODUCTS / max(work, 1))))
+        few = self.maps.judged.on(some).evaluator().judge_once(drawn)
         for number, (one, seen) in enumerate(zip(drawn, few, strict=True)):
             on_few = _Judged(one, np.array([seen.loss]), seen.accuracy)
             judged[f"random_{number:02d}"] = on_few

@@ -36,6 +36,8 @@ from hascodesign.schedule.fitting.rows import Rows, written_layer
 from hascodesign.schedule.problem import Problem, some
 
 IMAGES = 2048  # looked at, at most
+FEWEST = 256  # looked at, however large the network is
+PRODUCTS = 4e10  # of the network on the images that are looked at
 CHECKED = 0.3  # share of them that decide what is kept
 COLUMNS = 4096  # of a layer that its rows are fitted to, at most
 BYTES = 64 << 20  # of a layer's columns at once
@@ -43,9 +45,17 @@ BYTES = 64 << 20  # of a layer's columns at once
 Placing = Callable[[int, FloatArray], RowMap]  # of a layer and the error [R, classes] left there
 
 
-def looked_at(count: int, seed: int) -> tuple[IntArray, BoolArray]:
-    """Places of the calibration images that are looked at, and which of these no fit sees."""
-    images = some(count, IMAGES, generator(seed, "fitting images"))
+def looked_at(macs: int, count: int, seed: int) -> tuple[IntArray, BoolArray]:
+    """Places of the calibration images that are looked at, and which of these no fit sees.
+
+    Parameters
+    ----------
+    macs : products of the network for an image; of a large one fewer images are looked at.
+    count : calibration images.
+    seed : of the search.
+    """
+    most = min(IMAGES, max(FEWEST, int(PRODUCTS / max(macs, 1))))
+    images = some(count, most, generator(seed, "fitting images"))
     draws = generator(seed, "fitting checks").random(len(images))
     return images, np.asarray(draws <= max(CHECKED, draws.min(initial=1.0)))  # never none
 
@@ -71,7 +81,7 @@ class NetworkWriter:
 
     def __init__(self, problem: Problem, moves: tuple[Move, ...], seed: int) -> None:
         self.moves, self._seed = moves, seed
-        self._images, self.held = looked_at(len(problem.labels), seed)
+        self._images, self.held = looked_at(problem.network.macs, len(problem.labels), seed)
         self.problem = problem.on(self._images)
         self.layers = [
             LayerWriter(problem, index, moves) for index in range(len(problem.network.layers))

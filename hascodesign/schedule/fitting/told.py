@@ -49,7 +49,7 @@ def faulty_slots(
     """
     passes = tuple(row_map.passes for row_map in schedule.layers)
     space = make_space(evaluator.network, evaluator.profile, passes=passes)
-    images, held = looked_at(len(evaluator.labels), seed)
+    images, held = looked_at(evaluator.network.macs, len(evaluator.labels), seed)
     problem = Problem.of(evaluator, space).on(images[held][:IMAGES])
     healthy = problem.healthy()
     clean: NDArray[Any] = healthy.planes
