@@ -13,7 +13,7 @@ from hascodesign.contract.array import generator, identity_schedule
 from hascodesign.contract.results import Baseline, SearchResult
 from hascodesign.contract.types import FloatArray, IntArray, IntegerNetwork, Schedule
 from hascodesign.engine.network import Evaluator
-from hascodesign.schedule.fitting.network import Deployed
+from hascodesign.schedule.fitting.network import Deployed, share
 from hascodesign.schedule.fitting.search import Found, MapSearch
 from hascodesign.schedule.judging import win_note
 from hascodesign.schedule.options import SearchOptions
@@ -25,8 +25,7 @@ __all__ = ["SearchOptions", "judge_given", "search"]
 
 ALGORITHM = "assignment + pymoo GA + swap polish"
 WITH_ROWS = f"rows written for their slots: {ALGORITHM}"
-RANDOM_PRODUCTS = 1e11  # of the network, in all random maps that are judged
-RANDOM_FEWEST = 64  # images that they are judged on, however large the network is
+RANDOM_FEWEST = 64  # images that random maps are judged on, however large the network is
 LEAST_S = 0.01  # seconds that a search of maps alone is given, whatever is left
 ALIKE = "All PEs are alike to every layer: every map computes the same, so nothing was searched."
 WRITTEN = (
@@ -230,9 +229,10 @@ class _Search:
         space, rng = self.problem.space, generator(self.seed, "schedule random maps")
         judged = {"identity": self._judge(identity_schedule(self.problem.network, space.array))}
         drawn = [space.decode(space.random(rng)) for _ in range(self.options.random_maps)]
-        work = self.problem.network.macs * max(len(drawn), 1)
-        some = slice(0, max(RANDOM_FEWEST, int(RANDOM_PRODUCTS / max(work, 1))))
-        few = self.maps.judged.on(some).evaluator().judge_once(drawn)
+        judged_on = self.maps.judged
+        count = int(share(self.problem.network.macs) * len(judged_on.labels))
+        first = judged_on.on(slice(0, max(RANDOM_FEWEST, count)))
+        few = first.evaluator().judge_once(drawn)
         for number, (one, seen) in enumerate(zip(drawn, few, strict=True)):
             on_few = _Judged(one, np.array([seen.loss]), seen.accuracy)
             judged[f"random_{number:02d}"] = on_few

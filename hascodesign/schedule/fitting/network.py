@@ -45,6 +45,11 @@ BYTES = 64 << 20  # of a layer's columns at once
 Placing = Callable[[int, FloatArray], RowMap]  # of a layer and the error [R, classes] left there
 
 
+def share(macs: int) -> float:
+    """Of ``IMAGES``, that a network of so many products an image can be looked at on."""
+    return min(1.0, PRODUCTS / (IMAGES * max(macs, 1)))
+
+
 def looked_at(macs: int, count: int, seed: int) -> tuple[IntArray, BoolArray]:
     """Places of the calibration images that are looked at, and which of these no fit sees.
 
@@ -54,7 +59,7 @@ def looked_at(macs: int, count: int, seed: int) -> tuple[IntArray, BoolArray]:
     count : calibration images.
     seed : of the search.
     """
-    most = min(IMAGES, max(FEWEST, int(PRODUCTS / max(macs, 1))))
+    most = max(min(FEWEST, IMAGES), int(IMAGES * share(macs)))
     images = some(count, most, generator(seed, "fitting images"))
     draws = generator(seed, "fitting checks").random(len(images))
     return images, np.asarray(draws <= max(CHECKED, draws.min(initial=1.0)))  # never none
