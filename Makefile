@@ -42,6 +42,7 @@ regress: setup
 	$(BIN)/python -m tests.regress_driver --only loop --simulator verilator
 	$(BIN)/python -m tests.regress_healing
 	$(BIN)/python -m tests.regress_chips
+	$(BIN)/python -m tests.regress_noticing
 	$(BIN)/python -m tests.random_graphs --count 2000 --core 100
 	$(BIN)/python -m tests.regress_networks
 	$(BIN)/python -m tests.test_docs

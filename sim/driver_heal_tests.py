@@ -22,7 +22,7 @@ from cocotb.simtime import get_sim_time
 from cocotb.task import resume
 from driver_board import Board
 from driver_steps import FOLDER, blocking, board, expected, images, opened
-from streams import pack
+from fault_switch import switch
 
 RESULTS = Path(os.environ.get("HAS_RESULTS", "results"))
 MASKS = FOLDER / "masks.npz"
@@ -47,15 +47,6 @@ class Phases:
         self._cycles, self._accesses = now, accesses
 
 
-def switch_on(dut: Any) -> None:
-    """Have the faults of masks.npz act from here on."""
-    with np.load(MASKS, allow_pickle=False) as file:
-        for name in file.files:
-            for pe, fields in enumerate(file[name].reshape(len(file[name]), -1)):
-                handle = getattr(dut.layers.array.g_pe[pe].g_masks.masks, name)
-                handle.value = pack(fields[None], len(handle) // len(fields))[0]
-
-
 def answer_of_host() -> str:
     """The folder that it made of the answers; simulated time stands still meanwhile."""
     path = FOLDER / "healed.json"
@@ -72,7 +63,7 @@ async def healed_while_it_runs(dut: Any) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
 
     async def faults() -> None:
-        switch_on(dut)
+        switch(dut, MASKS)
 
     def run() -> None:
         core = opened(made, batch=32)

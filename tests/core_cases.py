@@ -127,9 +127,19 @@ def build(
     batch: int = 1,
 ) -> BuildPlan:
     inside = on_chip or (True,) * len(net.layers)
-    options = CoreOptions(RtlOptions(pipeline, multipliers, inside), lanes=lanes, batch=batch)
+    built = options(inside, pipeline, lanes, multipliers, batch)
     roms = build_roms(net, schedule, inside)
-    return BuildPlan(render_core(net, schedule, profile, options) | rom_files(roms))
+    return BuildPlan(render_core(net, schedule, profile, built) | rom_files(roms))
+
+
+def options(
+    on_chip: tuple[bool, ...],
+    pipeline: int = 4,
+    lanes: int = 0,
+    multipliers: Multipliers = "dsp",
+    batch: int = 1,
+) -> CoreOptions:
+    return CoreOptions(RtlOptions(pipeline, multipliers, on_chip), lanes=lanes, batch=batch)
 
 
 def rewritten(

@@ -28,11 +28,13 @@ from hascodesign.contract.types import (
     frozen,
 )
 from hascodesign.render import ulx3s
+from hascodesign.render.core import test_limits
 from hascodesign.render.driver import FOLDER, SCHEDULE, render_driver
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rom_format import rom_files
 from hascodesign.verify import simulate
 from hascodesign.verify.images import image_file
+from hascodesign.verify.self_test import self_test_file
 from tests import core_cases, rtl_cases
 
 BENCH = Path(__file__).parent.parent / "sim" / "run_bench.py"
@@ -64,6 +66,9 @@ class Case:
         )  # fmt: skip
         labels = np.arange(len(self.codes)) % self.network.layers[-1].rows
         files |= image_file(self.network, self.schedule, self.profile, self.codes, labels)
+        options = core_cases.options(self.on_chip, batch=self.batch)
+        limits = test_limits(self.network, self.schedule, options)
+        files |= self_test_file(self.network, self.schedule, self.profile, self.on_chip, limits)
         return BuildPlan(files).under(folder)
 
 

@@ -20,7 +20,13 @@ from hascodesign.contract.results import CoreRun, CoreStage, Verification, Whole
 from hascodesign.contract.types import IntArray
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render import hls, hls_network
-from hascodesign.render.core import CoreOptions, image_beats, image_cycles, result_lanes
+from hascodesign.render.core import (
+    CoreOptions,
+    image_beats,
+    image_cycles,
+    result_lanes,
+    test_limits,
+)
 from hascodesign.render.core_cycles import drain_cycles, wide_convolutions
 from hascodesign.render.rom_format import check_rom_files
 from hascodesign.verify.memories import check_memories
@@ -68,7 +74,7 @@ def verify(
     VerificationMismatch
         Any integer, or any memory file, that is not the expected one.
     """
-    from hascodesign.verify import images, run  # noqa: PLC0415  (numba compiles)
+    from hascodesign.verify import images, run, self_test  # noqa: PLC0415  (numba compiles)
 
     build = job.build
     verification, vectors = run.verify(
@@ -103,6 +109,10 @@ def verify(
         texts |= images.image_file(
             build.network, build.schedule, build.profile, job.codes, job.labels
         )
+        texts |= self_test.self_test_file(
+            build.network, build.schedule, build.profile, job.on_chip,
+            test_limits(build.network, build.schedule, job.hardware),
+        )  # fmt: skip
     return verification, {**vectors, **texts}, whole
 
 

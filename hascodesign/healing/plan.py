@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from hascodesign.fleet import delta
 from hascodesign.flow import delivery
 from hascodesign.healing.build import InUse
 from hascodesign.render import rom
+from hascodesign.render.core import test_limits
+from hascodesign.verify import self_test
 from hascodesign.verify.images import PATH, image_file
 
 BOARD = "board"  # what the board's driver takes
@@ -82,7 +85,7 @@ def plan(in_use: InUse, test_set: TestSet, acc: NDArray[Any], display: Display) 
     words = [
         (old, new) for one, other in pairs for old, new in zip(one.words, other.words, strict=True)
     ]
-    files_of_board = _board(in_use, deployed, search, _steady(profile))
+    files_of_board = _board(in_use, deployed, search, profile, found.unexplained)
     files_of_board |= {f"tests/{name}": data for name, data in files.write_tests(test_set).items()}
     files_of_board["predicted.npz"] = _predicted(test_set, found)
     made = {f"{BOARD}/{name}": data for name, data in files_of_board.items()}
@@ -168,21 +171,25 @@ def _accuracy(in_use: InUse, search: SearchResult) -> dict[str, Accuracy]:
 
 
 def _board(
-    in_use: InUse, deployed: IntegerNetwork, search: SearchResult, profile: FaultProfile
+    in_use: InUse,
+    deployed: IntegerNetwork,
+    search: SearchResult,
+    profile: FaultProfile,
+    unexplained: Sequence[int],
 ) -> dict[str, bytes]:
-    """``schedule/`` with held-out images and what the diagnosed chip gives for them."""
+    """``schedule/`` with held-out images, the self-test, and what the diagnosed chip gives."""
     heldout = in_use.flow.dataset.heldout
     codes = arithmetic.quantise(heldout.images[:IMAGES], deployed.input)
-    made = image_file(deployed, search.schedule, profile, codes, heldout.labels[:IMAGES])
-    held = in_use.schedule_files(deployed, search.schedule, profile)
+    steady, labels = self_test.steady_profile(profile), heldout.labels[:IMAGES]
+    made = image_file(deployed, search.schedule, steady, codes, labels)
+    held = in_use.schedule_files(deployed, search.schedule, steady)
     held["images.npz"] = made[PATH]
+    limits = test_limits(deployed, search.schedule, in_use.hardware)
+    own = self_test.self_test_file(
+        deployed, search.schedule, profile, in_use.on_chip, limits, unexplained
+    )
+    held |= {PurePosixPath(path).name: content for path, content in own.items()}
     return {f"schedule/{name}": content for name, content in held.items()}
-
-
-def _steady(profile: FaultProfile) -> FaultProfile:
-    """Without its transient faults: when those fire, nothing predicts."""
-    kept = tuple(fault for fault in profile.faults if fault.kind != "transient")
-    return replace(profile, faults=kept)
 
 
 def _predicted(test_set: TestSet, found: Diagnosis) -> bytes:
@@ -192,7 +199,7 @@ def _predicted(test_set: TestSet, found: Diagnosis) -> bytes:
     explained[list(found.unexplained)] = False
     varies = np.zeros_like(explained)
     varies[list(found.transients)] = True
-    steady = _steady(found.profile).faults
+    steady = self_test.steady_profile(found.profile).faults
     acc = np.zeros((array.pe, test_set.answers), dtype=np.int32)
     for pe in np.flatnonzero(explained).tolist():
         faults = tuple(replace(f, pe=0) for f in steady if f.pe == pe)

@@ -318,21 +318,40 @@ def _core_context(
         "stage_fields": fields(bits),
         "stages_table": table(network, shapes, rows, fields(bits)),
         **batch_context(batch, bits),
-        **_test_context(array | {"element_bits": element_bits, "beat_bits": beat_bits}, options)
-        | {
-            "most_steps": min(
-                1 << min(array["step_bits"], 16), words[0] * banks // spec.simd, 65535
-            )
-        },
+        **_test_context(
+            array | {"element_bits": element_bits, "beat_bits": beat_bits},
+            options,
+            _limits(array, words[0] * banks // spec.simd),
+        ),
     }
 
 
-def _test_context(bits: dict[str, Any], options: CoreOptions) -> dict[str, Any]:
+def test_limits(
+    network: IntegerNetwork, schedule: Schedule, options: CoreOptions
+) -> tuple[int, int] | None:
+    """Most steps and passes of the stage of test mode, as TEST_LIMITS says; None without it."""
+    if not options.tests:
+        return None
+    on_chip = options.array.on_chip or (True,) * len(network.layers)
+    array = rtl.array_context(network, schedule, options.array, on_chip)
+    banks, words = buffer_sizes(network, schedule, options)
+    return _limits(array, words[0] * banks // schedule.array.simd)
+
+
+def _limits(bits: dict[str, Any], room: int) -> tuple[int, int]:
+    """Most steps and passes of the test stage; ``room`` is the steps that the buffer holds."""
+    steps = min(1 << min(bits["step_bits"], 16), room, 65535)
+    passes = min(1 << min(bits["pass_bits"], 16), 65535)
+    if bits["preload"]:  # pass p starts from preload p
+        passes = min(passes, bits["preload_depth"])
+    return steps, passes
+
+
+def _test_context(
+    bits: dict[str, Any], options: CoreOptions, limits: tuple[int, int]
+) -> dict[str, Any]:
     """Test mode: its limits, and its constants at the width of each place."""
     steps, passes = min(bits["step_bits"], 16), min(bits["pass_bits"], 16)
-    most_passes = min(1 << passes, 65535)
-    if bits["preload"]:  # pass p starts from preload p
-        most_passes = min(most_passes, bits["preload_depth"])
 
     def wide(name: str, width: str, own: int) -> str:
         return widened(f"test_{name}_less_1", own, bits[width])
@@ -341,7 +360,8 @@ def _test_context(bits: dict[str, Any], options: CoreOptions) -> dict[str, Any]:
         "test": int(options.tests),
         "test_step_bits": steps,
         "test_pass_bits": passes,
-        "most_passes": most_passes,
+        "most_steps": limits[0],
+        "most_passes": limits[1],
         "test_steps_step": wide("steps", "step_bits", steps),
         "test_steps_beat": (
             wide("steps", "beat_bits", steps) if options.tests else "{BEAT_BITS{1'b0}}"

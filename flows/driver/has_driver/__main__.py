@@ -1,4 +1,4 @@
-"""The command line: ``python -m has_driver classify|verify|throughput|diagnose|heal|status``.
+"""The command line: ``python -m has_driver classify|verify|check|throughput|...``.
 
 Exit codes: 0 done; 1 a difference, or the accelerator failed; 2 bad input or usage; 3 pynq or a
 part of the overlay is missing; 130 Ctrl-C.
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, words in (
         ("classify", _classify, "classes of images; of those that came with the build by default"),
         ("verify", _verify, "hold logits and memories to what they must be"),
+        ("check", _check, "hold the array to what it was; no memory is written"),
         ("throughput", _throughput, "time images"),
         ("diagnose", _diagnose, "play test vectors, for `hascodesign diagnose infer`"),
         ("heal", _heal, "change over to what `hascodesign heal` made, and hold all to it"),
@@ -110,6 +111,12 @@ def _read(path: Path) -> Any:
 
 def _verify(core: Accelerator, options: argparse.Namespace) -> int:
     found = _loaded(core, options).verify(options.images)
+    print(found)
+    return 0 if found.good else 1
+
+
+def _check(core: Accelerator, options: argparse.Namespace) -> int:
+    found = _loaded(core, options).check()
     print(found)
     return 0 if found.good else 1
 

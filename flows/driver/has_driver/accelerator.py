@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import codes as coding
-from . import deltas, description, diagnosis, healing, verification
+from . import deltas, description, diagnosis, healing, self_test, verification
 from .codes import Codes
 from .contents import Contents
 from .contents import read as read_contents
@@ -70,6 +70,7 @@ class Accelerator:
             link = PynqLink(Path(bitstream), self._as_built, batch, load=not attach)
         self._runner = Runner(link, self._as_built, batch, timeout, clock)
         self._contents: Contents | None = None  # of the memories; None = not read yet
+        self._of_folder = True  # they are those of the schedule's folder
         if self.built.streamed:
             link.stream(self.contents.stream)
         if not attach:
@@ -203,6 +204,7 @@ class Accelerator:
         built = self._as_built
         base = read_contents(built.folder, built)
         self._load(deltas.read(Path(path), base, built), built)
+        self._of_folder = False
 
     def _load(
         self, wanted: Contents, built: description.Description, held: Contents | None = None
@@ -215,7 +217,7 @@ class Accelerator:
             self._runner.registers.write("CONTROL", 0)
             raise type(error)(f"{error}; {HALF_WRITTEN}") from None
         self._runner.half_written = False
-        self._contents, self._runner.built = wanted, built
+        self._contents, self._runner.built, self._of_folder = wanted, built, True
         return written
 
     def _write(self, wanted: Contents, memories: Memories, held: Contents | None) -> int:
@@ -280,7 +282,7 @@ class Accelerator:
     def _player(self, tests: diagnosis.Tests) -> diagnosis.Player:
         """What plays vectors, if the build can."""
         player = diagnosis.Player(self._runner)
-        player.check(tests)
+        player.check(tests.blocks)
         return player
 
     def heal(self, folder: str | Path, images: int | None = None) -> healing.Healing:
@@ -321,6 +323,37 @@ class Accelerator:
         played = self.answers(place / healing.TESTS)
         words = sum(map(len, wanted.words))
         return healing.compare(predicted, played.acc[0], verified, (written, words))
+
+    # ----------------------------------------------------------------------------------- check
+
+    def check(self) -> self_test.Check:
+        """Hold the array to what it was, on the words in use, in about an image's time.
+
+        The core's test mode runs on the words that lie in the weight banks; no memory is written,
+        and images go on as before. Every sum of every PE is held to what the fault model gives for
+        the profile that the schedule was made for. Transient faults are not looked for.
+
+        Raises
+        ------
+        InputError
+            The schedule's folder brings no self-test, or a fleet's delta has been loaded, which
+            brings none.
+        DriverError
+            The build has no test mode, the core tells of an error, or a wait did not end.
+        """
+        if not self._of_folder:
+            raise InputError("a delta brings no self-test: check needs a schedule's folder")
+        test = self_test.read(self.built.folder, self.built)
+        self._runner.check_ready()
+        player = diagnosis.Player(self._runner)
+        player.check(test.blocks)
+        images = self._runner.registers.read("IMAGES")
+        self._runner.stop()
+        played = np.stack([player.play_block(block) for block in test.blocks])
+        player.leave()
+        self._runner.registers.write("IMAGES", images)  # of which transient faults ask
+        self._runner.enable()
+        return self_test.compare(test, played)
 
     # ---------------------------------------------------------------------------------- verify
 

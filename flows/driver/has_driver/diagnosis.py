@@ -8,7 +8,7 @@ diagnose infer` makes the chip's fault profile of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -176,10 +176,10 @@ class Player:
         if not self._most_steps:
             raise DriverError("the build must have a test mode, and TEST_LIMITS is 0")
 
-    def check(self, tests: Tests) -> None:
+    def check(self, blocks: Sequence[Block]) -> None:
         """Refuse vectors that the build has no room for."""
-        words = max(block.end for block in tests.blocks)
-        steps = max(block.steps for block in tests.blocks)
+        words = max(block.end for block in blocks)
+        steps = max(block.steps for block in blocks)
         if words > self._words:
             raise InputError(
                 f"the vectors must fit the {self._words} words of each weight bank, not take"
@@ -203,7 +203,7 @@ class Player:
         for block in tests.blocks:
             self._stop()
             self._memories.write_words(WEIGHTS, self._bank(block), block.base)
-            answers += [self._play(part) for part in block.parts(self._most_passes)]
+            answers += [self.play_block(part) for part in block.parts(self._most_passes)]
         return np.concatenate(answers, axis=1)
 
     def leave(self) -> None:
@@ -228,8 +228,8 @@ class Player:
             for words in flat
         )
 
-    def _play(self, block: Block) -> Acc:
-        """Answers [PEs, answers] of one block, whose words are written."""
+    def play_block(self, block: Block) -> Acc:
+        """Answers [PEs, answers] of one block, whose words lie in the banks."""
         array, passes = self._built.array, 1 if block.paired else len(block.words)
         mode = TEST | SIGNED * block.signed | ADVANCE * block.paired
         self._stop()

@@ -1,0 +1,106 @@
+"""The self-test of the words in use: no memory is written, and every sum of every PE is compared.
+
+``selftest.npz`` of a schedule's folder: `passes`, `bases` [stages], `codes` [C, T, S], signed;
+`acc` [stages, PEs, passes, C], what the array of the schedule's profile gives; and `known` [PEs],
+where that can be said: no transient fault, and the PE was explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .description import Description
+from .diagnosis import Acc, Block
+from .errors import UNREADABLE, InputError
+
+FILE = "selftest.npz"
+POLYNOMIAL, WORD = 0x04C11DB7, 0xFFFF_FFFF  # of a signature
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Stages that take the words as they lie in the banks."""
+
+    blocks: tuple[Block, ...]
+    acc: Acc  # [stages, PEs, passes * C]
+    known: NDArray[np.bool_]  # [PEs]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was compared, and which PEs are not as they were."""
+
+    sums: int  # compared
+    differing: tuple[tuple[int, int], ...]  # PE and how many of its sums differ
+    unknown: tuple[int, ...]  # PEs of which nothing is predicted
+    played: Acc  # [stages, PEs, passes * C]
+
+    @property
+    def good(self) -> bool:
+        """Some sum was compared, and none differs."""
+        return bool(self.sums) and not self.differing
+
+    def __str__(self) -> str:
+        wrong = sum(count for _, count in self.differing)
+        found = [f"{self.sums} sums of the words in use compared, {wrong} differ"]
+        found += [f"PE {pe}: {count} sums are not as they were" for pe, count in self.differing]
+        if self.unknown:
+            found.append(f"not compared: PE {', '.join(map(str, self.unknown))}")
+        if self.differing:
+            found.append("the array or a word has changed: verify tells of words, diagnose of PEs")
+        return "\n".join(found)
+
+
+def read(folder: Path, built: Description) -> SelfTest:
+    """The self-test of a schedule's folder.
+
+    Raises
+    ------
+    InputError
+        There is none, as where every layer's weights are streamed, or it is not of this array.
+    """
+    path = folder / FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            passes, bases = int(file["passes"]), file["bases"].tolist()
+            codes, acc = file["codes"].astype(np.int64), file["acc"].astype(np.int32)
+            known = file["known"].astype(np.bool_)
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path} must hold a self-test, as the flow renders it: {error!r}"
+        ) from None
+    array = built.array
+    fits = codes.ndim == 3 and codes.size and codes.shape[2] == array.simd
+    if not fits or acc.shape != (len(bases), array.pe, passes, len(codes)) or not acc.size:
+        raise InputError(f"{path} must be of {array.pe} PEs of {array.simd} multipliers")
+    if known.shape != (array.pe,):
+        raise InputError(f"{path} must say of each of {array.pe} PEs whether it is known")
+    words = np.zeros((passes, *codes.shape[1:]), np.int64)  # only how many: they are in the banks
+    blocks = tuple(Block(True, False, int(base), words, codes) for base in bases)
+    return SelfTest(blocks, acc.reshape(len(bases), array.pe, -1), known)
+
+
+def compare(test: SelfTest, played: Acc) -> Check:
+    """Hold sums [stages, PEs, passes * C] of known PEs to what they must be."""
+    counts = (test.acc != played).sum(axis=(0, 2))
+    known = np.flatnonzero(test.known).tolist()
+    return Check(
+        sums=len(known) * test.acc.shape[0] * test.acc.shape[2],
+        differing=tuple((pe, int(counts[pe])) for pe in known if counts[pe]),
+        unknown=tuple(np.flatnonzero(~test.known).tolist()),
+        played=played,
+    )
+
+
+def signature(sums: Iterable[int]) -> int:
+    """Signature of sums in the order in which they leave the array, as the core makes it."""
+    found = 0
+    for one in sums:
+        found = found << 1 ^ (POLYNOMIAL if found >> 31 else 0) ^ one
+        found &= WORD
+    return found
