@@ -28,7 +28,7 @@ from driver_steps import (
     opened,
 )
 from fault_switch import switch
-from has_driver import InputError
+from has_driver import DriverError, InputError
 from has_driver.__main__ import main
 
 MASKS = FOLDER / "masks"
@@ -72,6 +72,40 @@ async def a_fault_that_comes_is_noticed(dut: Any) -> None:
     await blocking(run)
 
 
+@cocotb.test(skip=not MASKS.exists())
+async def a_core_that_watches_tells_by_itself(dut: Any) -> None:
+    """The call for images says so; where the array is not as it was to begin with none watches."""
+    made = await board(dut)
+    job = images()
+
+    async def faults(name: str) -> None:
+        switch(dut, MASKS / name)
+
+    def run() -> None:
+        core = opened(made)
+        with pytest.raises(InputError, match="must be 0 to 65535, not 65536"):
+            core.watch(65536)
+        assert core.watch(2).good
+        for _ in range(2):
+            assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+        assert core.check().good and core.status().errors == ()
+        resume(faults)("one.npz")
+        with pytest.raises(DriverError, match="array that has changed"):
+            core.logits_of_codes(job["codes"])
+            core.logits_of_codes(job["codes"])
+        assert [pe for pe, _ in core.check().differing] == [expected()["pe"]]
+        with pytest.raises(DriverError, match="array that has changed"):
+            core.logits_of_codes(job["codes"])  # watched again, and first of all
+        assert not core.watch(2).good
+        core.logits_of_codes(job["codes"])  # told, and no longer watched
+        resume(faults)("none.npz")
+        assert core.watch(1).good
+        assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+        assert core.watch(0).good and dut.registers.watch.value == 0
+
+    await blocking(run)
+
+
 @cocotb.test(skip=MASKS.exists())
 async def known_faults_are_no_news(dut: Any) -> None:
     """The sums of faulty PEs and words are predicted; so they are for a schedule loaded later."""
@@ -86,6 +120,8 @@ async def known_faults_are_no_news(dut: Any) -> None:
             assert not set(found.unknown) & set(known)
             core.load_schedule(OTHER if folder == SCHEDULE else SCHEDULE)
         assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
+        with pytest.raises(DriverError, match="the build must watch its array, as `--watch`"):
+            core.watch(1)
         core._of_folder = False  # as a delta leaves it
         with pytest.raises(InputError, match="a delta brings no self-test"):
             core.check()

@@ -125,9 +125,10 @@ def build(
     lanes: int = 0,
     multipliers: Multipliers = "dsp",
     batch: int = 1,
+    built: CoreOptions | None = None,
 ) -> BuildPlan:
     inside = on_chip or (True,) * len(net.layers)
-    built = options(inside, pipeline, lanes, multipliers, batch)
+    built = built or options(inside, pipeline, lanes, multipliers, batch)
     roms = build_roms(net, schedule, inside)
     return BuildPlan(render_core(net, schedule, profile, built) | rom_files(roms))
 

@@ -28,7 +28,7 @@ from hascodesign.contract.types import (
     frozen,
 )
 from hascodesign.render import ulx3s
-from hascodesign.render.core import test_limits
+from hascodesign.render.core import CoreOptions, test_limits
 from hascodesign.render.driver import FOLDER, SCHEDULE, render_driver
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rom_format import rom_files
@@ -51,23 +51,27 @@ class Case:
     codes: IntArray
     on_chip: tuple[bool, ...]
     batch: int = 1  # images for which streamed weights come once
+    watch: bool = False  # the core checks its array between images
 
     def plan(self) -> BuildPlan:
         return core_cases.build(
-            self.network, self.schedule, self.profile, self.on_chip, batch=self.batch
+            self.network, self.schedule, self.profile, self.on_chip, built=self.options
         )
+
+    @property
+    def options(self) -> CoreOptions:
+        return replace(core_cases.options(self.on_chip, batch=self.batch), watch=self.watch)
 
     def driver(self, folder: str) -> dict[str, bytes]:
         """The files below a folder of the driver, by their path in it."""
         roms = rom_files(build_roms(self.network, self.schedule, self.on_chip))
         files = render_driver(
             self.network, self.schedule, self.profile, roms, self.on_chip, clock_mhz=100.0,
-            fit=(0, 0, self.batch),
+            fit=(0, 0, self.batch), watch=self.watch,
         )  # fmt: skip
         labels = np.arange(len(self.codes)) % self.network.layers[-1].rows
         files |= image_file(self.network, self.schedule, self.profile, self.codes, labels)
-        options = core_cases.options(self.on_chip, batch=self.batch)
-        limits = test_limits(self.network, self.schedule, options)
+        limits = test_limits(self.network, self.schedule, self.options)
         files |= self_test_file(self.network, self.schedule, self.profile, self.on_chip, limits)
         return BuildPlan(files).under(folder)
 

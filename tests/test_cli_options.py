@@ -36,7 +36,7 @@ VALUES = {
     "acc_bits": 24, "dataflow": "os", "multipliers": "dsp", "simulator": "icarus",
     "device": "cpu", "search_seconds": 9, "objectives": "accuracy,passes", "allowed_points": 1,
     "extra_passes": 1, "spare_passes": 0.1, "moves": "sign", "core_images": 0, "post_route": None,
-    "preload": None, "batch": 8,
+    "preload": None, "batch": 8, "watch": None,
 }  # fmt: skip
 
 
@@ -135,6 +135,7 @@ REFUSED = {
     "seed": (["--to", "faults", "--faults", "f.json", "--seed", 4], "nothing is drawn"),
     "depth": (["--to", "faults", "--faults", "f.json", "--spare-passes", 1], "taken as it is"),
     "images": (["--to", "render", "--core-images", 3], "no image is simulated"),
+    "watch": (["--watch", "--core-images", 0], "the array alone is built"),
     "from after to": (["--from", "verify", "--to", "render"], "comes after"),
     "from and fresh": (["--from", "verify", "--fresh"], "--fresh"),
     "to timing": (["--to", "timing"], "--post-route"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hascodesign.common.shipped import share
-from hascodesign.contract.registers import REGISTERS
+from hascodesign.contract.registers import present
 from hascodesign.contract.types import ArraySpec, Dataflow, Schedule
 from hascodesign.render.rtl import RtlOptions, environment
 from tests import rtl_cases
@@ -49,7 +49,7 @@ def test_the_registers(tmp_path: Path, batch: int) -> None:
     registers = environment(share("rtl_templates", "core")).get_template("has_registers.v.j2")
     (tmp_path / "rtl").mkdir()
     (tmp_path / "rtl" / "has_registers.v").write_text(
-        registers.render(registers=REGISTERS, batch=batch)
+        registers.render(registers=present(batch=batch > 1, watch=False), batch=batch, watch=False)
     )
     sizes = {"STAGES": 3, "STAGE_BITS": 2, "MEMORIES": 6, "MEMORY_BITS": 4, "VALUE_BITS": 72}
     sizes |= {"VALUE_WORDS": 3, "PLACE_BITS": 2, "LANES": 4, "LANE_BITS": 2, "FETCH_CYCLES": 9}

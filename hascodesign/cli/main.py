@@ -97,6 +97,13 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             OptionalInt,
             typer.Option(help="Images for which streamed weights come once; as many as pay."),
         ] = None,
+        watch: Annotated[
+            bool | None,
+            typer.Option(
+                "--watch/--no-watch",
+                help="An accelerator that checks its array between images and raises an alarm.",
+            ),
+        ] = None,
         search_seconds: Annotated[
             float | None, typer.Option(help="Longest search, seconds.")
         ] = None,
@@ -152,6 +159,7 @@ def _flow_command(last: str, name: str, help_text: str) -> None:
             "render.multipliers": multipliers,
             "render.preload": preload,
             "render.batch": batch,
+            "render.watch": watch,
             "schedule.seconds": search_seconds,
             "schedule.objectives": None if objectives is None else objectives.split(","),
             "schedule.moves": named(moves),

@@ -21,6 +21,7 @@ class Register:
     access: Literal["r", "w", "rw", "r, w1c"]
     contents: str
     many: bool = False  # register i of a row stands at address + 4i
+    only: Literal["", "batch", "watch"] = ""  # builds that have it; "" = every
 
 
 REGISTERS = (
@@ -38,7 +39,8 @@ REGISTERS = (
         "r, w1c",
         "bit 0 busy; bit 1 halted; errors, cleared by writing 1: bit 8 image too short, bit 9"
         " image too long, bit 10 weight stream of wrong length, bit 11 row map that is not "
-        "one, bit 12 an illegal access (below)",
+        "one, bit 12 an illegal access (below), bit 13 an array that has changed: a check's "
+        "signature is not EXPECTED",
     ),
     Register(
         "CYCLES",
@@ -128,6 +130,7 @@ REGISTERS = (
         "rw",
         "bits 15:0 images of the batches to come (the most after reset; 1 to that), bits 31:16 the"
         " most; only in a build with batches (below), an illegal access in any other",
+        only="batch",
     ),
     Register(
         "TEST",
@@ -161,6 +164,29 @@ REGISTERS = (
         "words of memory 0",
     ),
     Register(
+        "WATCH",
+        0x054,
+        "rw",
+        "bits 15:0 images between two checks of the array (below), 0 = none (after reset); writing"
+        " another number asks for one before the next image; it, EXPECTED and SIGNATURE only in a"
+        " build that watches, illegal accesses in any other",
+        only="watch",
+    ),
+    Register(
+        "EXPECTED",
+        0x058,
+        "rw",
+        "signature that a check must come to",
+        only="watch",
+    ),
+    Register(
+        "SIGNATURE",
+        0x05C,
+        "r",
+        "signature of the last check, or so far of the one under way",
+        only="watch",
+    ),
+    Register(
         "STAGE_CYCLES",
         0x400,
         "r",
@@ -176,6 +202,12 @@ REGISTERS = (
         many=True,
     ),
 )
+
+
+def present(*, batch: bool, watch: bool) -> tuple[Register, ...]:
+    """The registers of a build with batches or without, that watches its array or does not."""
+    built = {"": True, "batch": batch, "watch": watch}
+    return tuple(one for one in REGISTERS if built[one.only])
 
 
 def table() -> str:

@@ -101,6 +101,7 @@ class RenderConfig(_Section):
     clock_mhz: float | None = Field(default=None, gt=0, le=1000)  # None = the board's
     # images for which streamed weights come once; None = as many as pay and fit
     batch: int | None = Field(default=None, ge=1, le=MOST_IMAGES)
+    watch: bool = False  # the accelerator checks its array between images, and raises an alarm
     preload: bool = True  # accumulators start from words of their own, not from 0
     # thresholds in place of shifts even where no row is written: the build takes any schedule
     thresholds: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +189,7 @@ class Flow(Subject):
         from hascodesign.render import core_fit, rtl  # noqa: PLC0415  (jinja2)
 
         chosen = self.config.render
-        return core_fit.fitted(
+        found = core_fit.fitted(
             network,
             schedule,
             self.board,
@@ -196,6 +197,7 @@ class Flow(Subject):
             with_core=self._refused(network, schedule) is None,
             batch=chosen.batch,
         )
+        return replace(found, watch=chosen.watch)
 
     @property
     def on_chip(self) -> tuple[bool, ...]:

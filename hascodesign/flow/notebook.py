@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +202,7 @@ def build(
         with_core=with_core,
         batch=chosen.batch,
     )
+    options = replace(options, watch=chosen.watch)
     plan = rendering.build_files(
         deployed,
         schedule,
@@ -249,7 +250,8 @@ def verify(
         held = json.loads(plan.files[f"{SCHEDULE}/core.json"])
         lanes, runs, batch = (held[name] for name in ("lanes", "runs", "batch"))
         array = RtlOptions(on_chip=on_chip)
-        hardware = CoreOptions(array, lanes=lanes, runs=runs, batch=batch)
+        watch = "watch" in held
+        hardware = CoreOptions(array, lanes=lanes, runs=runs, batch=batch, watch=watch)
     codes = arithmetic.quantise(heldout.images, network.input)
     chosen = VerifyConfig()
     job = proof.VerifyJob(

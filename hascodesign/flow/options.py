@@ -87,6 +87,12 @@ RULES = (
         "no image is simulated up to step {to_step}; leave it out, or end later with --to",
     ),
     Rule(
+        ("watch",),
+        lambda r: r.config.verify.core_images == 0,
+        "the accelerator watches its array, and with --core-images 0 the array alone is built;"
+        " leave one of the two out",
+    ),
+    Rule(
         ("from_step",),
         lambda r: r.fresh,
         "--fresh computes every step again; leave one of the two out",

@@ -67,7 +67,7 @@ _TABLE = (
             *("deployed", "schedule", "profile", "board", "on_chip", "fit", "config.render"),
             "core_refusal",
         ),
-        ("multipliers", "core_images", "preload", "batch"),
+        ("multipliers", "core_images", "preload", "batch", "watch"),
         command="render",
         help="The flow up to the rendered files, not verified yet.",
     ),

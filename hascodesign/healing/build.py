@@ -79,7 +79,8 @@ class InUse:
         chosen = self.flow.config.render
         array = RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
         lanes, runs, batch = self.fit
-        return CoreOptions(array, lanes=lanes, runs=runs, batch=batch)
+        watch = bool(self.core["watch"])
+        return CoreOptions(array, lanes=lanes, runs=runs, batch=batch, watch=watch)
 
     @property
     def array(self) -> ArraySpec:
@@ -107,15 +108,17 @@ class InUse:
         """``schedule/`` of a driver, by path in it: what runs on this build, and its memories."""
         roms = rom_files(rom.build_roms(network, schedule, self.on_chip))
         clock, baud = float(self.core["clock_mhz"]), self.core["baud"]
-        return BuildPlan(
-            render_driver(network, schedule, profile, roms, self.on_chip, clock, baud, fit=self.fit)
-        ).under(SCHEDULE)
+        held = render_driver(
+            network, schedule, profile, roms, self.on_chip, clock, baud,
+            fit=self.fit, watch=self.hardware.watch,
+        )  # fmt: skip
+        return BuildPlan(held).under(SCHEDULE)
 
     def refusal(self, network: IntegerNetwork, schedule: Schedule) -> str:
         """Why a schedule does not run on this build; empty where it does."""
         other = describe(
             network, schedule, FaultProfile(schedule.array), self.on_chip,
-            clock_mhz=float(self.core["clock_mhz"]), fit=self.fit,
+            clock_mhz=float(self.core["clock_mhz"]), fit=self.fit, watch=self.hardware.watch,
         )  # fmt: skip
         for key in _FIXED:
             if other[key] != self.core[key]:
@@ -231,6 +234,9 @@ def _checked(document: Any) -> dict[str, Any]:
         raise ConfigError(f"clock_mhz must be above 0, {MOST_MHZ} at most, not {shown(clock)}")
     if baud is not None and (problem := range_problem("baud", baud, 1, MOST_BAUD)):
         raise ConfigError(problem)
+    if type(watch := held.get("watch", False)) is not bool:
+        raise ConfigError(f"watch must be true or false, not {shown(watch)}")
+    kept["watch"] = watch
     for name, least in _FIT:
         kept[name] = held.get(name, least)
         if problem := range_problem(name, kept[name], least, MOST_FIT):

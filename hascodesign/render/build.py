@@ -70,7 +70,7 @@ def build_files(
         baud = ulx3s.BAUD if serial else None
         fit = (options.lanes, options.runs, options.batch)
         host |= driver.render_driver(
-            network, schedule, profile, sources.files, on_chip, clock, baud, fit
+            network, schedule, profile, sources.files, on_chip, clock, baud, fit, options.watch
         )
     if with_core and not serial:
         host |= overlay.render_overlay(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hascodesign.common.shipped import share
-from hascodesign.contract import registers
+from hascodesign.contract import registers, watching
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.memories import control_memories, preload_bank
 from hascodesign.contract.types import (
@@ -67,6 +67,7 @@ class CoreOptions:
     lanes: int = 0  # results that leave the array in one cycle, a power of two; 0 = as needed
     runs: int = 0  # runs of codes that are read in one cycle, 1 or 2; 0 = as needed
     batch: int = 1  # images for which streamed weights come once
+    watch: bool = False  # the core checks its array between images; only where test mode is built
     buffer_words: int = 1 << 20  # words of SIMD codes that either activation buffer may take
 
     @property
@@ -113,11 +114,10 @@ def render_core(
         )
     batch = _batch(network, spec.simd, options)
     own = _core_context(network, schedule, shapes, array, (lanes, banks, words), options, batch)
-    files |= {
-        f"rtl/{name}": text.encode("ascii")
-        for name, text in rtl.render_folder(share("rtl_templates", "core"), array | own).items()
-    }
-    return files
+    folder = rtl.render_folder(share("rtl_templates", "core"), array | own)
+    if not options.watch:
+        del folder["has_watch.v"]
+    return files | {f"rtl/{name}": text.encode("ascii") for name, text in folder.items()}
 
 
 def result_lanes(network: IntegerNetwork, spec: ArraySpec, options: CoreOptions) -> int:
@@ -270,6 +270,8 @@ def _core_context(
 ) -> dict[str, Any]:
     """Sizes of what stands around the array, all integers, and the table of stages."""
     spec, last = schedule.array, network.layers[-1]
+    if options.watch and not options.tests:
+        raise ConfigError("a core that watches its array must have test mode")
     lanes, banks, words = sizes
     lane_shift, bank_shift = spec.simd.bit_length() - 1, banks.bit_length() - 1
     beats = image_beats(network, spec.simd)
@@ -293,7 +295,11 @@ def _core_context(
     return {
         "merging": int(bits["merging"]),
         "version": registers.VERSION,
-        "registers": registers.REGISTERS,
+        "registers": registers.present(batch=images > 1, watch=options.watch),
+        "watch": options.watch,
+        "watch_columns": watching.COLUMNS,
+        "watch_seed": f"{watching.SEED:08x}",
+        "watch_polynomial": f"{watching.POLYNOMIAL:08x}",
         "shape": bytes((spec.act_bits, spec.weight_bits, spec.simd & 255, spec.pe & 255)).hex(),
         "writable": int(options.writable),
         "data_bits": 32 if array["v_bits"] < 32 else 64,
@@ -370,13 +376,20 @@ def _test_context(
         "test_passes_pass": wide("passes", "pass_bits", passes),
         "test_fields": {
             "code_signed": "test_signed",
-            "columns": f"{bits['column_bits']}'d1",
+            "columns": _test_columns(bits["column_bits"], options.watch),
             "passes_less_1": wide("passes", "pass_bits", passes),
             "map_height": "{{(SIDE_BITS-1){1'b0}}, 1'b1}",
             "map_row": "test_depth",
             "kernel_row": "test_depth",
         },
     }
+
+
+def _test_columns(bits: int, watch: bool) -> str:
+    """One column in test mode, more in a check."""
+    if not watch:
+        return f"{bits}'d1"
+    return f"(watching ? {bits}'d{watching.COLUMNS} : {bits}'d1)"
 
 
 def _depths(

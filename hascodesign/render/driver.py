@@ -56,6 +56,7 @@ def render_driver(
     clock_mhz: float,
     baud: int | None = None,
     fit: Fit = PLAIN,
+    watch: bool = False,
 ) -> dict[str, bytes]:
     """The driver's sources and the description of the build that they are for.
 
@@ -69,6 +70,7 @@ def render_driver(
     clock_mhz : of the core on the board.
     baud : of the serial line, where there is one and no overlay: the driver runs beside the board.
     fit : lanes and runs of the accelerator, 0 as needed, and images of a batch.
+    watch : whether the core checks its array between images.
     """
     source = share("flows", "driver")
     files = {
@@ -78,7 +80,7 @@ def render_driver(
     if baud is None:
         files[f"{FOLDER}/deploy.sh"] = (source / "deploy.sh").read_bytes()
         files[f"{FOLDER}/accelerator.ipynb"] = notebook((source / "notebook.py").read_text("utf-8"))
-    described = describe(network, schedule, profile, on_chip, clock_mhz, baud, fit)
+    described = describe(network, schedule, profile, on_chip, clock_mhz, baud, fit, watch)
     files[f"{SCHEDULE}/core.json"] = _json(described)
     streamed = rom_files(_streamed(network, schedule, on_chip))
     held = {**memories, **streamed}
@@ -132,6 +134,7 @@ def describe(
     clock_mhz: float,
     baud: int | None = None,
     fit: Fit = PLAIN,
+    watch: bool = False,
 ) -> dict[str, Any]:
     """What core.json holds; ``flows/driver/has_driver/description.py`` reads it."""
     spec, quant = schedule.array, network.input
@@ -141,9 +144,7 @@ def describe(
         "network": network.name,
         "map_version": registers.VERSION,
         "registers": {
-            one.name: one.address
-            for one in registers.REGISTERS
-            if fit[2] > 1 or one.name != "BATCH"
+            one.name: one.address for one in registers.present(batch=fit[2] > 1, watch=watch)
         },
         "array": {
             name: getattr(spec, name)
@@ -175,6 +176,7 @@ def describe(
         "lanes": fit[0],  # and runs: as the Verilog of the same build was rendered
         "runs": fit[1],
         "batch": fit[2],  # images for which streamed weights come once, at most
+        **({"watch": True} if watch else {}),  # the core checks its array between images
         "wmem_faults": [
             [fault.pe, fault.simd, bit, fault.address]
             for fault in profile.faults

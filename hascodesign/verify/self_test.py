@@ -25,13 +25,11 @@ from hascodesign.contract.types import (
     Schedule,
     frozen,
 )
+from hascodesign.contract.watching import COLUMNS, POLYNOMIAL, SEED
 from hascodesign.engine import gemm
 from hascodesign.verify.vectors import npz
 
 PATH = "deploy/driver/schedule/selftest.npz"
-COLUMNS = 8  # of every pass
-SEED = 0x9E3779B9  # of the activations; any but 0
-POLYNOMIAL = 0x04C11DB7  # of the signature: CRC-32's, most significant bit first
 WORD = 0xFFFF_FFFF
 
 
@@ -222,19 +220,22 @@ def self_test_file(
     Returns
     -------
     ``PATH``: ``passes``, ``bases`` [stages], ``codes`` [C, T, S] signed, ``acc`` [stages, P,
-    passes, C], and ``known`` [P], false of ``unknown`` and of PEs with a transient fault.
+    passes, C], ``varies`` [P], true of PEs with a transient fault, and ``known`` [P], false of
+    those and of ``unknown``.
     """
     test = self_test(network, schedule, on_chip, limits)
     if test is None:
         return {}
     known = np.ones(schedule.array.pe, dtype=np.bool_)
     known[list(unknown)] = False
-    known[[fault.pe for fault in profile.faults if fault.kind == "transient"]] = False
+    varies = np.zeros_like(known)
+    varies[[fault.pe for fault in profile.faults if fault.kind == "transient"]] = True
     arrays: dict[str, NDArray[np.generic]] = {
         "passes": np.array(test.passes),
         "bases": np.array(test.bases),
         "codes": test.codes.astype(np.int16),
         "acc": test.answers(profile).astype(np.int32),
-        "known": known,
+        "known": known & ~varies,
+        "varies": varies,
     }
     return {PATH: npz(arrays)}

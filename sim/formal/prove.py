@@ -55,11 +55,12 @@ def source(name: str, batch: int = 1) -> str:
     if path.is_file():
         return path.read_text("ascii")
     # only here: a missing tool is told in any Python
-    from hascodesign.contract.registers import REGISTERS  # noqa: PLC0415
+    from hascodesign.contract.registers import present  # noqa: PLC0415
     from hascodesign.render.rtl import environment  # noqa: PLC0415
 
     template = environment(path.parent).get_template(f"{path.name}.j2")
-    return template.render(registers=REGISTERS, batch=batch)
+    own = present(batch=batch > 1, watch=False)
+    return template.render(registers=own, batch=batch, watch=False)
 
 
 def model(proof: Proof, work: Path, broken: Broken | None = None) -> Path:

@@ -211,6 +211,7 @@ class Accelerator:
     ) -> int:
         """Words written: those that ``held`` has otherwise, all of them where it is None."""
         self._runner.half_written = True
+        self._runner.watch = ()  # it is of the words in use
         try:
             written = self._write(wanted, Memories(self._runner.registers, built), held)
         except DriverError as error:
@@ -339,12 +340,53 @@ class Accelerator:
             The schedule's folder brings no self-test, or a fleet's delta has been loaded, which
             brings none.
         DriverError
-            The build has no test mode, the core tells of an error, or a wait did not end.
+            The build has no test mode, a schedule is half written, or a wait did not end.
         """
+        return self._check(self._self_test())
+
+    def watch(self, images: int) -> self_test.Check:
+        """Have the core check itself: before the next image, and after every so many.
+
+        The array is held to the self-test first; where it is not as it was the core does not
+        watch. Where it changes later, the call for images that is under way then, or the next,
+        ends with an error that says so, and the core's output `interrupt` rises where bit 1 of
+        IRQ_ENABLE is set; `check` names the PE. A schedule that is loaded ends it.
+
+        Parameters
+        ----------
+        images : between two checks, 1 to 65535; 0 ends it.
+
+        Raises
+        ------
+        InputError
+            As for ``check``; or another number.
+        DriverError
+            The build does not watch, a PE has a transient fault, or as for ``check``.
+        """
+        if not self.built.watches:
+            raise DriverError("the build must watch its array, as `--watch` of the flow builds it")
+        if not 0 <= images <= MOST_IMAGES:
+            raise InputError(f"images between two checks must be 0 to {MOST_IMAGES}, not {images}")
+        test = self._self_test()
+        if images and test.varying:
+            named = ", ".join(map(str, test.varying))
+            raise DriverError(f"a PE with a transient fault cannot be watched, as PE {named} has")
+        self._runner.watch = ()
+        found = self._check(test)
+        if images and found.good:
+            self._runner.watch = self_test.orders(test, found, images)
+            self._runner.restart()
+            self._runner.registers.check()
+        return found
+
+    def _self_test(self) -> self_test.SelfTest:
         if not self._of_folder:
             raise InputError("a delta brings no self-test: check needs a schedule's folder")
-        test = self_test.read(self.built.folder, self.built)
-        self._runner.check_ready()
+        return self_test.read(self.built.folder, self.built)
+
+    def _check(self, test: self_test.SelfTest) -> self_test.Check:
+        if self._runner.half_written:
+            raise DriverError(f"nothing is checked: {HALF_WRITTEN}")
         player = diagnosis.Player(self._runner)
         player.check(test.blocks)
         images = self._runner.registers.read("IMAGES")

@@ -115,6 +115,11 @@ class Description:
         return height * width * channels
 
     @property
+    def watches(self) -> bool:
+        """Whether the core can check its array between images."""
+        return "WATCH" in self.registers
+
+    @property
     def streamed(self) -> tuple[Layer, ...]:
         """Layers whose weights come by the weight stream."""
         return tuple(layer for layer in self.layers if not layer.on_chip)

@@ -17,6 +17,7 @@ ERRORS = {
     1 << 10: "weight stream of wrong length",
     1 << 11: "row map that is not one",
     1 << 12: "illegal access",
+    1 << 13: "array that has changed",
 }
 ROW_MAP, ILLEGAL = 1 << 11, 1 << 12
 ALL_ERRORS = sum(ERRORS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -45,6 +45,7 @@ class Runner:
         self.link, self.built, self.batch, self.timeout = link, built, batch, timeout
         self.registers = Registers(link, built, clock)
         self.half_written = False  # a schedule was not loaded to its end
+        self.watch: Sequence[tuple[str, int]] = ()  # registers by which the core checks its array
         self._unsettled = False  # an error has left something under way
         self._check_build()
 
@@ -121,6 +122,8 @@ class Runner:
 
     def enable(self) -> None:
         """Let images begin."""
+        for name, value in self.watch:  # its check comes before the first
+            self.registers.write(name, value)
         self.registers.write("CONTROL", ENABLE)
         self.registers.wait_idle(self.timeout)  # the core checks the row map, and may halt
         self._unsettled = False
@@ -138,3 +141,5 @@ class Runner:
         self.link.abandon(self.wait)
         if registers.read("TEST"):
             registers.write("TEST", 0)
+        if self.built.watches:
+            registers.write("WATCH", 0)

@@ -1,8 +1,8 @@
 """The self-test of the words in use: no memory is written, and every sum of every PE is compared.
 
 ``selftest.npz`` of a schedule's folder: `passes`, `bases` [stages], `codes` [C, T, S], signed;
-`acc` [stages, PEs, passes, C], what the array of the schedule's profile gives; and `known` [PEs],
-where that can be said: no transient fault, and the PE was explained.
+`acc` [stages, PEs, passes, C], what the array of the schedule's profile gives; `varies` [PEs],
+where a transient fault inverts some of that; and `known` [PEs], all others that were explained.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class SelfTest:
     blocks: tuple[Block, ...]
     acc: Acc  # [stages, PEs, passes * C]
     known: NDArray[np.bool_]  # [PEs]
+    varying: tuple[int, ...]  # PEs whose sums are not the same each time
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read(folder: Path, built: Description) -> SelfTest:
         with np.load(path, allow_pickle=False) as file:
             passes, bases = int(file["passes"]), file["bases"].tolist()
             codes, acc = file["codes"].astype(np.int64), file["acc"].astype(np.int32)
-            known = file["known"].astype(np.bool_)
+            known, varies = (file[name].astype(np.bool_) for name in ("known", "varies"))
     except UNREADABLE as error:
         raise InputError(
             f"{path} must hold a self-test, as the flow renders it: {error!r}"
@@ -78,11 +79,12 @@ def read(folder: Path, built: Description) -> SelfTest:
     fits = codes.ndim == 3 and codes.size and codes.shape[2] == array.simd
     if not fits or acc.shape != (len(bases), array.pe, passes, len(codes)) or not acc.size:
         raise InputError(f"{path} must be of {array.pe} PEs of {array.simd} multipliers")
-    if known.shape != (array.pe,):
+    if known.shape != (array.pe,) or varies.shape != (array.pe,):
         raise InputError(f"{path} must say of each of {array.pe} PEs whether it is known")
     words = np.zeros((passes, *codes.shape[1:]), np.int64)  # only how many: they are in the banks
     blocks = tuple(Block(True, False, int(base), words, codes) for base in bases)
-    return SelfTest(blocks, acc.reshape(len(bases), array.pe, -1), known)
+    varying = tuple(np.flatnonzero(varies).tolist())
+    return SelfTest(blocks, acc.reshape(len(bases), array.pe, -1), known, varying)
 
 
 def compare(test: SelfTest, played: Acc) -> Check:
@@ -94,6 +96,22 @@ def compare(test: SelfTest, played: Acc) -> Check:
         differing=tuple((pe, int(counts[pe])) for pe in known if counts[pe]),
         unknown=tuple(np.flatnonzero(~test.known).tolist()),
         played=played,
+    )
+
+
+def orders(test: SelfTest, found: Check, images: int) -> tuple[tuple[str, int], ...]:
+    """Registers, and what is written to them, by which a core checks itself: the first stage.
+
+    Held to what has just been played: that of PEs of which nothing was predicted, too.
+    """
+    block, pes = test.blocks[0], found.played.shape[1]
+    passes, columns = len(block.words), len(block.codes)
+    as_they_leave = found.played[0].reshape(pes, passes, columns).transpose(1, 2, 0)
+    return (
+        ("TEST_SHAPE", (block.steps - 1) | (passes - 1) << 16),
+        ("TEST_BASE", block.base),
+        ("EXPECTED", signature(as_they_leave.ravel().tolist())),
+        ("WATCH", images),
     )
 
 
