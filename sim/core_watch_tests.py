@@ -30,10 +30,10 @@ def held() -> dict[str, Any]:
 
 
 class Checks:
-    """Counts the checks that have begun, and the cycles that they took."""
+    """Counts the checks that have begun, the cycles that they took, and the alarms."""
 
     def __init__(self, dut: Any) -> None:
-        self.count = self.cycles = 0
+        self.count = self.cycles = self.alarms = 0
         self._dut = dut
         cocotb.start_soon(self._run())
 
@@ -44,6 +44,7 @@ class Checks:
             now = int(self._dut.watching.value)
             self.count += now & ~before
             self.cycles += now
+            self.alarms += int(self._dut.changed.value)
             before = now
 
 
@@ -62,7 +63,8 @@ async def arm(bench: CoreBench, images: int) -> None:
 
 
 async def status(bench: CoreBench) -> tuple[int, int, int]:
-    """STATUS without busy, IRQ, the interrupt."""
+    """STATUS, IRQ, the interrupt, once a check that is due has ended."""
+    await wait(bench, 8)
     await idle(bench)
     read = bench.registers.value
     return await read(core.STATUS), await read(core.IRQ), int(bench.dut.interrupt.value)

@@ -1,27 +1,34 @@
 """What the self-test of the words in use notices: every single permanent fault, on digits-cnn.
 
-    python -m tests.regress_noticing [--columns 8] [--wmem-pes 2] [--work FOLDER]
+    python -m tests.regress_noticing [--columns 8] [--faulty 8] [--pes N] [--wmem-pes 2]
+                                     [--only faults|alarms|cycles] [--work FOLDER]
 
-Two chips: healthy, and with the profile of seed 1, whose rows are written for its faults. To each
-comes one more fault: every bit of every site of every PE that has none yet, stuck at 0, at 1 and
-inverted, and on the first PEs every bit of every word of the banks inverted (stuck it is that, or
-nothing; PEs differ in the rows that they hold, no more). A fault
-counts that changes a code of any layer, or a logit, on any calibration image; until the first such
-layer the activations are those without it, so that each layer is asked by itself. It is noticed
-where the signature of the self-test's accumulators is another one. Beside that: of one calibration
-image, and of 16, whether any accumulator differs. Prints the faults that pass unnoticed; exit code
-1 where the self-test notices fewer than 999 of 1,000.
+faults: two chips, healthy, and with 8 faulty PEs (seed 1), whose rows are written for the faults.
+To each comes one more fault: every bit of every site of every PE that has none yet, stuck at 0, at
+1 and inverted, and on the first PEs every bit of every word of the banks inverted (stuck it is
+that, or nothing; PEs differ in the rows that they hold, no more). A fault counts that changes a
+code of any layer, or a logit, on any calibration image; until the first such layer the activations
+are those without it, so that each layer is asked by itself. It is noticed where the signature of
+the self-test's accumulators is another one. Beside that: of one calibration image, and of 16,
+whether any accumulator differs. Prints the faults that pass unnoticed; exit code 1 where the
+self-test notices fewer than 999 of 1,000.
+
+alarms: 10,000 images through a small healthy core in Verilator that checks its array after each:
+every logit is the engine's, and there is no alarm. cycles: 4 images and checks on the core of
+digits-cnn with the profile of seed 1, in Icarus.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +37,7 @@ from hascodesign.common.stats import wilson
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import wmem_bases, wmem_words
 from hascodesign.contract.types import (
+    ArraySpec,
     Fault,
     FaultProfile,
     IntArray,
@@ -45,10 +53,13 @@ from hascodesign.faults.places import PERMANENT
 from hascodesign.faults.profile import check
 from hascodesign.flow.flow import Flow
 from hascodesign.render.core import test_limits as limits_of
+from hascodesign.verify.core import expected
 from hascodesign.verify.self_test import SelfTest, self_test, signature
-from tests import regress_images
+from tests import core_cases, regress_images
 from tests.regress_images import Run
+from tests.test_sim_core import bench
 
+FAULTY = (0, 8)  # PEs of the chips
 FIRST = 16  # images that are tried before all
 LEAST = 0.999  # of the faults that count
 
@@ -160,6 +171,8 @@ def judge(
         ]
         counts, one, some = False, False, False
         for part, acc, out in held:
+            if counts and one:  # and some
+                break
             got = part.accumulators(faulty, FIRST)
             few = got.shape[1]
             one |= not np.array_equal(got[:, : part.positions], acc[:, : part.positions])
@@ -177,7 +190,7 @@ def _in_order(acc: IntArray) -> IntArray:
     return acc.transpose(0, 2, 3, 1).reshape(len(acc), -1).astype(np.int64)
 
 
-def measure(build: Flow, name: str, columns: int, wmem_pes: int) -> bool:
+def measure(build: Flow, name: str, columns: int, pes: int, wmem_pes: int) -> bool:
     """Print what is noticed on one chip; whether it is enough."""
     network, schedule = build.deployed, build.schedule
     words = wmem_words(network, schedule.array, schedule)
@@ -197,9 +210,12 @@ def measure(build: Flow, name: str, columns: int, wmem_pes: int) -> bool:
     ]
     found: Counter[tuple[str, str]] = Counter()
     missed = []
-    for pe in range(profile.array.pe):
+    faulty = {fault.pe for fault in profile.faults}
+    order = sorted(range(profile.array.pe), key=lambda pe: (pe not in faulty, pe))[:pes]
+    print(f"{name}: faulty PEs {sorted(faulty)}; tried: {order}", flush=True)
+    for place, pe in enumerate(order):
         parts = parts_of(build, profile, pe, codes)
-        for fault, counts, notices in judge(profile, pe, parts, test, pe < wmem_pes):
+        for fault, counts, notices in judge(profile, pe, parts, test, place < wmem_pes):
             site = str(fault.site)
             found[site, "faults"] += 1
             found[site, "quiet"] += not counts
@@ -210,7 +226,8 @@ def measure(build: Flow, name: str, columns: int, wmem_pes: int) -> bool:
                     found[site, way] += one
                 if not notices[0]:
                     missed.append(fault)
-        print(f"  PE {pe} done", flush=True)
+        total, good = (sum(found[s, key] for s in profile.array.sites) for key in ("count", "test"))
+        print(f"  PE {pe} done: {good} of {total} noticed so far", flush=True)
     print(
         f"{name}: {len(images)} calibration images; the self-test is {len(test.bases)} stages of"
         f" {test.passes} passes of {test.steps} steps, {len(test.codes)} columns"
@@ -221,6 +238,8 @@ def measure(build: Flow, name: str, columns: int, wmem_pes: int) -> bool:
             for (own, key), count in list(found.items()):
                 found["all", key] += count if own != "all" else 0
         total, good = found[site, "count"], found[site, "test"]
+        if not found[site, "faults"]:
+            continue
         low, high = wilson(good, total)
         print(
             f"| {site} | {found[site, 'faults']:,} | {total:,} | {good:,}"
@@ -233,20 +252,72 @@ def measure(build: Flow, name: str, columns: int, wmem_pes: int) -> bool:
     return found["all", "test"] >= LEAST * found["all", "count"] > 0
 
 
+def alarms(work: Path, name: str, case: tuple[Any, ...], times: int, simulator: str) -> bool:
+    """Print what images and checks on a core that watches its array showed; whether all is well."""
+    network, schedule, profile, codes, built = case
+    built = replace(built, watch=True)
+    inside = built.array.on_chip
+    test = self_test(network, schedule, inside, limits_of(network, schedule, built))
+    assert test is not None
+    folder = work / "vectors"
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        folder / "watch.npz", shape=[test.bases[0], test.steps, test.passes], times=times,
+        signature=signature(_in_order(test.answers(profile)))[0],
+    )  # fmt: skip
+    plan = core_cases.build(network, schedule, profile, inside, built=built)
+    jobs = {"images": expected(network, schedule, profile, codes, inside)}
+    bench("core_alarm_tests", plan, jobs, work, "--faults", "--simulator", simulator)
+    said = json.loads((work / "results" / "alarms.json").read_text())
+    print(f"{name}, {simulator}: {said}", flush=True)
+    return not (said["alarms"] or said["differ"]) and said["images"] == times * len(codes)
+
+
+def small() -> tuple[Any, ...]:
+    """A small healthy core and 100 images."""
+    rng = np.random.default_rng(1)
+    spec = ArraySpec(pe=4, simd=2, weight_bits=3, act_bits=4, acc_bits=16)
+    network = core_cases.random_network(rng, spec, (1, 1, 6), [], classes=3, hidden=4)
+    schedule = core_cases.random_schedule(rng, network, spec)
+    codes = core_cases.images(rng, network, 100)
+    built = core_cases.options((True,) * len(network.layers))
+    return network, schedule, FaultProfile(spec), codes, built
+
+
+def digits(work: Path) -> tuple[Any, ...]:
+    """The core of digits-cnn and 4 images."""
+    build = regress_images.flow(Run("noticing", "digits-cnn", "", 0, 1, faults=True), work)
+    codes = arithmetic.quantise(build.dataset.heldout.images[:4], build.network.input)
+    array = replace(build.hardware.array, on_chip=build.on_chip)
+    built = replace(build.hardware, array=array)
+    return build.deployed, build.schedule, build.profile, codes, built
+
+
 def main() -> int:
-    """Both chips."""
+    """All of it, or a part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--columns", type=int, default=8)
-    parser.add_argument("--wmem-pes", type=int, default=2, help="PEs whose banks are tried")
+    parser.add_argument("--pes", type=int, help="PEs that are tried, the faulty ones first")
+    parser.add_argument("--wmem-pes", type=int, default=2, help="of these, whose banks are tried")
     parser.add_argument("--work", type=Path, help="folder that keeps the steps of the flows")
+    parser.add_argument("--faulty", type=int, help="one chip only, with so many faulty PEs")
+    parser.add_argument("--only", choices=("faults", "alarms", "cycles"))
     options = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        for name, more in (("healthy", {"faults.faulty_pes": 0}), ("seed 1", {})):
-            run = Run("noticing", "digits-cnn", "", 0, 1, faults=bool(not more))
-            build = regress_images.flow(run, work / name.replace(" ", ""), **more)
-            good &= measure(build, name, options.columns, options.wmem_pes)
+        if options.only in {None, "alarms"}:
+            good &= alarms(work / "alarms", "small", small(), 100, "verilator")
+        if options.only in {None, "cycles"}:
+            case = digits(work / "seed1")
+            good &= alarms(work / "cycles", "digits-cnn", case, 1, "icarus")
+        if options.only not in {None, "faults"}:
+            return int(not good)
+        for faulty in FAULTY if options.faulty is None else (options.faulty,):
+            name = f"{faulty} faulty PEs"
+            run = Run("noticing", "digits-cnn", "", 0, 1, faults=faulty > 0)
+            build = regress_images.flow(run, work / f"pes{faulty}", **{"faults.faulty_pes": faulty})
+            good &= measure(build, name, options.columns, options.pes, options.wmem_pes)
     return int(not good)
 
 

@@ -17,6 +17,7 @@ from hascodesign.verify.self_test import self_test, signature
 from tests import core_cases, rtl_cases
 from tests.preload_cases import preloaded
 from tests.test_driver_check import masks
+from tests.test_render_core import lint
 from tests.test_sim_core import bench
 
 SPEC = ArraySpec(4, 2, 3, 4, 20)
@@ -32,7 +33,7 @@ def test_the_array_is_watched(tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(len(kind))
     dataflow: Dataflow = "ws" if kind == "ws" else "os"
     spec = replace(SPEC, dataflow=dataflow)
-    net = core_cases.random_network(rng, spec, (5, 4, 2), [(6, 3, 1, 1)], classes=3, hidden=5)
+    net = core_cases.random_network(rng, spec, (4, 3, 2), [(5, 3, 1, 1)], classes=3, hidden=5)
     if kind == "masks":
         net = preloaded(rng, net, spec.acc_bits)
     schedule = core_cases.random_schedule(rng, net, spec)
@@ -60,7 +61,7 @@ def test_the_array_is_watched(tmp_path: Path, kind: str) -> None:
         (folder / "masks" / "one.npz").write_bytes(masks(fault, spec=spec))
     np.savez(folder / "watch.npz", allow_pickle=False, **held)
     plan = core_cases.build(net, schedule, profile, inside, built=options)
-    codes = core_cases.images(rng, net, 4)
+    codes = core_cases.images(rng, net, 2)
     jobs = {"images": expected(net, schedule, profile, codes, inside, batch)}
     bench(
         "core_watch_tests", plan, jobs, tmp_path, "--bench-masks" if kind == "masks" else "--faults"
@@ -77,3 +78,13 @@ def test_a_build_that_does_not_watch_has_none_of_it() -> None:
     assert watching.keys() - plain.keys() == {"rtl/has_watch.v"}
     with pytest.raises(ConfigError, match="a core that watches its array must have test mode"):
         render_core(net, schedule, healthy, CoreOptions(watch=True, test=False))
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_lint_is_silent(tmp_path: Path, images: int) -> None:
+    rng = np.random.default_rng(images)
+    net = core_cases.batched(rng, SPEC, 0)
+    inside = (*(True,) * (len(net.layers) - 2), images == 1, True)
+    options = replace(core_cases.options(inside, batch=images), watch=True)
+    schedule = core_cases.identity(net, SPEC)
+    lint(tmp_path, core_cases.build(net, schedule, FaultProfile(SPEC), inside, built=options), 0)

@@ -1,7 +1,7 @@
 // has_watch: holds the array to what it was, between images, on the words that lie in its banks.
 // due = 1: a check is to run before the next image: one after set, and one after every interval
-// images; interval 0: none. A check is a stage of COLUMNS columns, the same in every pass: codes are
-// its activations, step by step (take), from SEED on in each pass. signature is that of the
+// images; interval 0: none. A check is a stage of COLUMNS columns, the same in every pass: codes
+// are its activations, step by step (take), from SEED on in each pass. signature is that of the
 // accumulators as they leave; where it is not the expected one at the check's end, wrong pulses.
 // A check that a restart cuts off is still due; rst is that of the core alone.
 `default_nettype none

@@ -123,7 +123,7 @@ def read(folder: Path, built: Description) -> Tests:
                 for number, one in enumerate(document["blocks"])
             )
             digest = file["digest"]
-        _check_blocks(blocks, built)
+        check_blocks(blocks, built)
         return Tests(blocks, digest)
     except UNREADABLE as error:
         raise InputError(
@@ -141,7 +141,7 @@ def _check_array(folder: Path, array: dict[str, Any], built: Description) -> Non
             )
 
 
-def _check_blocks(blocks: tuple[Block, ...], built: Description) -> None:
+def check_blocks(blocks: tuple[Block, ...], built: Description) -> None:
     """Raise ValueError where the array cannot play them as they stand."""
     array = built.array
     if not blocks:

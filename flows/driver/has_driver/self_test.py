@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .description import Description
-from .diagnosis import Acc, Block
+from .diagnosis import Acc, Block, check_blocks
 from .errors import UNREADABLE, InputError
 
 FILE = "selftest.npz"
@@ -71,20 +71,20 @@ def read(folder: Path, built: Description) -> SelfTest:
             passes, bases = int(file["passes"]), file["bases"].tolist()
             codes, acc = file["codes"].astype(np.int64), file["acc"].astype(np.int32)
             known, varies = (file[name].astype(np.bool_) for name in ("known", "varies"))
+        pes = (built.array.pe,)
+        if acc.shape != (len(bases), *pes, passes, len(codes)) or not acc.size:
+            raise ValueError(f"acc is of shape {acc.shape}")
+        if known.shape != pes or varies.shape != pes:
+            raise ValueError("known and varies are not of the array's PEs")
+        words = np.zeros((passes, *codes.shape[1:]), np.int64)  # how many: they are in the banks
+        blocks = tuple(Block(True, False, int(base), words, codes) for base in bases)
+        check_blocks(blocks, built)
     except UNREADABLE as error:
         raise InputError(
             f"{path} must hold a self-test, as the flow renders it: {error!r}"
         ) from None
-    array = built.array
-    fits = codes.ndim == 3 and codes.size and codes.shape[2] == array.simd
-    if not fits or acc.shape != (len(bases), array.pe, passes, len(codes)) or not acc.size:
-        raise InputError(f"{path} must be of {array.pe} PEs of {array.simd} multipliers")
-    if known.shape != (array.pe,) or varies.shape != (array.pe,):
-        raise InputError(f"{path} must say of each of {array.pe} PEs whether it is known")
-    words = np.zeros((passes, *codes.shape[1:]), np.int64)  # only how many: they are in the banks
-    blocks = tuple(Block(True, False, int(base), words, codes) for base in bases)
     varying = tuple(np.flatnonzero(varies).tolist())
-    return SelfTest(blocks, acc.reshape(len(bases), array.pe, -1), known, varying)
+    return SelfTest(blocks, acc.reshape(len(bases), *pes, -1), known, varying)
 
 
 def compare(test: SelfTest, played: Acc) -> Check:
