@@ -233,18 +233,24 @@ def study_diagnose(
     transient: Annotated[
         bool, typer.Option("--transient", help="Chips with transient faults instead.")
     ] = False,
+    dataflow: Annotated[Literal["os", "ws"], typer.Option(help="Dataflow of the arrays.")] = "os",
     scheduler: Scheduler = None,
     workers: Workers = None,
 ) -> None:
     """Diagnose drawn chips, the fault model as the chip; exit 1 where an explained PE is wrong."""
     from hascodesign.study import diagnose  # noqa: PLC0415  (numpy, numba: start-up time)
 
+    if transient and dataflow != "os":
+        raise ConfigError(
+            f"--transient must go without --dataflow {dataflow}: only in os are transient faults "
+            "diagnosed"
+        )
     where = _where(scheduler, workers)
     if transient:
         _study_transients(n, first, where)
         return
     with Display() as display:
-        rows = diagnose.run(n, first, display.progress, where)
+        rows = diagnose.run(n, first, display.progress, where, dataflow)
     console().print(diagnose.table(rows))
     for row in rows:
         if row.unexplained:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hascodesign.common.display import ProgressCall, silent
+from hascodesign.contract.array import SiteMasks
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import Fault, FaultProfile, IntArray, frozen
 from hascodesign.diagnose.answers import Answers
+from hascodesign.diagnose.chain import ChainSearch, ChainShared
 from hascodesign.diagnose.entries import Found
 from hascodesign.diagnose.evidence import Evidence, Shared
 from hascodesign.diagnose.logic import LogicSearch
@@ -74,6 +76,7 @@ def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = s
     faults: list[Fault] = []
     equivalents: dict[int, tuple[tuple[Fault, ...], ...]] = {}
     transients: dict[int, Transient] = {}
+    before: SiteMasks | None = None
     for pe in range(array.pe):
         progress("PEs", pe, array.pe)
         answers = Answers(test_set, runs[:, pe].astype(np.int64))
@@ -81,12 +84,13 @@ def infer(test_set: TestSet, responses: NDArray[Any], progress: ProgressCall = s
         if unstable[pe]:
             found, transient = search.varying(answers)
         else:
-            found, transient = search.one(answers), None
+            found, transient = search.one(answers, before), None
         residual[pe] = found.residual
         if found.residual or (unstable[pe] and transient is None):
             faults.append(Fault(pe, "dead"))
             continue
         faults += _on(pe, found.faults)
+        before = PeModel(array, found.faults, before).handed_on
         if transient is not None:
             transients[pe] = replace(transient, fault=replace(transient.fault, pe=pe))
             faults.append(transients[pe].fault)
@@ -136,7 +140,11 @@ class _Search:
         self.test_set = test_set
         self.array = test_set.array
         held = groups(test_set)
-        self.shared = Shared(self.array, held)
+        self.shared = (
+            Shared(self.array, held)
+            if self.array.dataflow == "os"
+            else ChainShared(self.array, held)
+        )
         self.healthy = self._given(())
         self.addresses = np.zeros(test_set.logic_answers, dtype=np.int64)
         self.steps = np.ones_like(self.addresses)
@@ -144,43 +152,57 @@ class _Search:
             self.addresses[group.answers] = group.first
             self.steps[group.answers] = group.steps
 
-    def one(self, answers: Answers) -> Found:
-        """Logic and memory of one PE that answers the same each time."""
+    def one(self, answers: Answers, before: SiteMasks | None = None) -> Found:
+        """Logic and memory of one PE that answers the same each time.
+
+        ``before`` is what the PEs before it have made of the activations, dataflow `ws`.
+        """
         exposed = answers.exposed_once(self.test_set)
         given = np.concatenate([answers.logic[0], answers.memory[0], *exposed])
-        if (given == self.healthy).all():
+        healthy = self.healthy if before is None else self._given((), before)
+        if (given == healthy).all():
             return Found((), 0)
         count, array, memory = self.test_set.logic_answers, self.array, self.test_set.memory
         march = answers.memory[0].reshape(self.test_set.march_shape)
         clean = self._clean(march)
-        logic = LogicSearch(Evidence(self.shared, given[:count], clean)).solve()
+        logic = self._logic(given[:count], clean, before)
         if logic.residual:
             return logic
         if not memory or logic.faults == (Fault(0, "dead"),):
-            return self._checked(given, logic)
-        words = MemorySearch(array, logic.faults, memory).find(march)
+            return self._checked(given, logic, None, before)
+        words = MemorySearch(array, logic.faults, memory, before).find(march)
         if words.unclear:
             return Found((), len(words.unclear) * march.shape[0] * march.shape[2])
-        return self._checked(given, replace(logic, faults=logic.faults + words.faults), logic)
+        found = replace(logic, faults=logic.faults + words.faults)
+        return self._checked(given, found, logic, before)
+
+    def _logic(
+        self, answers: IntArray, clean: NDArray[np.bool_], before: SiteMasks | None
+    ) -> Found:
+        if isinstance(self.shared, ChainShared):
+            return ChainSearch(self.shared, answers, clean, before).solve()
+        return LogicSearch(Evidence(self.shared, answers, clean)).solve()
 
     def varying(self, answers: Answers) -> tuple[Found, Transient | None]:
         """Logic and transient fault of one PE that does not answer the same each time."""
         found = None
-        if self.test_set.transients is not None:
+        if self.test_set.transients is not None and isinstance(self.shared, Shared):
             found = VaryingSearch(self.test_set, self.shared).find(answers)
         return (Found((), 0), None) if found is None else (Found(found[0], 0), found[1])
 
-    def _given(self, faults: Sequence[Fault]) -> IntArray:
+    def _given(self, faults: Sequence[Fault], before: SiteMasks | None = None) -> IntArray:
         """What a PE with these faults answers to all vectors with different operands."""
         exposures = (
             replace(block, codes=block.codes[:CODE_SETTINGS]) for block in self.test_set.exposures
         )
         blocks = (*self.test_set.logic, *self.test_set.memory, *exposures)
-        return PeModel(self.array, faults).answers(blocks)
+        return PeModel(self.array, faults, before).answers(blocks)
 
-    def _checked(self, answers: IntArray, found: Found, logic: Found | None = None) -> Found:
+    def _checked(
+        self, answers: IntArray, found: Found, logic: Found | None, before: SiteMasks | None
+    ) -> Found:
         """What was found, held against every answer; equivalents with the faulty words."""
-        given = self._given(found.faults)
+        given = self._given(found.faults, before)
         words = found.faults[len(logic.faults) :] if logic else ()
         others = tuple(other + words for other in found.equivalents)
         return Found(found.faults, int((given != answers).sum()), others)

@@ -51,21 +51,38 @@ class Catalogue:
     ----------
     array : the array.
     words, codes, signed : [n] of the vectors that drive one multiplier alone.
+    before : keep and flip of what the PEs before have made of the activations.
+    complete : so many faults are tried in every combination from the start.
     """
 
     def __init__(
-        self, array: ArraySpec, words: IntArray, codes: IntArray, signed: BoolArray
+        self,
+        array: ArraySpec,
+        words: IntArray,
+        codes: IntArray,
+        signed: BoolArray,
+        before: tuple[int, int] = (-1, 0),
+        complete: int = COMPLETE,
     ) -> None:
         self.array = array
         self._vectors = (words, codes, signed)
         self.singles = tuple(_singles(array))
         self._bits = np.array([SITES.index(s.site) * 64 + s.bit for s in self.singles])
+        wires = [1 << s.bit for s in self.singles]
+        kinds = [s.kind for s in self.singles]
+        self._stuck = np.array([w * (k != "flip") for w, k in zip(wires, kinds, strict=True)])
+        self._set = np.array([w * (k != "sa0") for w, k in zip(wires, kinds, strict=True)])
         self._everywhere: dict[bytes, bytes] = {}
-        neutral = np.array([[-1, 0] * 3])
+        neutral = np.array([[-1, 0, *before, -1, 0]])
         nothing = Level(np.zeros((1, 0), np.int64), neutral, self.seen(neutral))
         self.levels = [nothing]
-        for _ in range(COMPLETE):
+        self.level(complete)
+
+    def level(self, faults: int) -> Level:
+        """Every combination of so many faults."""
+        while len(self.levels) <= faults:
             self.levels.append(self.extended(self.levels[-1], ordered=True))
+        return self.levels[faults]
 
     def extended(self, level: Level, *, ordered: bool) -> Level:
         """Every candidate with one fault more, on another bit, each set of faults once.
@@ -73,22 +90,17 @@ class Catalogue:
         ``ordered``: the level holds every set of its size, so that each new one is made from the
         one without its last fault.
         """
-        parts, masks = [], []
-        for number, single in enumerate(self.singles):
-            place = 2 * SITES.index(single.site)
-            free = (self._bits[level.members] != self._bits[number]).all(axis=1)
-            if ordered and level.members.shape[1]:
-                free &= level.members[:, -1] < number
-            chosen = np.flatnonzero(free)
-            new = level.masks[chosen].copy()
-            wire = 1 << single.bit
-            if single.kind != "flip":
-                new[:, place] &= ~wire
-            if single.kind != "sa0":
-                new[:, place + 1] |= wire
-            parts.append(np.column_stack([level.members[chosen], np.full(len(chosen), number)]))
-            masks.append(new)
-        members, held = np.concatenate(parts), np.concatenate(masks)
+        rows = len(level.members)
+        new, row = np.divmod(np.arange(len(self.singles) * rows), rows)
+        free = (self._bits[level.members[row]] != self._bits[new][:, None]).all(axis=1)
+        if ordered and level.members.shape[1]:
+            free &= level.members[row, -1] < new
+        new, row = new[free], row[free]
+        members = np.column_stack([level.members[row], new])
+        held, every = level.masks[row], np.arange(len(row))
+        keep = 2 * (self._bits // 64)[new]  # its place among the masks, flip behind it
+        held[every, keep] &= ~self._stuck[new]
+        held[every, keep + 1] = (held[every, keep + 1] & ~self._stuck[new]) ^ self._set[new]
         if not ordered:
             _, first = np.unique(np.sort(members, axis=1), axis=0, return_index=True)
             first.sort()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hascodesign.contract.array import SiteMasks
 from hascodesign.contract.types import ArraySpec, BoolArray, Fault, IntArray, Kind
 from hascodesign.diagnose.model import PeModel
 from hascodesign.diagnose.vectors import Block
@@ -40,11 +41,18 @@ class MemorySearch:
     array : the array.
     faults : the PE's logic faults.
     blocks : the march, words 0 and words -1.
+    before : what the PEs before it have made of the activations, dataflow `ws`.
     """
 
-    def __init__(self, array: ArraySpec, faults: Sequence[Fault], blocks: Sequence[Block]) -> None:
+    def __init__(
+        self,
+        array: ArraySpec,
+        faults: Sequence[Fault],
+        blocks: Sequence[Block],
+        before: SiteMasks | None = None,
+    ) -> None:
         self.array = array
-        self.model = PeModel(array, faults)
+        self.model = PeModel(array, faults, before)
         self.codes = blocks[0].codes  # [C, 1, S]
         half = 1 << (array.weight_bits - 1)
         self.words = np.arange(-half, half)

@@ -13,21 +13,27 @@ from hascodesign.diagnose.vectors import Block
 
 
 class PeModel:
-    """One PE of dataflow `os` with permanent faults.
+    """One PE with permanent faults.
 
     Parameters
     ----------
     array : the array it stands in.
     faults : its entries; the PE that they name does not matter.
+    before : what the PEs before it have made of the activations, dataflow `ws`: ``handed_on`` of
+        the last one; None for the first PE.
     """
 
-    def __init__(self, array: ArraySpec, faults: Sequence[Fault]) -> None:
+    def __init__(
+        self, array: ArraySpec, faults: Sequence[Fault], before: SiteMasks | None = None
+    ) -> None:
         own = tuple(replace(fault, pe=0) for fault in faults)
         profile = FaultProfile(replace(array, pe=1), own)
         self.weight = _masks(profile, "weight")
         self.act = _masks(profile, "act")
+        self.act = _after(before or _healthy(self.act), self.act)
         self.product = _masks(profile, "product")
         self.psum = _masks(profile, "psum")
+        self.acc = _masks(profile, "acc") if array.dataflow == "ws" else None
         self.bits = array.weight_bits
         self.wmem = tuple(fault for fault in own if fault.site == "wmem")
 
@@ -40,11 +46,25 @@ class PeModel:
         """
         if first is not None and self.wmem:
             words = self._stored(words, first)
-        sums = self.products(words, codes, signed).sum(axis=-1)
+        products = self.products(words, codes, signed)
+        sums = products.sum(axis=-1) if self.acc is None else self._chained(products)
+        register = self.psum if self.acc is None else self.acc
         acc = np.zeros(sums.shape[:-1], dtype=np.int64)
         for step in range(sums.shape[-1]):
-            acc = self.psum.apply(acc + sums[..., step])
+            acc = register.apply(acc + sums[..., step])
         return acc
+
+    @property
+    def handed_on(self) -> SiteMasks | None:
+        """What the next PE meets as activations; None in `os`, where they come from outside."""
+        return None if self.acc is None else self.act
+
+    def _chained(self, products: IntArray) -> IntArray:
+        """Sums [..., T] of products [..., T, S], from one multiplier to the next."""
+        total = np.zeros(products.shape[:-1], dtype=np.int64)
+        for lane in range(products.shape[-1]):
+            total = at_lane(self.psum, lane).apply(total + products[..., lane])
+        return total
 
     def products(self, words: IntArray, codes: IntArray, signed: bool) -> IntArray:
         """Products of words and codes [..., S], which broadcast; the memory is healthy."""
@@ -76,6 +96,25 @@ class PeModel:
             changed = ((changed & (2 * sign - 1)) ^ sign) - sign
             words[..., fault.simd] = np.where(met, changed, lane)
         return words
+
+
+def at_lane(masks: SiteMasks, lane: int) -> SiteMasks:
+    """The masks [S] of a site at one multiplier."""
+    return SiteMasks(masks.bits, masks.and_[lane], masks.or_[lane], masks.xor[lane])
+
+
+def _healthy(like: SiteMasks) -> SiteMasks:
+    """Masks that change nothing."""
+    none = np.zeros_like(like.xor)
+    return SiteMasks(like.bits, none | (1 << like.bits) - 1, none, none)
+
+
+def _after(first: SiteMasks, then: SiteMasks) -> SiteMasks:
+    """The masks of wires that pass one site, then another of the same width, without ``or_``."""
+    full = (1 << then.bits) - 1
+    kept = first.and_ & ~first.or_ & then.and_ & ~then.or_ & full
+    constant = ((first.or_ ^ first.xor) & then.and_ | then.or_) ^ then.xor
+    return SiteMasks(then.bits, kept, np.zeros_like(kept), constant)
 
 
 def _masks(profile: FaultProfile, site: Site) -> SiteMasks:

@@ -148,7 +148,7 @@ def vectors(array: ArraySpec, seed: int = 0, transients: float | None = None) ->
 
     Parameters
     ----------
-    array : the array, dataflow `os`; with its ``wmem_depth`` the weight memory is tested, too.
+    array : the array; with its ``wmem_depth`` the weight memory is tested, too.
     seed : draws the vectors that drive all multipliers together.
     transients : the least probability that is to be known to 10 % (one standard error), 0.0001 to
         0.5; None: vectors for permanent faults only.
@@ -156,15 +156,16 @@ def vectors(array: ArraySpec, seed: int = 0, transients: float | None = None) ->
     Raises
     ------
     ConfigError
-        An array that is not diagnosed yet: dataflow `ws`, or too large; or such a probability.
+        An array that is too large; such a probability, or one for dataflow `ws`.
     """
     check_array(array)
     problem = range_problem("seed", seed, 0, MAX_SEED)
     if problem is not None:
         raise ConfigError(problem)
-    if array.dataflow != "os":
+    if array.dataflow != "os" and transients is not None:
         raise ConfigError(
-            f"dataflow must be os: arrays of dataflow {array.dataflow} are not diagnosed yet"
+            f"transients must be left out for dataflow {array.dataflow}: only in os are transient "
+            "faults diagnosed"
         )
     if array.simd > MOST_SIMD:
         raise ConfigError(f"an array to diagnose has at most simd {MOST_SIMD}, not {array.simd}")
@@ -229,8 +230,9 @@ def _logic(array: ArraySpec, rng: np.random.Generator) -> Sequence[Block]:
                 words.append(pairs[0])
                 codes.append(pairs[1])
             if count := mixed.get(steps, {}).get(signed, 0):
-                words.append(_any_words(array, rng, (count, steps, array.simd)))
-                codes.append(_any_codes(array, rng, (count, steps, array.simd), signed))
+                driven = _driven(array, count)
+                words.append(driven * _any_words(array, rng, (count, steps, array.simd)))
+                codes.append(driven * _any_codes(array, rng, (count, steps, array.simd), signed))
             if sum(map(len, words)):
                 blocks += _laid(array, np.concatenate(words), np.concatenate(codes), signed, blocks)
     return blocks
@@ -297,6 +299,19 @@ def _any_codes(
     codes[1::2] = powers[1::2]
     half = 1 << (array.act_bits - 1)
     return (codes ^ half) - half if signed else codes
+
+
+def _driven(array: ArraySpec, count: int) -> IntArray:
+    """[count, 1, S] 1 where a vector drives a multiplier together with others, else 0.
+
+    In `os` that is all of them. In `ws` the second half of the vectors leaves the first ones of
+    the chain at 0, as many as it comes to in turn: what the others do shows without those.
+    """
+    first = np.zeros(count, dtype=np.int64)
+    if array.dataflow == "ws" and array.simd > 1:
+        half = count // 2
+        first[half:] = array.simd - 1 - np.arange(count - half) % (array.simd - 1)
+    return np.asarray(np.arange(array.simd) >= first[:, None], dtype=np.int64)[:, None]
 
 
 def _exposures(array: ArraySpec, seed: int, p: float) -> tuple[Block, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +18,7 @@ from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import (
     ArraySpec,
+    Dataflow,
     Fault,
     FaultProfile,
     MultiplyLayer,
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 
 ARRAY = ArraySpec(16, 8, 4, 8, 24, wmem_depth=512)
 EVENLY: Mapping[Site, float] = {"weight": 8 * 4, "act": 8 * 8, "product": 8 * 13, "psum": 24}
-DRAWS = {"by area": AREA_WEIGHTS, "by bit": EVENLY}
+DRAWS: Mapping[Dataflow, Mapping[str, Mapping[Site, float]]] = {
+    "os": {"by area": AREA_WEIGHTS, "by bit": EVENLY},
+    "ws": {"by area": AREA_WEIGHTS, "by bit": {**EVENLY, "psum": 8 * 24, "acc": 24}},
+}
 FAULTY = (4, 8, 16)
 MOST_FAULTS = 5  # of the logic of one PE
 MOST_WORDS = 500  # faulty words of one chip; every fourth chip has some
@@ -53,7 +57,7 @@ class ChipRow:
     """One drawn chip, and how its diagnosis compares."""
 
     seed: int
-    draw: str  # of DRAWS
+    draw: str  # of those of DRAWS
     faulty: int  # PEs with faulty logic
     words: int  # faulty words
     unexplained: int  # PEs that the diagnosis names as such
@@ -62,28 +66,36 @@ class ChipRow:
     seconds: float  # processor time of the inference
 
 
-def chip(seed: int) -> tuple[str, FaultProfile]:
+def chip(seed: int, dataflow: Dataflow = "os") -> tuple[str, FaultProfile]:
     """The chip of one seed, and how it is drawn: alternately by area and by bit."""
-    rng = generator(seed, "study diagnose")
-    draw, faulty = tuple(DRAWS)[seed % 2], FAULTY[seed // 2 % len(FAULTY)]
+    rng, array, draws = generator(seed, "study diagnose"), _array(dataflow), DRAWS[dataflow]
+    draw, faulty = tuple(draws)[seed % 2], FAULTY[seed // 2 % len(FAULTY)]
     words = int(rng.integers(1, MOST_WORDS + 1)) if seed // 6 % 4 == 0 else 0
-    places = Places(ARRAY, rng)
+    places = Places(array, rng)
     faults: list[Fault] = []
-    for pe in sample(rng, ARRAY.pe, faulty):
+    for pe in sample(rng, array.pe, faulty):
         for _ in range(int(rng.integers(1, MOST_FAULTS + 1))):
             kind = PERMANENT[int(rng.integers(len(PERMANENT)))]
-            faults.append(places.fault(pe, pick(rng, DRAWS[draw]), kind))
+            faults.append(places.fault(pe, pick(rng, draws[draw]), kind))
     for _ in range(words):
         kind = PERMANENT[int(rng.integers(len(PERMANENT)))]
-        faults.append(places.fault(int(rng.integers(ARRAY.pe)), "wmem", kind))
-    return draw, check(FaultProfile(ARRAY, in_order(faults)))
+        faults.append(places.fault(int(rng.integers(array.pe)), "wmem", kind))
+    return draw, check(FaultProfile(array, in_order(faults)))
+
+
+def _array(dataflow: Dataflow) -> ArraySpec:
+    return replace(ARRAY, dataflow=dataflow)
 
 
 def run(
-    n: int, first: int = 1, progress: ProgressCall = silent, where: Where | None = None
+    n: int,
+    first: int = 1,
+    progress: ProgressCall = silent,
+    where: Where | None = None,
+    dataflow: Dataflow = "os",
 ) -> list[ChipRow]:
-    """Draw, play, infer and compare chips, as ``each`` has it."""
-    return each(one, n, first, progress, where)
+    """Draw, play, infer and compare chips of a dataflow, as ``each`` has it."""
+    return each(partial(one, dataflow=dataflow), n, first, progress, where)
 
 
 def each(
@@ -138,10 +150,10 @@ def _test_set(array: ArraySpec) -> TestSet:
     return vectors(array)
 
 
-def one(seed: int) -> ChipRow:
+def one(seed: int, dataflow: Dataflow = "os") -> ChipRow:
     """The chip of one seed, diagnosed."""
-    test_set = _test_set(ARRAY)
-    draw, true = chip(seed)
+    test_set = _test_set(_array(dataflow))
+    draw, true = chip(seed, dataflow)
     answers = simulate(test_set, true)
     start = time.process_time()
     try:
@@ -203,7 +215,7 @@ def table(rows: Sequence[ChipRow]) -> Table:
     heads = ("drawn", "faulty PEs", "faulty words", "chips", "equal, %", "PEs named", "lies")
     for head in (*heads, "sums that differ", "CPU s, median"):
         shown.add_column(head, justify="right")
-    for draw, faulty, memory in product(DRAWS, FAULTY, (False, True)):
+    for draw, faulty, memory in product(DRAWS["os"], FAULTY, (False, True)):
         held = [r for r in rows if (r.draw, r.faulty, r.words > 0) == (draw, faulty, memory)]
         if held:
             words = f"up to {MOST_WORDS}" if memory else "0"
