@@ -138,7 +138,7 @@ def test_answers_that_are_none(call, how):
         (lambda held: held | {"seed": "x"}, "seed must be an integer"),
         (lambda held: held | {"version": 2}, "version must be 1"),
         (lambda held: held | {"more": 2}, "unknown key 'more'"),
-        (lambda held: held | {"array": held["array"] | {"dataflow": "ws"}}, "must be os"),
+        (lambda held: held | {"array": held["array"] | {"dataflow": "ws"}}, "digest must be that"),
         (lambda held: held | {"array": held["array"] | {"wmem_depth": 1 << 32}}, "at most"),
         (lambda held: [], "an object must stand here"),
     ],
@@ -164,7 +164,10 @@ def test_answers_to_other_vectors(call):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("vectors", "--out", "t", "--dataflow", "ws"), "not diagnosed yet"),
+        (
+            ("vectors", "--out", "t", "--dataflow", "ws", "--transients", 0.01),
+            "only in os are transient faults diagnosed",
+        ),
         (("vectors", "--out", "t", "--wmem-depth", 3), "wmem_depth must be 4 words or more"),
         (("vectors", "--out", "t", "--simd", 65), "at most simd 64"),
         (("vectors", "--out", "t", "--wmem-depth", 10**6), "the memory's answers"),

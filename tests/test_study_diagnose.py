@@ -45,6 +45,22 @@ def test_a_study_of_a_chip(monkeypatch, capsys):
     assert code == 0 and f"0 of {row.compared:,}" in out
 
 
+def test_a_study_of_dataflow_ws(monkeypatch, capsys):
+    small = replace(study.ARRAY, pe=5, wmem_depth=8)
+    monkeypatch.setattr(study, "ARRAY", small)
+    monkeypatch.setattr(study, "FAULTY", (4,))
+    _, profile = study.chip(1, "ws")
+    assert profile.array == replace(small, dataflow="ws") and {f.pe for f in profile.faults} < {
+        *range(5)
+    }
+    sites = {f.site for seed in range(1, 60, 2) for f in study.chip(seed, "ws")[1].faults}
+    assert sites == {"wmem", "weight", "act", "product", "psum", "acc"}
+    code, out, _ = study_call(monkeypatch, capsys, "--n", 1, "--first", 1, "--dataflow", "ws")
+    assert code == 0 and f"0 of {5 * 24 * 2 * (8 + 1 + 1):,}" in out and "0 of 5" in out
+    code, _, err = study_call(monkeypatch, capsys, "--transient", "--dataflow", "ws")
+    assert code == 2 and err.count("\n") == 1 and "only in os" in err
+
+
 def test_a_study_of_transient_faults(monkeypatch, capsys):
     """Every wire right; an explained PE with another wire exits 1, one that is named does not."""
     small = ArraySpec(4, 2, 3, 4, 18)
@@ -91,7 +107,7 @@ def test_workers_give_the_rows_of_one_process(monkeypatch):
         raise ConfigError("none is explained")
 
     def spread(where, shared, function, calls):
-        assert where == "two workers" and shared is None and function is study.one
+        assert where == "two workers" and shared is None and function.func is study.one
         return reversed([(place, function(*call)) for place, call in enumerate(calls)])
 
     monkeypatch.setattr(study, "simulate", lambda *_: None)  # these two take longest, and are
