@@ -293,6 +293,7 @@ class CellSearch:
         """Places of those that answer all vectors of the multiplier alone as they came."""
         a, b = np.divmod(np.arange(len(level.seen) * len(sums.keep)), len(sums.keep))
         zero = self._zero(sums)
+        # all have to agree: the order, any that mixes them, takes time alone
         order = np.random.default_rng(0).permutation(len(self.target))
         for part in np.split(order, np.cumsum(PARTS)):
             seen = level.seen[a[:, None], part]

@@ -17,7 +17,7 @@ from itertools import combinations, count
 
 import numpy as np
 
-from hascodesign.contract.array import SiteMasks, wrap
+from hascodesign.contract.array import SiteMasks, generator, wrap
 from hascodesign.contract.types import ArraySpec, BoolArray, Fault, IntArray, Kind
 from hascodesign.diagnose.cells import Cell, CellSearch, Driven, Foot, Register
 from hascodesign.diagnose.entries import MOST_EQUIVALENTS, Found
@@ -40,9 +40,10 @@ class ChainShared:
     ----------
     array : the array.
     groups : the logic's vectors.
+    seed : draws the fresh vectors by which explanations are held to one another.
     """
 
-    def __init__(self, array: ArraySpec, groups: Sequence[Group]) -> None:
+    def __init__(self, array: ArraySpec, groups: Sequence[Group], seed: int) -> None:
         self.array = array
         self.groups = groups
         self.full = (1 << array.acc_bits) - 1
@@ -67,7 +68,7 @@ class ChainShared:
             [alone, *together] for alone, together in zip(self.alone, self.together, strict=True)
         ] + [[Driven.of(held) for held in nothing.values()]]
         self._catalogues: dict[tuple[int, int], Catalogue] = {}
-        self.fresh = list(self._fresh())
+        self.fresh = list(self._fresh(generator(seed, "fresh vectors")))
 
     def _together(self, lane: int) -> list[Driven]:
         """Vectors of several cells of which this is the first driven, by their steps."""
@@ -89,11 +90,11 @@ class ChainShared:
             self._catalogues[key] = Catalogue(self.array, *self._operands, key, complete=0)
         return self._catalogues[key]
 
-    def _fresh(self) -> Iterator[tuple[IntArray, IntArray, bool]]:
-        rng, array = np.random.default_rng(0), self.array
-        half, top = 1 << (array.weight_bits - 1), 1 << (array.act_bits - 1)
+    def _fresh(self, rng: np.random.Generator) -> Iterator[tuple[IntArray, IntArray, bool]]:
+        spec = self.array
+        half, top = 1 << (spec.weight_bits - 1), 1 << (spec.act_bits - 1)
         for steps, vectors in FRESH:
-            shape = (vectors, steps, array.simd)
+            shape = (vectors, steps, spec.simd)
             for signed in (False, True):
                 words, codes = rng.integers(-half, half, shape), rng.integers(0, 2 * top, shape)
                 yield words, (codes ^ top) - top if signed else codes, signed

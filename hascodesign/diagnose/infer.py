@@ -143,7 +143,7 @@ class _Search:
         self.shared = (
             Shared(self.array, held)
             if self.array.dataflow == "os"
-            else ChainShared(self.array, held)
+            else ChainShared(self.array, held, test_set.seed)
         )
         self.healthy = self._given(())
         self.addresses = np.zeros(test_set.logic_answers, dtype=np.int64)
