@@ -1,6 +1,7 @@
 """Drawn chips with the Verilog as the chip, read through the core's test mode by the driver.
 
     python -m tests.regress_chips [--chips 50] [--first 1] [--images 8] [--simulator verilator]
+                                  [--dataflow ws]
 
 The chips of `study diagnose` by their seeds, on the core of digits-cnn; every fourth has faulty
 words, of which the bench holds 8 for each PE. In one simulation each plays the vectors and
@@ -53,11 +54,16 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--simulator", choices=simulate.SIMULATORS, default="verilator")
+    parser.add_argument("--dataflow", choices=("os", "ws"), default="os")
     parser.add_argument("--work", type=Path, help="folder that keeps what was simulated")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        build = regress_images.flow(Run("chips", "digits-cnn", "", 0, 2, faults=False), work)
+        build = regress_images.flow(
+            Run("chips", "digits-cnn", "", 0, 2, faults=False),
+            work,
+            **{"array.dataflow": options.dataflow},
+        )
         depth = wmem_words(build.deployed, build.array, build.schedule)
         whole = vectors(replace(build.array, wmem_depth=depth))
         sets = {"tests": whole, "few": vectors(replace(build.array, wmem_depth=0))}
@@ -70,7 +76,7 @@ def main() -> int:
 
 def drawn(seed: int, array: ArraySpec) -> Chip:
     """The chip of a seed, its faulty words those that the bank and the bench have room for."""
-    _, profile = study.chip(seed)
+    _, profile = study.chip(seed, array.dataflow)
     kept: list[Fault] = []
     for fault in profile.faults:
         if fault.address is not None:
