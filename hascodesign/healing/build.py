@@ -74,13 +74,17 @@ class InUse:
         return lanes, runs, batch
 
     @property
+    def watch(self) -> bool:
+        """Whether the core checks its array between images."""
+        return bool(self.core["watch"])
+
+    @property
     def hardware(self) -> CoreOptions:
         """How its array and accelerator were built."""
         chosen = self.flow.config.render
         array = RtlOptions(chosen.pipeline, chosen.multipliers, self.on_chip)
         lanes, runs, batch = self.fit
-        watch = bool(self.core["watch"])
-        return CoreOptions(array, lanes=lanes, runs=runs, batch=batch, watch=watch)
+        return CoreOptions(array, lanes=lanes, runs=runs, batch=batch, watch=self.watch)
 
     @property
     def array(self) -> ArraySpec:
@@ -110,7 +114,7 @@ class InUse:
         clock, baud = float(self.core["clock_mhz"]), self.core["baud"]
         held = render_driver(
             network, schedule, profile, roms, self.on_chip, clock, baud,
-            fit=self.fit, watch=self.hardware.watch,
+            fit=self.fit, watch=self.watch,
         )  # fmt: skip
         return BuildPlan(held).under(SCHEDULE)
 
@@ -118,7 +122,7 @@ class InUse:
         """Why a schedule does not run on this build; empty where it does."""
         other = describe(
             network, schedule, FaultProfile(schedule.array), self.on_chip,
-            clock_mhz=float(self.core["clock_mhz"]), fit=self.fit, watch=self.hardware.watch,
+            clock_mhz=float(self.core["clock_mhz"]), fit=self.fit, watch=self.watch,
         )  # fmt: skip
         for key in _FIXED:
             if other[key] != self.core[key]:
