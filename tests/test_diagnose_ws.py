@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from hascodesign.diagnose.vectors import TestSet, groups, vectors
 from hascodesign.engine import reference
 from hascodesign.faults.places import PERMANENT, Places, in_order
 from hascodesign.faults.profile import check
+from hascodesign.healing.plan import _predicted
 from hascodesign.study.diagnose import sums_that_differ
 from tests.engine_helpers import random_faults, random_spec
 
@@ -186,3 +188,19 @@ def test_other_widths_are_right_or_named():
         differ, total = sums_that_differ(true, found.profile, 1, idle)
         assert differ == 0 and total > 0
     assert pes == 12 and left <= 1
+
+
+def test_what_a_healed_chip_answers_is_predicted_with_what_travels():
+    faults = (
+        Fault(0, "sa1", "act", 2, 1),
+        Fault(1, "flip", "product", 5, 3),
+        Fault(4, "sa0", "act", 0, 0),
+    )
+    chip = check(FaultProfile(MANY, faults))
+    test_set = vectors(MANY)
+    acc = simulate(test_set, chip)
+    found = infer(test_set, acc)
+    assert not found.unexplained
+    with np.load(io.BytesIO(_predicted(test_set, found))) as predicted:
+        assert predicted["explained"].all()
+        np.testing.assert_array_equal(predicted["acc"], acc.reshape(predicted["acc"].shape))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hascodesign.common import stats
 from hascodesign.common.display import Display
 from hascodesign.contract import arithmetic
-from hascodesign.contract.array import identity_schedule
+from hascodesign.contract.array import SiteMasks, identity_schedule
 from hascodesign.contract.errors import HascodesignError
 from hascodesign.contract.results import Accuracy, SearchResult
 from hascodesign.contract.types import FaultProfile, IntegerNetwork
@@ -201,9 +201,11 @@ def _predicted(test_set: TestSet, found: Diagnosis) -> bytes:
     varies[list(found.transients)] = True
     steady = self_test.steady_profile(found.profile).faults
     acc = np.zeros((array.pe, test_set.answers), dtype=np.int32)
+    before: SiteMasks | None = None  # of the activations that the PEs before hand on, in ws
     for pe in np.flatnonzero(explained).tolist():
         faults = tuple(replace(f, pe=0) for f in steady if f.pe == pe)
-        acc[pe] = PeModel(array, faults).answers(test_set.blocks)
+        model = PeModel(array, faults, before)
+        acc[pe], before = model.answers(test_set.blocks), model.handed_on
     buffer = io.BytesIO()
     digest = np.frombuffer(bytes.fromhex(test_set.digest), dtype=np.uint8)
     held = {"acc": acc, "explained": explained, "varies": varies, "digest": digest}
