@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import cocotb
@@ -34,14 +35,20 @@ from has_driver.__main__ import main
 MASKS = FOLDER / "masks"
 
 
-@cocotb.test(skip=not MASKS.exists())
-async def a_fault_that_comes_is_noticed(dut: Any) -> None:
-    """Before it all is as it was, after it the PE is named; images go on; it goes, all is well."""
+async def switchable(dut: Any) -> tuple[Any, Any, Callable[[str], None]]:
+    """A board, its images, and what gives the array a file's masks, from the driver's thread."""
     made = await board(dut)
-    job = images()
 
     async def faults(name: str) -> None:
         switch(dut, MASKS / name)
+
+    return made, images(), resume(faults)
+
+
+@cocotb.test(skip=not MASKS.exists())
+async def a_fault_that_comes_is_noticed(dut: Any) -> None:
+    """Before it all is as it was, after it the PE is named; images go on; it goes, all is well."""
+    made, job, put = await switchable(dut)
 
     def run() -> None:
         core = opened(made)
@@ -53,7 +60,7 @@ async def a_fault_that_comes_is_noticed(dut: Any) -> None:
         assert made.writes - writes < 40  # no memory
         assert core.status().images == counted and core.status().enabled
         assert np.array_equal(core.logits_of_codes(job["codes"]), right)
-        resume(faults)("one.npz")
+        put("one.npz")
         found = core.check()
         pe = expected()["pe"]
         assert not found.good and [one for one, _ in found.differing] == [pe], str(found)
@@ -63,7 +70,7 @@ async def a_fault_that_comes_is_noticed(dut: Any) -> None:
         with contextlib.redirect_stdout(io.StringIO()) as said:
             assert main([str(one) for one in given]) == 1
         assert f"PE {pe}: " in said.getvalue()
-        resume(faults)("none.npz")
+        put("none.npz")
         assert core.check().good
         with contextlib.redirect_stdout(io.StringIO()):
             assert main([str(one) for one in given]) == 0
@@ -75,11 +82,7 @@ async def a_fault_that_comes_is_noticed(dut: Any) -> None:
 @cocotb.test(skip=not MASKS.exists())
 async def a_core_that_watches_tells_by_itself(dut: Any) -> None:
     """The call for images says so; where the array is not as it was to begin with none watches."""
-    made = await board(dut)
-    job = images()
-
-    async def faults(name: str) -> None:
-        switch(dut, MASKS / name)
+    made, job, put = await switchable(dut)
 
     def run() -> None:
         core = opened(made)
@@ -89,7 +92,7 @@ async def a_core_that_watches_tells_by_itself(dut: Any) -> None:
         for _ in range(2):
             assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
         assert core.check().good and core.status().errors == ()
-        resume(faults)("one.npz")
+        put("one.npz")
         with pytest.raises(DriverError, match="array that has changed"):
             core.logits_of_codes(job["codes"])
             core.logits_of_codes(job["codes"])
@@ -98,7 +101,7 @@ async def a_core_that_watches_tells_by_itself(dut: Any) -> None:
             core.logits_of_codes(job["codes"])  # watched again, and first of all
         assert not core.watch(2).good
         core.logits_of_codes(job["codes"])  # told, and no longer watched
-        resume(faults)("none.npz")
+        put("none.npz")
         assert core.watch(1).good
         assert np.array_equal(core.logits_of_codes(job["codes"]), job["logits"])
         assert core.watch(0).good and dut.registers.watch.value == 0

@@ -22,7 +22,8 @@ from hascodesign.contract.types import (
     Schedule,
     frozen,
 )
-from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.core import render_core
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.core import expected

@@ -28,7 +28,8 @@ from hascodesign.contract.types import (
     frozen,
 )
 from hascodesign.render import ulx3s
-from hascodesign.render.core import CoreOptions, test_limits
+from hascodesign.render.core import test_limits
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.driver import FOLDER, SCHEDULE, render_driver
 from hascodesign.render.rom import build_roms
 from hascodesign.render.rom_format import rom_files

@@ -17,7 +17,7 @@ from pathlib import Path
 from hascodesign.board import boards, netlist
 from hascodesign.contract.build import BuildPlan
 from hascodesign.render import build, ulx3s
-from hascodesign.render.core import CoreOptions
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify.gate_level import gate_level_plan
 from tests import driver_cases

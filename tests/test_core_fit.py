@@ -12,8 +12,9 @@ from hascodesign.board import boards
 from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork, Schedule
-from hascodesign.render.core import CoreOptions, buffer_sizes, image_cycles, render_core
+from hascodesign.render.core import render_core
 from hascodesign.render.core_fit import build_ramb18, fitted, port_cycles, room_ramb18
+from hascodesign.render.core_sizes import CoreOptions, buffer_sizes, image_cycles
 from hascodesign.render.rtl import RtlOptions
 from tests import core_cases
 

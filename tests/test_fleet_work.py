@@ -25,7 +25,8 @@ from hascodesign.flow.flow import Flow
 from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing
 from hascodesign.render import rom
-from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.core import render_core
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.schedule import written
 from tests.schedule_stand_in import array, dense_network
 

@@ -14,7 +14,8 @@ from hascodesign.common.shipped import share
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, StepFailed
 from hascodesign.contract.types import ArraySpec
-from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.core import render_core
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.project import render_project
 from hascodesign.render.rom import build_roms, rom_files
 from hascodesign.render.rtl import RtlOptions

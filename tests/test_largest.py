@@ -14,8 +14,8 @@ from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, IntegerNetwork
 from hascodesign.flow.largest import largest
-from hascodesign.render.core import CoreOptions, image_cycles
 from hascodesign.render.core_fit import port_cycles
+from hascodesign.render.core_sizes import CoreOptions, image_cycles
 from tests import core_cases
 
 SPEC = ArraySpec(4, 4, 4, 4, 24)

@@ -12,7 +12,7 @@ from hascodesign.board.boards import BOARDS, find
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, FaultProfile, Schedule
 from hascodesign.render.build import build_files
-from hascodesign.render.core import CoreOptions
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.driver import BLOCKS
 from hascodesign.render.overlay import ADDRESSES, FOLDER, board_files, render_overlay
 from tests import core_cases, driver_cases, rtl_cases

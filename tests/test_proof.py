@@ -18,8 +18,8 @@ from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.flow import proof
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render.build import core_refusal
-from hascodesign.render.core import CoreOptions, image_cycles
 from hascodesign.render.core_fit import core_ramb18
+from hascodesign.render.core_sizes import CoreOptions, image_cycles
 from tests import core_cases
 
 SPEC = ArraySpec(4, 4, 4, 4, 20)

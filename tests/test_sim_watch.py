@@ -10,8 +10,9 @@ import pytest
 
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, Dataflow, Fault, FaultProfile, IntArray
-from hascodesign.render.core import CoreOptions, render_core
+from hascodesign.render.core import render_core
 from hascodesign.render.core import test_limits as limits_of
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.verify.core import expected
 from hascodesign.verify.self_test import self_test, signature
 from tests import core_cases, rtl_cases
@@ -87,4 +88,5 @@ def test_lint_is_silent(tmp_path: Path, images: int) -> None:
     inside = (*(True,) * (len(net.layers) - 2), images == 1, True)
     options = replace(core_cases.options(inside, batch=images), watch=True)
     schedule = core_cases.identity(net, SPEC)
-    lint(tmp_path, core_cases.build(net, schedule, FaultProfile(SPEC), inside, built=options), 0)
+    plan = core_cases.build(net, schedule, FaultProfile(SPEC), inside, built=options)
+    assert lint(tmp_path, plan, 0) == ""

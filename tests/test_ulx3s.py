@@ -20,7 +20,7 @@ from hascodesign.common.files import write_tree
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError
 from hascodesign.render import build, ulx3s
-from hascodesign.render.core import CoreOptions
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.rtl import RtlOptions
 from tests import driver_cases
 from tests.test_timing import REPORT

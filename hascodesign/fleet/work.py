@@ -37,7 +37,7 @@ from hascodesign.flow.request import Request
 from hascodesign.flow.store import KeepsNothing, source_digest
 
 if TYPE_CHECKING:
-    from hascodesign.render.core import CoreOptions
+    from hascodesign.render.core_sizes import CoreOptions
 
 Result = TypeVar("Result")
 

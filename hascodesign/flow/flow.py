@@ -31,7 +31,7 @@ from hascodesign.flow import delivery, judging
 from hascodesign.flow.subject import Subject
 
 if TYPE_CHECKING:
-    from hascodesign.render.core import CoreOptions
+    from hascodesign.render.core_sizes import CoreOptions
     from hascodesign.schedule.individuals import PowerShares
 
 PLACER_SEED = 1

@@ -11,8 +11,8 @@ from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, Board, FaultProfile, IntegerNetwork, Multipliers
 from hascodesign.render.build import core_refusal
-from hascodesign.render.core import image_cycles
 from hascodesign.render.core_fit import build_ramb18, fitted, port_cycles, room_ramb18
+from hascodesign.render.core_sizes import image_cycles
 from hascodesign.render.rtl import RtlOptions
 
 SIMDS = (1, 2, 4, 8, 16, 32, 64)

@@ -238,7 +238,7 @@ def verify(
     """
     from hascodesign.flow import proof  # noqa: PLC0415  (jinja2)
     from hascodesign.render import build as rendering  # noqa: PLC0415
-    from hascodesign.render.core import CoreOptions  # noqa: PLC0415
+    from hascodesign.render.core_sizes import CoreOptions  # noqa: PLC0415
     from hascodesign.render.driver import SCHEDULE  # noqa: PLC0415
     from hascodesign.render.rtl import RtlOptions  # noqa: PLC0415
 

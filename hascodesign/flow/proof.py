@@ -20,14 +20,9 @@ from hascodesign.contract.results import CoreRun, CoreStage, Verification, Whole
 from hascodesign.contract.types import IntArray
 from hascodesign.flow.config import VerifyConfig
 from hascodesign.render import hls, hls_network
-from hascodesign.render.core import (
-    CoreOptions,
-    image_beats,
-    image_cycles,
-    result_lanes,
-    test_limits,
-)
+from hascodesign.render.core import test_limits
 from hascodesign.render.core_cycles import drain_cycles, wide_convolutions
+from hascodesign.render.core_sizes import CoreOptions, image_beats, image_cycles, result_lanes
 from hascodesign.render.rom_format import check_rom_files
 from hascodesign.verify.memories import check_memories
 from hascodesign.verify.progress import LOG, images_reader, seconds, words

@@ -21,7 +21,7 @@ from hascodesign.faults.profile import range_problem, shown
 from hascodesign.flow.config import ArrayConfig, FlowConfig, first_error
 from hascodesign.flow.flow import Flow
 from hascodesign.render import rom
-from hascodesign.render.core import CoreOptions
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.driver import FORMAT, SCHEDULE, describe, render_driver
 from hascodesign.render.rom_format import rom_files
 from hascodesign.render.rtl import RtlOptions

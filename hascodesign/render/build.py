@@ -18,7 +18,7 @@ from hascodesign.render import (
     rtl,
     ulx3s,
 )
-from hascodesign.render.core import CoreOptions
+from hascodesign.render.core_sizes import CoreOptions
 
 
 def build_files(

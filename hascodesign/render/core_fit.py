@@ -11,9 +11,9 @@ from hascodesign.contract.batches import MOST_IMAGES, batch_refusal
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.memories import bank_depths, weight_bits
 from hascodesign.contract.types import ArraySpec, Board, IntegerNetwork, Schedule
-from hascodesign.render import core, ulx3s
-from hascodesign.render.core import CoreOptions
+from hascodesign.render import core_sizes, ulx3s
 from hascodesign.render.core_cycles import WORTH, runs_with
+from hascodesign.render.core_sizes import CoreOptions
 from hascodesign.render.rtl import RtlOptions
 
 
@@ -61,7 +61,7 @@ def fitted(
             refusal = str(error)
             continue
         inside, port = choice.array.on_chip, port_cycles(spec, board)
-        found.append((core.image_cycles(network, schedule, inside, choice, port), choice))
+        found.append((core_sizes.image_cycles(network, schedule, inside, choice, port), choice))
     if not found:
         if batch is not None and batch > 1:
             raise ConfigError(f"--batch {batch}: {refusal}")
@@ -90,9 +90,9 @@ def build_ramb18(network: IntegerNetwork, schedule: Schedule, options: CoreOptio
 def core_ramb18(network: IntegerNetwork, schedule: Schedule, options: CoreOptions) -> int:
     """Blocks of 18 kbit that the accelerator takes at most beside the array of one lane."""
     spec = schedule.array
-    lanes = core.result_lanes(network, spec, options)
-    banks, words = core.buffer_sizes(network, schedule, options)
-    copies = banks * core.runs_read(network, spec, options)
+    lanes = core_sizes.result_lanes(network, spec, options)
+    banks, words = core_sizes.buffer_sizes(network, schedule, options)
+    copies = banks * core_sizes.runs_read(network, spec, options)
     buffers = sum(copies * ramb18(spec.act_bits, count) for count in words)
     slots = sum(row_map.passes for row_map in schedule.layers) * spec.pe
     checked = ramb18(max(layer.rows for layer in network.layers).bit_length(), slots)
@@ -118,7 +118,7 @@ def _choices(
 ) -> Iterator[CoreOptions]:
     """Every number of lanes and images."""
     spec = schedule.array
-    lanes = core.result_lanes(network, spec, CoreOptions())
+    lanes = core_sizes.result_lanes(network, spec, CoreOptions())
     while lanes:
         images = 1 if batch is None else batch
         while images <= MOST_IMAGES:

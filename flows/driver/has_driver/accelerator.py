@@ -342,7 +342,7 @@ class Accelerator:
         DriverError
             The build has no test mode, a schedule is half written, or a wait did not end.
         """
-        return self._check(self._self_test())
+        return self_test.play(self._runner, self._self_test())
 
     def watch(self, images: int) -> self_test.Check:
         """Have the core check itself: before the next image, and after every so many.
@@ -367,35 +367,12 @@ class Accelerator:
             raise DriverError("the build must watch its array, as `--watch` of the flow builds it")
         if not 0 <= images <= MOST_IMAGES:
             raise InputError(f"images between two checks must be 0 to {MOST_IMAGES}, not {images}")
-        test = self._self_test()
-        if images and test.varying:
-            named = ", ".join(map(str, test.varying))
-            raise DriverError(f"a PE with a transient fault cannot be watched, as PE {named} has")
-        self._runner.watch = ()
-        found = self._check(test)
-        if images and found.good:
-            self._runner.watch = self_test.orders(test, found, images)
-            self._runner.restart()
-            self._runner.registers.check()
-        return found
+        return self_test.watch(self._runner, self._self_test(), images)
 
     def _self_test(self) -> self_test.SelfTest:
         if not self._of_folder:
             raise InputError("a delta brings no self-test: check needs a schedule's folder")
         return self_test.read(self.built.folder, self.built)
-
-    def _check(self, test: self_test.SelfTest) -> self_test.Check:
-        if self._runner.half_written:
-            raise DriverError(f"nothing is checked: {HALF_WRITTEN}")
-        player = diagnosis.Player(self._runner)
-        player.check(test.blocks)
-        images = self._runner.registers.read("IMAGES")
-        self._runner.stop()
-        played = np.stack([player.play_block(block) for block in test.blocks])
-        player.leave()
-        self._runner.registers.write("IMAGES", images)  # of which transient faults ask
-        self._runner.enable()
-        return self_test.compare(test, played)
 
     # ---------------------------------------------------------------------------------- verify
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .description import Description
-from .diagnosis import Acc, Block, check_blocks
-from .errors import UNREADABLE, InputError
+from .diagnosis import Acc, Block, Player, check_blocks
+from .errors import UNREADABLE, DriverError, InputError
+from .runner import HALF_WRITTEN, Runner
 
 FILE = "selftest.npz"
 POLYNOMIAL, WORD = 0x04C11DB7, 0xFFFF_FFFF  # of a signature
@@ -85,6 +86,47 @@ def read(folder: Path, built: Description) -> SelfTest:
         ) from None
     varying = tuple(np.flatnonzero(varies).tolist())
     return SelfTest(blocks, acc.reshape(len(bases), *pes, -1), known, varying)
+
+
+def play(runner: Runner, test: SelfTest) -> Check:
+    """Play it in the test mode, between images, and hold the sums to what they must be.
+
+    Raises
+    ------
+    DriverError
+        The build has no test mode, a schedule is half written, or a wait did not end.
+    """
+    if runner.half_written:
+        raise DriverError(f"nothing is checked: {HALF_WRITTEN}")
+    player = Player(runner)
+    player.check(test.blocks)
+    images = runner.registers.read("IMAGES")
+    runner.stop()
+    played = np.stack([player.play_block(block) for block in test.blocks])
+    player.leave()
+    runner.registers.write("IMAGES", images)  # of which transient faults ask
+    runner.enable()
+    return compare(test, played)
+
+
+def watch(runner: Runner, test: SelfTest, images: int) -> Check:
+    """Have the core check itself after every so many images, where the array is as it was.
+
+    Raises
+    ------
+    DriverError
+        A PE has a transient fault, or as for `play`.
+    """
+    if images and test.varying:
+        named = ", ".join(map(str, test.varying))
+        raise DriverError(f"a PE with a transient fault cannot be watched, as PE {named} has")
+    runner.watch = ()
+    found = play(runner, test)
+    if images and found.good:
+        runner.watch = orders(test, found, images)
+        runner.restart()
+        runner.registers.check()
+    return found
 
 
 def compare(test: SelfTest, played: Acc) -> Check:
