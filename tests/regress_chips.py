@@ -4,10 +4,10 @@
                                   [--dataflow ws]
 
 The chips of `study diagnose` by their seeds, on the core of digits-cnn; every fourth has faulty
-words, of which the bench holds 8 for each PE. In one simulation each plays the vectors and
-classifies images. Held to one another, integer by integer: the answers and those of the fault model
-as the chip; sums of fresh layers for the diagnosed and the true profile; the logits and those that
-the engine gives for the diagnosed profile. Exit code 1 where one differs or a PE is not explained.
+words, those that its banks have. In one simulation each plays the vectors and classifies images.
+Held to one another, integer by integer: the answers and those of the fault model as the chip; sums
+of fresh layers for the diagnosed and the true profile; the logits and those that the engine gives
+for the diagnosed profile. Exit code 1 where one differs or a PE is not explained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from hascodesign.contract import arithmetic
 from hascodesign.contract.array import wmem_words
-from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
+from hascodesign.contract.types import ArraySpec, FaultProfile
 from hascodesign.diagnose import files
 from hascodesign.diagnose.infer import infer
 from hascodesign.diagnose.simulate import simulate as model_answers
@@ -75,16 +75,9 @@ def main() -> int:
 
 
 def drawn(seed: int, array: ArraySpec) -> Chip:
-    """The chip of a seed, its faulty words those that the bank and the bench have room for."""
+    """The chip of a seed, its faulty words those that the bank has."""
     _, profile = study.chip(seed, array.dataflow)
-    kept: list[Fault] = []
-    for fault in profile.faults:
-        if fault.address is not None:
-            words = {one.address for one in kept if one.pe == fault.pe} - {None}
-            room = len(words | {fault.address}) <= rtl_cases.WORDS
-            if fault.address >= array.wmem_depth or not room:
-                continue
-        kept.append(fault)
+    kept = [f for f in profile.faults if f.address is None or f.address < array.wmem_depth]
     words = any(fault.site == "wmem" for fault in kept)
     of = array if words else replace(array, wmem_depth=0)
     return Chip(seed, check(FaultProfile(of, tuple(kept))), "tests" if words else "few")
