@@ -10,6 +10,7 @@ import pytest
 
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
 from hascodesign.diagnose import files
+from hascodesign.diagnose.chain import ChainShared
 from hascodesign.diagnose.evidence import Shared
 from hascodesign.diagnose.infer import infer
 from hascodesign.diagnose.model import PeModel
@@ -55,12 +56,17 @@ def test_vectors_by_their_seed_and_within_the_banks():
             assert 0 <= block.base < end <= (array.wmem_depth or OPEN_WORDS)
 
 
-def test_multipliers_with_two_faults_are_told_apart_wherever_they_differ():
+@pytest.mark.parametrize("dataflow", ["os", "ws"])
+def test_multipliers_with_two_faults_are_told_apart_wherever_they_differ(dataflow):
     """What drives a multiplier alone separates all pairs of faults that any operands separate."""
-    catalogue = Shared(DEFAULT, groups(vectors(DEFAULT))).catalogue
+    held = groups(vectors(array := replace(DEFAULT, dataflow=dataflow)))
+    if dataflow == "os":
+        catalogue = Shared(array, held).catalogue
+    else:
+        catalogue = ChainShared(array, held, 0).catalogue(None, 0)
     words, codes = (v.ravel() for v in np.meshgrid(np.arange(-8, 8), np.arange(256)))
     seen, everywhere, count = [], [], 0
-    for level in catalogue.levels:
+    for level in map(catalogue.level, range(3)):
         count += len(level.seen)
         seen += [row.tobytes() for row in level.seen]
         for start in range(0, len(level.masks), 100):

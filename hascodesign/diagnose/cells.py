@@ -108,7 +108,7 @@ class Sums:
     members: IntArray  # [n, faults] indices of the singles
     keep: IntArray  # [n]
     flip: IntArray  # [n]
-    hidden: IntArray  # [n] bits of Z behind which it is stuck
+    hidden: IntArray  # [n, 2] bits of Z behind which it is stuck, unsigned and signed
 
     def take(self, chosen: IntArray | slice) -> Sums:
         """Some of them."""
@@ -125,6 +125,19 @@ class Candidate:
     sums: Sums  # one
     zero: tuple[int, int]  # Z, unsigned and signed
     fits: bool  # what it shows together with others, too
+
+
+def register_faults(out: tuple[int, int], bits: int) -> Iterator[tuple[int, Kind, tuple[int, int]]]:
+    """Each fault of a register that hands on ``out``: bit, kind, and what it hides.
+
+    A bit that is stuck hides whether the one behind it is 1, unsigned and signed.
+    """
+    hides = [(0, 0), (1, 1)] if out[0] == out[1] else [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for bit in range(bits):
+        yield bit, "flip", (0, 0)
+        one, other = (value >> bit & 1 for value in out)
+        if one == other:
+            yield from ((bit, "sa1" if one else "sa0", hidden) for hidden in hides)
 
 
 def products(array: ArraySpec, cell: Cell, driven: Driven, lane: int) -> IntArray:
@@ -172,9 +185,10 @@ class CellSearch:
         self.signed = self.alone.signed.astype(np.int64)
         self.target = answers[self.alone.places] & self.full
         self.dirty = ~clean[self.alone.places]
-        self.singles = tuple(self._singles())
+        self.singles = tuple(register_faults(self.out, self.array.acc_bits))
         self._bits = np.array([bit for bit, _, _ in self.singles])
-        self._sums = [Sums(np.zeros((1, 0), np.int64), *np.array([[self.full], [0], [0]]))]
+        nothing = np.zeros((1, 2), np.int64)
+        self._sums = [Sums(nothing[:, :0], np.array([self.full]), nothing[:, 0], nothing)]
         self._stages = list(self._constant_stages())
         self._ranked: dict[int, list[tuple[Level, Sums]]] = {}
 
@@ -194,17 +208,6 @@ class CellSearch:
 
     # ------------------------------------------------------------------------------- candidates
 
-    def _singles(self) -> Iterator[tuple[int, Kind, int]]:
-        """Bit, kind and hidden bit of Z of each fault of the partial sum."""
-        ones = self.out[0] & self.out[1]
-        zeros = ~(self.out[0] | self.out[1])
-        for bit in range(self.array.acc_bits):
-            yield bit, "flip", 0
-            if (ones | zeros) >> bit & 1:
-                kind: Kind = "sa1" if ones >> bit & 1 else "sa0"
-                yield bit, kind, 0
-                yield bit, kind, 1
-
     def _extended(self, sums: Sums, *, ordered: bool) -> Sums:
         """Every candidate with one fault more, on another bit."""
         count = len(self.singles)
@@ -221,7 +224,7 @@ class CellSearch:
             np.column_stack([sums.members[rows], new]),
             sums.keep[rows] & ~(wires * stuck)[new],
             sums.flip[rows] | (wires * ones)[new],
-            sums.hidden[rows] | (wires * hides)[new],
+            sums.hidden[rows] | (wires[:, None] * hides)[new],
         )
 
     def _sums_of(self, faults: int) -> Sums:
@@ -266,7 +269,7 @@ class CellSearch:
     def _zero(self, sums: Sums) -> IntArray:
         """Z [n, 2], unsigned and signed."""
         out = np.array(self.out)
-        return ((out ^ sums.flip[:, None]) & sums.keep[:, None]) | sums.hidden[:, None]
+        return ((out ^ sums.flip[:, None]) & sums.keep[:, None]) | sums.hidden
 
     def _constant_stages(self) -> Iterator[tuple[IntArray, Register]]:
         """What the cells behind do when not driven: add [2], then F; in as few as it takes."""

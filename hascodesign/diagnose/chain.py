@@ -19,7 +19,7 @@ import numpy as np
 
 from hascodesign.contract.array import SiteMasks, generator, wrap
 from hascodesign.contract.types import ArraySpec, BoolArray, Fault, IntArray, Kind
-from hascodesign.diagnose.cells import Cell, CellSearch, Driven, Foot, Register
+from hascodesign.diagnose.cells import Cell, CellSearch, Driven, Foot, Register, register_faults
 from hascodesign.diagnose.entries import MOST_EQUIVALENTS, Found
 from hascodesign.diagnose.lanes import COMPLETE, Catalogue
 from hascodesign.diagnose.model import PeModel
@@ -27,7 +27,8 @@ from hascodesign.diagnose.moves import Moves
 from hascodesign.diagnose.vectors import Group
 
 DEEPEST = 6  # faults of one cell
-MOST_STEPS = 600  # cells that are explained with a number of faults, in the search for one PE
+MOST_STEPS = 3000  # cells that are explained with a number of faults, in the search for one PE
+DEEP = 10  # steps that one counts for with more faults than are tried in every combination
 AFTER = 60  # of them once an explanation is there, for others of as many faults
 FOOT = 3  # faults of the accumulator
 FRESH = ((1, 256), (9, 64))  # steps and vectors by which two explanations must agree
@@ -138,11 +139,15 @@ class Task:
     fewest: int | None = None  # with which it was
     search: CellSearch | None = None
 
-    @property
-    def cost(self) -> int:
-        """Faults that an explanation takes at least, more where it is less likely."""
+    def cost(self, fewest: Sequence[int]) -> int:
+        """Faults that an explanation takes, more where it is less likely.
+
+        ``fewest`` [S] are those that each cell is expected to take at least.
+        """
         deep = max(0, self.faults - COMPLETE)  # it takes long
-        return self.partial.cost + max(self.faults, self.partial.ahead) + self.extra + deep
+        *rest, own = (0, *fewest[: self.partial.left])
+        left = max(max(self.faults, own) + sum(rest), self.partial.ahead)
+        return self.partial.cost + left + self.extra + deep
 
     @property
     def extra(self) -> int:
@@ -151,21 +156,45 @@ class Task:
 
 
 class _Queue:
-    """Tasks by cost, those that are further first; an integer: feet of so many faults."""
+    """Tasks by cost, those that are further first; an integer: feet of so many faults.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    cells : S.
+    """
+
+    def __init__(self, cells: int) -> None:
         self.heap: list[tuple[int, int, int, Task | int]] = []
-        self.number = count()
+        self.fewest = [0] * cells  # faults that each cell was explained with
+        self.met = [False] * cells
+        self._cells, self._number = cells, count()
 
-    def put(self, task: Task) -> None:
-        self.add(task.cost, task.partial.left, task)
-
-    def add(self, cost: int, left: int, task: Task | int) -> None:
-        heapq.heappush(self.heap, (cost, left, next(self.number), task))
+    def put(self, task: Task | int) -> None:
+        heapq.heappush(self.heap, (*self._rank(task), next(self._number), task))
 
     def pop(self) -> tuple[int, Task | int]:
-        cost, _, _, task = heapq.heappop(self.heap)
-        return cost, task
+        while True:
+            cost, _, _, task = heapq.heappop(self.heap)
+            now, _ = self._rank(task)
+            if now <= cost:
+                return cost, task
+            self.put(task)  # more is known since
+
+    def learn(self, lane: int, faults: int) -> None:
+        """A cell was explained with so many faults, the fewest that explain it there."""
+        self.fewest[lane] = min(self.fewest[lane], faults) if self.met[lane] else faults
+        self.met[lane] = True
+
+    def forget(self) -> None:
+        """Expect nothing of any cell."""
+        self.fewest = [0] * self._cells
+        self.heap = [(*self._rank(task), number, task) for _, _, number, task in self.heap]
+        heapq.heapify(self.heap)
+
+    def _rank(self, task: Task | int) -> tuple[int, int]:
+        if isinstance(task, int):
+            return task + sum(self.fewest), self._cells + 1
+        return task.cost(self.fewest), task.partial.left
 
 
 class ChainSearch:
@@ -233,8 +262,8 @@ class ChainSearch:
 
     def _explanations(self) -> Iterator[tuple[Fault, ...]]:
         """Faults that give every clean answer, of the lowest cost."""
-        queue = _Queue()
-        queue.add(0, self.array.simd + 1, 0)
+        queue = _Queue(self.array.simd)
+        queue.put(0)
         found: set[frozenset[Fault]] = set()
         best, budget = None, MOST_STEPS
         while queue.heap and budget > 0:
@@ -245,15 +274,16 @@ class ChainSearch:
                 for foot in self._feet(task):
                     queue.put(Task(foot))
                 if task < FOOT:
-                    queue.add(task + 1, self.array.simd + 1, task + 1)
+                    queue.put(task + 1)
             elif task.partial.left:
-                budget -= 1
+                budget -= DEEP if task.faults > COMPLETE else 1
                 self._explain_cell(task, queue)
             elif not any(task.partial.out):
                 for faults in task.partial.written():
                     if frozenset(faults) not in found and not self.residual(faults):
                         if best is None:
                             best, budget = cost, min(budget, AFTER)
+                            queue.forget()
                         yield faults
                     found.add(frozenset(faults))
 
@@ -263,6 +293,8 @@ class ChainSearch:
         search = task.search or self._cell_search(partial)
         fits, alone = search.fits(task.faults)
         fewest = task.faults if task.fewest is None and fits else task.fewest
+        if fewest is not None:
+            queue.learn(partial.left - 1, fewest)
         task = Task(partial, task.faults, fewest, search)
         for fit in fits:
             cells = (fit.cell, *partial.cells)
@@ -301,12 +333,11 @@ class ChainSearch:
         came = self._first_zeros()
         if came is None:
             return
-        singles: list[tuple[int, Kind, int]] = []  # bit, kind, what it hides
-        for bit in range(self.array.acc_bits):
-            singles.append((bit, "flip", 0))
-            if (ones | zeros) >> bit & 1:
-                kind: Kind = "sa1" if ones >> bit & 1 else "sa0"
-                singles += [(bit, kind, 0), (bit, kind, 1)]
+        singles = [
+            (bit, kind, hides)
+            for bit, kind, hides in register_faults(came, self.array.acc_bits)
+            if kind == "flip" or (ones | zeros) >> bit & 1
+        ]
         for chosen in combinations(singles, faults):
             if len({bit for bit, _, _ in chosen}) == faults:
                 foot = self._foot(chosen, came)
@@ -314,14 +345,13 @@ class ChainSearch:
                     yield foot
 
     def _foot(
-        self, chosen: Sequence[tuple[int, Kind, int]], came: tuple[int, int]
+        self, chosen: Sequence[tuple[int, Kind, tuple[int, int]]], came: tuple[int, int]
     ) -> Partial | None:
-        keep, flip, hidden = self.shared.full, 0, 0
-        for bit, kind, hides in chosen:
-            keep &= ~(1 << bit) if kind != "flip" else -1
-            flip |= 1 << bit if kind != "sa0" else 0
-            hidden |= hides << bit
-        out = tuple((((one ^ flip) & keep) | hidden) for one in came)
+        faults = tuple(Fault(0, kind, "acc", None, bit) for bit, kind, _ in chosen)
+        register = Register.of(faults, self.shared.full)
+        keep, flip = register.keep, register.flip
+        hidden = [sum(hides[signed] << bit for bit, _, hides in chosen) for signed in (0, 1)]
+        out = tuple(((one ^ flip) & keep) | hide for one, hide in zip(came, hidden, strict=True))
         for steps, signed, places in self.shared.zeros:
             acc = 0
             for _ in range(steps):
@@ -329,9 +359,8 @@ class ChainSearch:
             told = self.answers[places][self.clean[places]]
             if (wrap(told, self.array.acc_bits, False) != acc).any():
                 return None
-        faults = tuple(Fault(0, kind, "acc", None, bit) for bit, kind, _ in chosen)
         made = (out[0], out[1])
-        foot = Foot(Register(keep, flip), faults)
+        foot = Foot(register, faults)
         # an inverted bit that meets one from the cells shows nothing of either at 0
         extra = (out[0] & flip & keep).bit_count()
         return Partial(self.array.simd, foot, (), made, extra, self._terms(made))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -107,9 +108,26 @@ class MemorySearch:
         return self._known[key]
 
     def _solve(self, which: int, answers: IntArray) -> BoolArray | None:
-        words = np.full(self.array.simd, self.stored[which])
-        given = self._first[which]
-        left = len(answers) + 1
+        first = np.full(self.array.simd, self.stored[which])
+        words = self._descended(first, self._first[which], answers)
+        if words is None:
+            pair = self._pair(first, answers)
+            if pair is None:
+                return None
+            words = self._descended(pair, self._changed(pair), answers)
+            if words is None:
+                return None
+        possible = (self._changed(words) == answers).all(axis=-1)
+        chosen = np.searchsorted(self.words, words)
+        alike = self._use == self._use[np.arange(len(words)), chosen][:, None]
+        return possible if bool((alike | ~possible).all()) else None
+
+    def _descended(self, words: IntArray, given: IntArray, answers: IntArray) -> IntArray | None:
+        """Words [S] that answer so, one changed after the other, each for the better.
+
+        ``given`` are the answers with one of ``words`` changed.
+        """
+        words, left = words.copy(), len(answers) + 1
         while True:
             differ = (given != answers).sum(axis=-1)  # [S, words]
             lane, word = np.unravel_index(int(differ.argmin()), differ.shape)
@@ -118,12 +136,28 @@ class MemorySearch:
             left = int(differ[lane, word])
             words[lane] = self.words[word]
             if left == 0:
-                break
+                return words
             given = self._changed(words)
-        possible = (self._changed(words) == answers).all(axis=-1)
-        chosen = np.searchsorted(self.words, words)
-        alike = self._use == self._use[np.arange(len(words)), chosen][:, None]
-        return possible if bool((alike | ~possible).all()) else None
+
+    def _pair(self, words: IntArray, answers: IntArray) -> IntArray | None:
+        """``words`` with the two changed that bring most answers; None: several bring all.
+
+        Faults may let every column show every multiplier, where neither of two is for the better
+        alone.
+        """
+        best, left, used = words, len(answers) + 1, set()
+        count = len(self.words)
+        values = np.stack(np.meshgrid(self.words, self.words), axis=-1).reshape(-1, 2)
+        for pair in combinations(range(self.array.simd), 2):
+            tried = np.tile(words, (count * count, 1))
+            tried[:, pair] = values
+            differ = (self._answers(tried) != answers).sum(axis=-1)
+            for one in tried[differ == 0]:
+                chosen = np.searchsorted(self.words, one)
+                used.add(tuple(self._use[np.arange(len(one)), chosen].tolist()))
+            if differ.min() < left:
+                best, left = tried[differ.argmin()], int(differ.min())
+        return best if len(used) < 2 else None
 
     def _changed(self, words: IntArray) -> IntArray:
         """Answers [S, words, C] where one multiplier reads another word than ``words`` [S]."""

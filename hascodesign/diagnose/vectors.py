@@ -7,7 +7,7 @@ multiplier, and for answer the accumulator of every PE. All PEs are given the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from hascodesign.common import records
 from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.types import ArraySpec, IntArray, frozen
+from hascodesign.contract.types import ArraySpec, Dataflow, IntArray, frozen
 from hascodesign.faults.profile import MAX_SEED, check_array, range_problem
 
 OPEN_WORDS = 64  # words of a bank that are used where its depth is not given
@@ -23,8 +23,12 @@ MOST_SIMD = 64
 MOST_ANSWERS = 1 << 26  # of all PEs in one run
 ZEROS = 4  # vectors of one step that are 0 throughout: one at least is to meet clean words
 RAMP = 4  # steps of the longest vector
-#: Vectors that drive all multipliers: (steps, unsigned, signed).
-MIXED = ((1, 67, 33), (2, 27, 13), (4, 27, 13))
+#: Vectors that drive all multipliers, any words and codes: steps, unsigned, signed.
+MIXED: Mapping[Dataflow, Sequence[tuple[int, int, int]]] = {
+    "os": ((1, 67, 33), (2, 27, 13), (4, 27, 13)),
+    "ws": ((1, 67, 33), (2, 14, 7), (4, 14, 7)),
+}
+LARGE = (276, 138)  # of one step that take the sums of `ws` far: unsigned, signed
 LOGIC_PLAYS = 16  # with a part for transients: what most answers are is what the PE does
 MEMORY_PLAYS = 4
 EXPOSED = 16  # steps of a vector that exposes transients, of the same words and codes
@@ -217,7 +221,7 @@ def groups(test_set: TestSet) -> tuple[Group, ...]:
 
 
 def _logic(array: ArraySpec, rng: np.random.Generator) -> Sequence[Block]:
-    mixed = {steps: {False: plain, True: signed} for steps, plain, signed in MIXED}
+    mixed = {steps: {False: plain, True: signed} for steps, plain, signed in MIXED[array.dataflow]}
     blocks: list[Block] = []
     for steps in range(1, RAMP + 1):
         for signed in (False, True):
@@ -233,6 +237,10 @@ def _logic(array: ArraySpec, rng: np.random.Generator) -> Sequence[Block]:
                 driven = _driven(array, count)
                 words.append(driven * _any_words(array, rng, (count, steps, array.simd)))
                 codes.append(driven * _any_codes(array, rng, (count, steps, array.simd), signed))
+            if steps == 1 and array.dataflow == "ws":
+                pairs = _large(array, rng, LARGE[signed], signed)
+                words.append(pairs[0])
+                codes.append(pairs[1])
             if sum(map(len, words)):
                 blocks += _laid(array, np.concatenate(words), np.concatenate(codes), signed, blocks)
     return blocks
@@ -272,7 +280,11 @@ def _alone(array: ArraySpec, signed: bool) -> list[tuple[int, int]]:
         codes = {0, (1 << bits) - 1, (1 << bits) // 3, ((1 << bits) - 1) // 3 * 2}
         codes |= {1 << bit for bit in range(bits)}
         words = {0, low, -1, high} | {1 << bit for bit in range(array.weight_bits - 1)}
-    return [(w, a) for w in sorted(words) for a in sorted(codes) if (w, a) != (0, 0)]
+    pairs = [(w, a) for w in sorted(words) for a in sorted(codes) if (w, a) != (0, 0)]
+    if array.dataflow == "os":
+        return pairs
+    single = set() if signed else {1 << bit for bit in range(bits)}
+    return [(w, a) for w, a in pairs if w and a and (w in {low, 1, high} or a not in single)]
 
 
 def _each_lane(array: ArraySpec, pairs: IntArray) -> tuple[IntArray, IntArray]:
@@ -312,6 +324,49 @@ def _driven(array: ArraySpec, count: int) -> IntArray:
         half = count // 2
         first[half:] = array.simd - 1 - np.arange(count - half) % (array.simd - 1)
     return np.asarray(np.arange(array.simd) >= first[:, None], dtype=np.int64)[:, None]
+
+
+def _large(
+    array: ArraySpec, rng: np.random.Generator, count: int, signed: bool
+) -> tuple[IntArray, IntArray]:
+    """[count, 1, S] words and codes that take the sums far up and down the chain.
+
+    In turn: products near the greatest and the least one that change sign once, and such of any
+    signs; and twice products by which every sum is on another side than the one before of 0 or of
+    a power of two, where they reach it. The first multipliers are left at 0, as many as it comes
+    to in turn.
+    """
+    reach = 1 << (array.weight_bits - 1 + array.act_bits - signed)
+    rows = np.arange(count)
+    kind, first = rows % 4, rows // 4 % array.simd
+    turn, up = rng.integers(first, array.simd), rng.choice((-1, 1), count)
+    powers = [side << (reach.bit_length() + more) for side in (-1, 1) for more in (-1, 0, 1, 2)]
+    level = rng.choice((0, 0, *powers), count)
+    sums, words, codes = np.zeros(count, dtype=np.int64), [], []
+    for lane in range(array.simd):
+        far = reach * rng.integers(8, 17, count) // 16
+        near = level + up * (-1) ** lane * rng.integers(1, 1 + reach // 2, count) - sums
+        wanted = np.choose(
+            kind,
+            [np.where(lane < turn, up, -up) * far, rng.choice((-1, 1), count) * far, near, near],
+        )
+        made = _product(array, rng, np.where(lane < first, 0, wanted), signed)
+        words.append(made[0])
+        codes.append(made[1])
+        sums += made[0] * made[1]
+    return np.stack(words, axis=-1)[:, None], np.stack(codes, axis=-1)[:, None]
+
+
+def _product(
+    array: ArraySpec, rng: np.random.Generator, wanted: IntArray, signed: bool
+) -> tuple[IntArray, IntArray]:
+    """Words [n] of the greatest size and codes [n] whose products are near ``wanted`` [n]."""
+    negative = wanted < 0
+    below = (rng.integers(0, 2, wanted.shape) > 0) & signed
+    half, most = 1 << (array.weight_bits - 1), (1 << (array.act_bits - signed)) - 1
+    words = np.where(negative ^ below, -half, half - 1)
+    codes = (np.abs(wanted) // np.maximum(np.abs(words), 1)).clip(0, most + below)
+    return np.where(wanted == 0, 0, words), np.where(below, -codes, codes)
 
 
 def _exposures(array: ArraySpec, seed: int, p: float) -> tuple[Block, ...]:
