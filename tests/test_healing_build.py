@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 
 from hascodesign.common import files
+from hascodesign.contract.arithmetic import classify
+from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.errors import ConfigError, HascodesignError
-from hascodesign.contract.types import Fault, FaultProfile
+from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
+from hascodesign.engine import gemm
 from hascodesign.healing import build as builds
-from hascodesign.healing import plan, ssh
+from hascodesign.healing import plan, simulated, ssh
 from hascodesign.render.driver import SCHEDULE
 from hascodesign.schedule import formats
-from tests import driver_cases
+from tests import core_cases, driver_cases
 
 
 @pytest.fixture
@@ -158,3 +161,24 @@ def test_memories_that_core_json_has_otherwise(read, folder) -> None:
         path.write_text(json.dumps(whole | {"memories": memories}))
         with pytest.raises(ConfigError, match=words):
             read()
+
+
+def test_images_are_held_to_a_healthy_array_with_rows_as_trained(tmp_path: Path) -> None:
+    """Rows written for the faults that the build was made for are no measure."""
+    rng, spec = np.random.default_rng(3), ArraySpec(4, 2, 4, 4, 20)
+    net = core_cases.random_network(rng, spec, (5, 5, 1), [(6, 3, 1, 0)])
+    codes = core_cases.images(rng, net, 6)
+    *_, last = gemm.trace(net, identity_schedule(net, spec), FaultProfile(spec), codes)
+    trained = last.codes.T.astype(np.int64)
+    (folder := tmp_path / "vectors" / "driver" / "schedule").mkdir(parents=True)
+    np.savez(folder / "images.npz", codes=codes, healthy=np.roll(trained, 1, axis=1))
+    (results := tmp_path / "results").mkdir()
+    np.savez(results / "healed.npz", before=np.roll(trained[:4], 1, axis=1), after=trained[:4])
+    said = {"good": True, "words": "", "phases": {"images before": [9, 1]}}
+    (results / "healed.json").write_text(json.dumps(said), encoding="utf-8")
+    in_use: Any = SimpleNamespace(flow=SimpleNamespace(network=net), network=net)
+    chip = simulated.Chip(in_use, tmp_path, FaultProfile(spec), images=4)
+    seen = simulated._seen(chip, tmp_path / "vectors", tmp_path)
+    classes = [classify(one[:4], net.logit_scale) for one in (trained, np.roll(trained, 1, axis=1))]
+    assert seen.wrong == int((classes[0] != classes[1]).sum()) > 0
+    assert (seen.images, seen.healed_wrong) == (4, 0)

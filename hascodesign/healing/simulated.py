@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from hascodesign.common import files, processes
-from hascodesign.contract.arithmetic import classify
+from hascodesign.contract.arithmetic import Codes, classify
+from hascodesign.contract.array import identity_schedule
 from hascodesign.contract.build import BuildPlan
 from hascodesign.contract.errors import ConfigError, HascodesignError, StepFailed
-from hascodesign.contract.types import FaultProfile, IntArray
+from hascodesign.contract.types import ArraySpec, FaultProfile, IntArray, IntegerNetwork
 from hascodesign.diagnose import files as tests_files
 from hascodesign.diagnose.vectors import TestSet
+from hascodesign.engine import gemm
 from hascodesign.healing.build import InUse
 from hascodesign.render import build as rendering
 from hascodesign.render.rom_format import rom_files
@@ -55,7 +57,7 @@ class Seen:
     words: str  # of the driver: what was written and compared
     phases: Mapping[str, tuple[int, int]]  # clock cycles and accesses to the registers
     images: int
-    wrong: int  # of the images before, other classes than a healthy array's
+    wrong: int  # of the images before, other classes than a healthy array's, rows as trained
     healed_wrong: int  # the same of the images after
 
     def sentences(self) -> list[str]:
@@ -166,12 +168,22 @@ def _seen(chip: Chip, folder: Path, work: Path) -> Seen:
         )
     said = json.loads((results / "healed.json").read_text("utf-8"))
     logits = files.read_arrays(results / "healed.npz")
-    healthy = files.read_arrays(folder / "driver" / "schedule" / "images.npz")["healthy"]
-    scale = chip.in_use.network.logit_scale
-    wanted = classify(healthy[: chip.images], scale)
+    codes = files.read_arrays(folder / "driver" / "schedule" / "images.npz")["codes"]
+    network, scale = chip.in_use.flow.network, chip.in_use.network.logit_scale
+    wanted = healthy_classes(network, chip.profile.array, codes[: chip.images])
     wrong, left = (
         int(np.count_nonzero(classify(logits[name], scale) != wanted))
         for name in ("before", "after")
     )
     phases = {name: (int(one[0]), int(one[1])) for name, one in said["phases"].items()}
     return Seen(bool(said["good"]), said["words"], phases, len(wanted), wrong, left)
+
+
+def healthy_classes(network: IntegerNetwork, array: ArraySpec, codes: Codes) -> IntArray:
+    """[n] classes that a healthy array gives images, rows as trained.
+
+    Rows that were written for faults give others where the faults are not.
+    """
+    schedule = identity_schedule(network, array)
+    *_, last = gemm.trace(network, schedule, FaultProfile(array), codes)
+    return classify(last.codes.T.astype(np.int64), network.logit_scale)
