@@ -96,11 +96,11 @@ def test_the_model_of_a_pe_equals_the_engine():
 # ------------------------------------------------------------------------------------- inference
 
 
-def test_two_hundred_pes_of_one_to_three_faults_are_found():
+def test_a_hundred_pes_of_one_to_three_faults_are_found():
     exact = pes = 0
     met, numbers = set(), set()
     test_set = vectors(MANY)
-    for seed in range(4):
+    for seed in range(2):
         true = drawn(MANY, np.random.default_rng(seed))
         found = infer(test_set, simulate(test_set, true))
         assert found.unexplained == () and not found.residual.any()
@@ -116,7 +116,7 @@ def test_two_hundred_pes_of_one_to_three_faults_are_found():
             numbers.add(len(own))
             met |= {(f.site, f.kind) for f in own}
     assert met == {*product(SITES, PERMANENT), (None, "dead")} and numbers == {0, 1, 2, 3}
-    assert pes == 200 and exact >= 195
+    assert pes == 100 and exact >= 97
 
 
 HARD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from hascodesign.models.lower import plan
 from hascodesign.models.outputs import joined, unchanged
 from hascodesign.models.quantisers import Activation
 from tests.model_cases import IMAGE, conv, dense, images, last, pixels, relu, settle, settled
-from tests.random_graphs import chooser, compared, drawn, through_core
+from tests.random_graphs import Choose, chooser, compared, drawn, through_core
 
 QUICK = settings(
     max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
@@ -45,13 +46,22 @@ def test_random_graphs_are_equal_code_for_code(data: st.DataObject) -> None:
     assert sum(pair[1].compared) > 500
 
 
-@pytest.mark.parametrize("number", [7, 14])
-def test_random_graphs_through_the_accelerator(tmp_path: Path, number: int) -> None:
-    rng = np.random.default_rng(number)
-    model = drawn(lambda count: int(rng.integers(count)))
-    pair = compared(model)
-    assert pair is not None and sum(model.kinds.values()) > 2
-    assert through_core(model, pair[0], number, tmp_path) > 500
+def numbers(seed: int) -> Choose:
+    rng = np.random.default_rng(seed)
+    return lambda count: int(rng.integers(count))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_a_hundred_random_graphs_through_the_accelerator(tmp_path: Path, first: int) -> None:
+    """On arrays with faults."""
+    outputs, kinds = 0, Counter[str]()
+    for number in range(first, first + 25):
+        model = drawn(numbers(number))
+        network = integerise(model, "drawn", model.image)
+        outputs += through_core(model, network, number, tmp_path / str(number))
+        kinds.update(model.kinds)
+    assert outputs > 10_000 and len(kinds) > 8
 
 
 class Net(nn.Module):

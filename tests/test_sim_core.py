@@ -84,7 +84,7 @@ def test_results_leave_on_several_lanes(tmp_path: Path, simd: int, lanes: int) -
     schedule = core_cases.random_schedule(rng, net, spec)
     profile = rtl_cases.random_profile(rng, spec, 6)
     plan = core_cases.build(net, schedule, profile, lanes=lanes)
-    codes = core_cases.images(rng, net, 2)
+    codes = core_cases.images(rng, net, 1)
     run = verify_core(net, schedule, profile, plan, codes, work=tmp_path, faults=True)
     assert run.mismatches == 0, run.first
 
