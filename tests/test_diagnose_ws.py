@@ -11,8 +11,9 @@ import pytest
 from hascodesign.contract.array import SiteMasks
 from hascodesign.contract.errors import ConfigError
 from hascodesign.contract.types import ArraySpec, Fault, FaultProfile
-from hascodesign.diagnose import chain
+from hascodesign.diagnose import chain, operands
 from hascodesign.diagnose.infer import infer
+from hascodesign.diagnose.memory import MemorySearch
 from hascodesign.diagnose.model import PeModel
 from hascodesign.diagnose.simulate import simulate
 from hascodesign.diagnose.vectors import TestSet, groups, vectors
@@ -54,6 +55,79 @@ def test_vectors_leave_the_first_cells_undriven():
     assert sum(first == 0 for _, first in firsts) >= 80
     with pytest.raises(ConfigError, match="only in os are transient faults diagnosed"):
         vectors(MANY, transients=0.01)
+
+
+def test_sums_change_sign_between_any_two_cells():
+    array = replace(MANY, wmem_depth=512)
+    driven, turns = np.zeros(8, dtype=np.int64), np.zeros((2, 7), dtype=np.int64)
+    for signed, count in enumerate(operands.LARGE):
+        words, codes = operands._large(array, np.random.default_rng(0), count, bool(signed))
+        sums = np.cumsum(words * codes, axis=-1)[:, 0]
+        driven += np.bincount((codes[:, 0] != 0).argmax(axis=1), minlength=8)
+        for to, (before, after) in enumerate(((sums[:, :-1], -sums[:, 1:]), (-sums, sums[:, 1:]))):
+            turns[to] += ((before[:, :7] > 0) & (after > 0)).sum(axis=0)
+    assert driven.min() >= 40 and (driven[0] - driven).max() <= 8
+    assert turns.min() >= 4 and turns[:, 3:].min() >= 35
+
+
+def test_products_are_near_what_is_wanted():
+    array, rng = replace(MANY, wmem_depth=512), np.random.default_rng(1)
+    for signed, most in ((False, 7 * 255), (True, 7 * 127)):
+        wanted = rng.integers(-most, most + 1, 500)
+        words, codes = operands._product(array, rng, wanted, signed)
+        assert (codes.min() < 0) == signed
+        assert (np.abs(wanted - words * codes) < np.maximum(np.abs(words), 1)).all()
+
+
+@pytest.mark.parametrize("bits", [(1, 1), (1, 2), (2, 1), (8, 8)])
+def test_words_and_codes_fit_any_widths(bits):
+    word, code = bits
+    for block in vectors(ArraySpec(4, 3, word, code, 24, "ws", wmem_depth=8)).logic:
+        assert -(1 << (word - 1)) <= block.words.min() and block.words.max() < 1 << (word - 1)
+        low = -(1 << (code - 1)) if block.signed else 0
+        assert low <= block.codes.min() and block.codes.max() < low + (1 << code)
+
+
+def test_the_queue_of_the_search_expects_what_it_has_learnt():
+    queue = chain._Queue(2)
+    queue.put(1)
+    queue.learn(0, 3)
+    queue.learn(0, 4)  # dearer elsewhere
+    queue.put(0)
+    assert queue.pop() == (3, 0)
+    assert queue.pop() == (4, 1)  # put at 1, before anything was known
+    queue.put(2)
+    queue.forget()
+    assert queue.pop() == (2, 2)
+
+
+def test_nothing_is_expected_once_an_explanation_is_there(monkeypatch):
+    """Others of as many faults are to be found as if none had been."""
+    calls = []
+    monkeypatch.setattr(chain._Queue, "forget", lambda _: calls.append(1))
+    array = replace(MANY, pe=1, wmem_depth=0)
+    true = check(FaultProfile(array, (Fault(0, "flip", "psum", 3, 5),)))
+    test_set = vectors(array)
+    assert infer(test_set, simulate(test_set, true)).unexplained == ()
+    assert calls == [1]
+
+
+def test_two_words_of_which_several_pairs_answer_alike_are_unclear(monkeypatch):
+    array = replace(MANY, pe=1)
+    search = MemorySearch(array, (), vectors(array).memory)
+    healthy = np.zeros(8, dtype=np.int64)
+    for others, known in ((0, True), (1, False)):
+        # one answer: how many of the multipliers 2 and 5, or of others too, read -3
+        lanes = [2, 5, 6][: 2 + others]
+        monkeypatch.setattr(
+            search,
+            "_answers",
+            lambda words, lanes=lanes: (words[:, lanes] == -3).sum(axis=1)[:, None],
+        )
+        found = search._pair(healthy, np.array([2]))
+        assert (found is not None) == known
+    monkeypatch.setattr(search, "_answers", lambda words: (words == -3).sum(axis=1)[:, None] + 5)
+    assert search._pair(healthy, np.array([2])) is not None  # the best of what does not fit
 
 
 def test_the_model_equals_the_engine():

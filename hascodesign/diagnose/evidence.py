@@ -9,7 +9,8 @@ import numpy as np
 from hascodesign.contract.types import ArraySpec, BoolArray, Fault, IntArray
 from hascodesign.diagnose.lanes import Catalogue
 from hascodesign.diagnose.model import PeModel
-from hascodesign.diagnose.vectors import ZEROS, Group
+from hascodesign.diagnose.operands import ZEROS
+from hascodesign.diagnose.vectors import Group
 
 
 class Shared:

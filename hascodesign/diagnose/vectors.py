@@ -7,28 +7,23 @@ multiplier, and for answer the accumulator of every PE. All PEs are given the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from hascodesign.common import records
 from hascodesign.contract.array import generator
 from hascodesign.contract.errors import ConfigError
-from hascodesign.contract.types import ArraySpec, Dataflow, IntArray, frozen
+from hascodesign.contract.types import ArraySpec, IntArray, frozen
+from hascodesign.diagnose import operands
 from hascodesign.faults.profile import MAX_SEED, check_array, range_problem
 
 OPEN_WORDS = 64  # words of a bank that are used where its depth is not given
 MOST_SIMD = 64
 MOST_ANSWERS = 1 << 26  # of all PEs in one run
-ZEROS = 4  # vectors of one step that are 0 throughout: one at least is to meet clean words
 RAMP = 4  # steps of the longest vector
-#: Vectors that drive all multipliers, any words and codes: steps, unsigned, signed.
-MIXED: Mapping[Dataflow, Sequence[tuple[int, int, int]]] = {
-    "os": ((1, 67, 33), (2, 27, 13), (4, 27, 13)),
-    "ws": ((1, 67, 33), (2, 14, 7), (4, 14, 7)),
-}
-LARGE = (276, 138)  # of one step that take the sums of `ws` far: unsigned, signed
 LOGIC_PLAYS = 16  # with a part for transients: what most answers are is what the PE does
 MEMORY_PLAYS = 4
 EXPOSED = 16  # steps of a vector that exposes transients, of the same words and codes
@@ -205,14 +200,14 @@ def groups(test_set: TestSet) -> tuple[Group, ...]:
     for block in test_set.logic:
         found.setdefault((block.steps, block.signed), []).append((block, at))
         at += block.answers
-    alone = {signed: len(_alone(test_set.array, signed)) for signed in (False, True)}
+    alone = {signed: len(operands.alone(test_set.array, signed)) for signed in (False, True)}
     return tuple(
         Group(
             signed=signed,
             words=np.concatenate([b.words for b, _ in held]),
             codes=np.concatenate([b.codes for b, _ in held]),
             first=np.concatenate([b.base + steps * np.arange(b.answers) for b, _ in held]),
-            zeros=_zeros(steps, signed),
+            zeros=operands.zeros(steps, signed),
             alone=alone[signed] if steps == 1 else 0,
             answers=np.concatenate([start + np.arange(b.answers) for b, start in held]),
         )
@@ -221,34 +216,12 @@ def groups(test_set: TestSet) -> tuple[Group, ...]:
 
 
 def _logic(array: ArraySpec, rng: np.random.Generator) -> Sequence[Block]:
-    mixed = {steps: {False: plain, True: signed} for steps, plain, signed in MIXED[array.dataflow]}
     blocks: list[Block] = []
-    for steps in range(1, RAMP + 1):
-        for signed in (False, True):
-            words, codes = [], []
-            zeros = np.zeros((_zeros(steps, signed), steps, array.simd), dtype=np.int64)
-            words.append(zeros)
-            codes.append(zeros)
-            if steps == 1:
-                pairs = _each_lane(array, np.array(_alone(array, signed)))
-                words.append(pairs[0])
-                codes.append(pairs[1])
-            if count := mixed.get(steps, {}).get(signed, 0):
-                driven = _driven(array, count)
-                words.append(driven * _any_words(array, rng, (count, steps, array.simd)))
-                codes.append(driven * _any_codes(array, rng, (count, steps, array.simd), signed))
-            if steps == 1 and array.dataflow == "ws":
-                pairs = _large(array, rng, LARGE[signed], signed)
-                words.append(pairs[0])
-                codes.append(pairs[1])
-            if sum(map(len, words)):
-                blocks += _laid(array, np.concatenate(words), np.concatenate(codes), signed, blocks)
+    for steps, signed in product(range(1, RAMP + 1), (False, True)):
+        words, codes = operands.of_group(array, rng, steps, signed)
+        if len(words):
+            blocks += _laid(array, words, codes, signed, blocks)
     return blocks
-
-
-def _zeros(steps: int, signed: bool) -> int:
-    """Vectors that are 0 throughout, at the start of their group."""
-    return ZEROS if steps == 1 else int(not signed)
 
 
 def _laid(
@@ -266,107 +239,6 @@ def _laid(
         blocks.append(Block(signed, base, frozen(words[part]), frozen(codes[part]), True))
         base, at = base + count * steps, at + count
     return blocks
-
-
-def _alone(array: ArraySpec, signed: bool) -> list[tuple[int, int]]:
-    """Word and code of each vector that drives one multiplier alone."""
-    low, high = -1 << (array.weight_bits - 1), (1 << (array.weight_bits - 1)) - 1
-    bits = array.act_bits
-    if signed:
-        full = 1 << bits
-        codes = {-1, -full >> 1, full // 3 * 2 - full if bits > 1 else -1}  # 1010..10
-        words = {low, -1, min(1, high), high}
-    else:
-        codes = {0, (1 << bits) - 1, (1 << bits) // 3, ((1 << bits) - 1) // 3 * 2}
-        codes |= {1 << bit for bit in range(bits)}
-        words = {0, low, -1, high} | {1 << bit for bit in range(array.weight_bits - 1)}
-    pairs = [(w, a) for w in sorted(words) for a in sorted(codes) if (w, a) != (0, 0)]
-    if array.dataflow == "os":
-        return pairs
-    single = set() if signed else {1 << bit for bit in range(bits)}
-    return [(w, a) for w, a in pairs if w and a and (w in {low, 1, high} or a not in single)]
-
-
-def _each_lane(array: ArraySpec, pairs: IntArray) -> tuple[IntArray, IntArray]:
-    """The pairs at each multiplier in turn, 0 at all others: [S*n, 1, S] words and codes."""
-    words = np.zeros((array.simd, len(pairs), array.simd), dtype=np.int64)
-    codes = np.zeros_like(words)
-    lanes = np.arange(array.simd)
-    words[lanes, :, lanes] = pairs[:, 0]
-    codes[lanes, :, lanes] = pairs[:, 1]
-    return words.reshape(-1, 1, array.simd), codes.reshape(-1, 1, array.simd)
-
-
-def _any_words(array: ArraySpec, rng: np.random.Generator, shape: tuple[int, ...]) -> IntArray:
-    half = 1 << (array.weight_bits - 1)
-    return rng.integers(-half, half, shape)
-
-
-def _any_codes(
-    array: ArraySpec, rng: np.random.Generator, shape: tuple[int, ...], signed: bool
-) -> IntArray:
-    """Any codes in every other vector, powers of two in the rest."""
-    codes = rng.integers(0, 1 << array.act_bits, shape)
-    powers = 1 << rng.integers(0, array.act_bits, shape)
-    codes[1::2] = powers[1::2]
-    half = 1 << (array.act_bits - 1)
-    return (codes ^ half) - half if signed else codes
-
-
-def _driven(array: ArraySpec, count: int) -> IntArray:
-    """[count, 1, S] 1 where a vector drives a multiplier together with others, else 0.
-
-    In `os` that is all of them. In `ws` the second half of the vectors leaves the first ones of
-    the chain at 0, as many as it comes to in turn: what the others do shows without those.
-    """
-    first = np.zeros(count, dtype=np.int64)
-    if array.dataflow == "ws" and array.simd > 1:
-        half = count // 2
-        first[half:] = array.simd - 1 - np.arange(count - half) % (array.simd - 1)
-    return np.asarray(np.arange(array.simd) >= first[:, None], dtype=np.int64)[:, None]
-
-
-def _large(
-    array: ArraySpec, rng: np.random.Generator, count: int, signed: bool
-) -> tuple[IntArray, IntArray]:
-    """[count, 1, S] words and codes that take the sums far up and down the chain.
-
-    In turn: products near the greatest and the least one that change sign once, and such of any
-    signs; and twice products by which every sum is on another side than the one before of 0 or of
-    a power of two, where they reach it. The first multipliers are left at 0, as many as it comes
-    to in turn.
-    """
-    reach = 1 << (array.weight_bits - 1 + array.act_bits - signed)
-    rows = np.arange(count)
-    kind, first = rows % 4, rows // 4 % array.simd
-    turn, up = rng.integers(first, array.simd), rng.choice((-1, 1), count)
-    powers = [side << (reach.bit_length() + more) for side in (-1, 1) for more in (-1, 0, 1, 2)]
-    level = rng.choice((0, 0, *powers), count)
-    sums, words, codes = np.zeros(count, dtype=np.int64), [], []
-    for lane in range(array.simd):
-        far = reach * rng.integers(8, 17, count) // 16
-        near = level + up * (-1) ** lane * rng.integers(1, 1 + reach // 2, count) - sums
-        wanted = np.choose(
-            kind,
-            [np.where(lane < turn, up, -up) * far, rng.choice((-1, 1), count) * far, near, near],
-        )
-        made = _product(array, rng, np.where(lane < first, 0, wanted), signed)
-        words.append(made[0])
-        codes.append(made[1])
-        sums += made[0] * made[1]
-    return np.stack(words, axis=-1)[:, None], np.stack(codes, axis=-1)[:, None]
-
-
-def _product(
-    array: ArraySpec, rng: np.random.Generator, wanted: IntArray, signed: bool
-) -> tuple[IntArray, IntArray]:
-    """Words [n] of the greatest size and codes [n] whose products are near ``wanted`` [n]."""
-    negative = wanted < 0
-    below = (rng.integers(0, 2, wanted.shape) > 0) & signed
-    half, most = 1 << (array.weight_bits - 1), (1 << (array.act_bits - signed)) - 1
-    words = np.where(negative ^ below, -half, half - 1)
-    codes = (np.abs(wanted) // np.maximum(np.abs(words), 1)).clip(0, most + below)
-    return np.where(wanted == 0, 0, words), np.where(below, -codes, codes)
 
 
 def _exposures(array: ArraySpec, seed: int, p: float) -> tuple[Block, ...]:
@@ -399,7 +271,7 @@ def _march_codes(array: ArraySpec) -> IntArray:
     values = sorted({1, 1 << (bits // 2), (1 << bits) - 1} & set(range(1 << bits)))
     pairs = np.array([(0, value) for value in values])
     return np.concatenate(
-        [np.zeros((1, 1, array.simd), dtype=np.int64), _each_lane(array, pairs)[1]]
+        [np.zeros((1, 1, array.simd), dtype=np.int64), operands.each_lane(array, pairs)[1]]
     )
 
 
