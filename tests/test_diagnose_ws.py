@@ -128,6 +128,8 @@ def test_two_words_of_which_several_pairs_answer_alike_are_unclear(monkeypatch):
         assert (found is not None) == known
     monkeypatch.setattr(search, "_answers", lambda words: (words == -3).sum(axis=1)[:, None] + 5)
     assert search._pair(healthy, np.array([2])) is not None  # the best of what does not fit
+    monkeypatch.setattr("hascodesign.diagnose.memory.MOST_PAIRS", 28 * 16 * 16 - 1)
+    assert search._pair(healthy, np.array([2])) is None
 
 
 def test_the_model_equals_the_engine():

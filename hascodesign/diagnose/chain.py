@@ -165,8 +165,7 @@ class _Queue:
 
     def __init__(self, cells: int) -> None:
         self.heap: list[tuple[int, int, int, Task | int]] = []
-        self.fewest = [0] * cells  # faults that each cell was explained with
-        self.met = [False] * cells
+        self._fewest: dict[int, int] = {}  # faults that a cell was explained with
         self._cells, self._number = cells, count()
 
     def put(self, task: Task | int) -> None:
@@ -182,19 +181,19 @@ class _Queue:
 
     def learn(self, lane: int, faults: int) -> None:
         """A cell was explained with so many faults, the fewest that explain it there."""
-        self.fewest[lane] = min(self.fewest[lane], faults) if self.met[lane] else faults
-        self.met[lane] = True
+        self._fewest[lane] = min(self._fewest.get(lane, faults), faults)
 
     def forget(self) -> None:
         """Expect nothing of any cell."""
-        self.fewest = [0] * self._cells
+        self._fewest = dict.fromkeys(range(self._cells), 0)
         self.heap = [(*self._rank(task), number, task) for _, _, number, task in self.heap]
         heapq.heapify(self.heap)
 
     def _rank(self, task: Task | int) -> tuple[int, int]:
+        fewest = [self._fewest.get(lane, 0) for lane in range(self._cells)]
         if isinstance(task, int):
-            return task + sum(self.fewest), self._cells + 1
-        return task.cost(self.fewest), task.partial.left
+            return task + sum(fewest), self._cells + 1
+        return task.cost(fewest), task.partial.left
 
 
 class ChainSearch:

@@ -5,6 +5,7 @@ What most addresses answer is the logic; an address that answers otherwise holds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,6 +16,8 @@ from hascodesign.contract.array import SiteMasks
 from hascodesign.contract.types import ArraySpec, BoolArray, Fault, IntArray, Kind
 from hascodesign.diagnose.model import PeModel
 from hascodesign.diagnose.vectors import Block
+
+MOST_PAIRS = 200_000  # words of two multipliers that are tried at an address
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +146,12 @@ class MemorySearch:
         """``words`` with the two changed that bring most answers; None: several bring all.
 
         Faults may let every column show every multiplier, where neither of two is for the better
-        alone.
+        alone. With too many words to try it is None, too.
         """
         best, left, used = words, len(answers) + 1, set()
         count = len(self.words)
+        if math.comb(self.array.simd, 2) * count * count > MOST_PAIRS:
+            return None
         values = np.stack(np.meshgrid(self.words, self.words), axis=-1).reshape(-1, 2)
         for pair in combinations(range(self.array.simd), 2):
             tried = np.tile(words, (count * count, 1))
